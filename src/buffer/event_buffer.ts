@@ -1,0 +1,24 @@
+import type { Delivery } from "../event/delivery.ts";
+
+/**
+ * Between the sources and one sink. Single reader, many writers, all on one thread; order is kept.
+ * `write` never blocks: writers ask `hasRoom` first. What was read is no longer counted against the limits.
+ */
+export interface EventBuffer {
+  /** Events that still fit; never negative. */
+  roomEvents(): number;
+  /** False when either limit (events, pinned bytes) is reached. */
+  hasRoom(): boolean;
+  /** Resolves when there is room or `signal` aborts; never rejects. */
+  waitForRoom(signal: AbortSignal): Promise<void>;
+  /** Takes ownership of the delivery. */
+  write(delivery: Delivery): void;
+  /** The oldest delivery, or null when empty now. */
+  read(): Delivery | null;
+  /** Resolves true when there is something to read, false when `end` was called and everything was read. */
+  waitForData(): Promise<boolean>;
+  /** No more writes will come. */
+  end(): void;
+  readonly eventCount: number;
+  readonly pinnedBytes: number;
+}

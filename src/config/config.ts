@@ -1,0 +1,138 @@
+/**
+ * A configuration after it was checked: every default filled in, every size in bytes, every time in milliseconds, every path as written.
+ * Stages get their part of it as a value; nothing below `cli/` reads files, environment or argv.
+ */
+export interface Config {
+  readonly dataDir: string;
+  readonly api: ApiConfig | null;
+  readonly log: LogConfig;
+  readonly shutdownTimeoutMs: number;
+  readonly sources: readonly SourceConfig[];
+  readonly sinks: readonly SinkConfig[];
+}
+
+export interface ApiConfig {
+  /** "127.0.0.1:8686", "[::1]:8686" or "unix:/path". */
+  readonly address: string;
+}
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+export interface LogConfig {
+  readonly level: LogLevel;
+  /** "auto": pretty on a terminal, json otherwise. */
+  readonly format: "auto" | "pretty" | "json";
+}
+
+export type SourceConfig = FileSourceConfig | StdinSourceConfig;
+
+export interface DecodingConfig {
+  readonly codec: "text" | "json";
+}
+
+export interface FileSourceConfig {
+  readonly type: "file";
+  readonly name: string;
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+  readonly readFrom: "beginning" | "end";
+  readonly ignoreOlderMs: number | null;
+  readonly maxLineBytes: number;
+  readonly globMinimumCooldownMs: number;
+  readonly rotateWaitMs: number;
+  readonly partialFlushAfterMs: number;
+  readonly maxOpenFiles: number | null;
+  readonly fingerprintBytes: number;
+  readonly rotated: "auto" | "none";
+  readonly decoding: DecodingConfig;
+}
+
+export interface StdinSourceConfig {
+  readonly type: "stdin";
+  readonly name: string;
+  readonly maxLineBytes: number;
+  readonly decoding: DecodingConfig;
+}
+
+export type SinkConfig = KafkaSinkConfig | ConsoleSinkConfig;
+
+export interface BufferConfig {
+  readonly type: "memory";
+  readonly maxEvents: number;
+  readonly maxSizeBytes: number;
+  readonly whenFull: "block" | "drop_newest";
+}
+
+export interface EncodingConfig {
+  readonly codec: "text" | "json" | "raw";
+  /** Dotted paths, or null when not set. Never both. */
+  readonly onlyFields: readonly string[] | null;
+  readonly exceptFields: readonly string[] | null;
+  readonly timestampFormat: "rfc3339" | "unix" | "unix_ms" | "unix_ns";
+}
+
+export interface ConsoleSinkConfig {
+  readonly type: "console";
+  readonly name: string;
+  readonly inputs: readonly string[];
+  readonly target: "stdout" | "stderr";
+  readonly encoding: EncodingConfig;
+  readonly buffer: BufferConfig;
+  readonly healthcheck: boolean;
+}
+
+export type CompressionCodec = "none" | "gzip" | "snappy" | "lz4" | "zstd";
+export type SaslMechanism = "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512";
+
+export interface SaslConfig {
+  readonly mechanism: SaslMechanism;
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface TlsConfig {
+  /** Paths of PEM files, or the PEM text itself. */
+  readonly ca: string | null;
+  readonly crt: string | null;
+  readonly key: string | null;
+  readonly keyPass: string | null;
+  readonly verifyHostname: boolean;
+  readonly serverName: string | null;
+}
+
+export interface KafkaSinkConfig {
+  readonly type: "kafka";
+  readonly name: string;
+  readonly inputs: readonly string[];
+  /** "host:port" each, at least one. */
+  readonly bootstrapServers: readonly string[];
+  /** Template: `{{field}}`, strftime. */
+  readonly topic: string;
+  /** Dotted path of the field that becomes the key; null: no key. */
+  readonly keyField: string | null;
+  readonly partitioner: "sticky" | "murmur2";
+  readonly acks: "all" | "one" | "none";
+  readonly compression: CompressionCodec;
+  /** null: the codec's default here (1 for zstd and gzip). */
+  readonly compressionLevel: number | null;
+  readonly batchMaxBytes: number;
+  readonly batchMaxEvents: number;
+  readonly batchTimeoutMs: number;
+  readonly maxMessageBytes: number;
+  readonly clientId: string | null;
+  readonly topicsAutocreate: boolean;
+  readonly autocreatePartitions: number;
+  readonly autocreateReplicationFactor: number;
+  readonly retryIntervalMs: number;
+  readonly retryMaxIntervalMs: number;
+  readonly socketTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly metadataRefreshMs: number;
+  readonly maxInFlight: number;
+  readonly healthcheck: boolean;
+  readonly sasl: SaslConfig | null;
+  readonly tls: TlsConfig | null;
+  readonly encoding: EncodingConfig;
+  readonly buffer: BufferConfig;
+}

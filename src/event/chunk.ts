@@ -1,0 +1,41 @@
+import type { PooledBuffer } from "./pooled_buffer.ts";
+import type { Stream } from "./stream.ts";
+
+/**
+ * Bytes as a source offers them. `data` always starts where a line starts (or in the middle of a line whose head was already cut off as
+ * too long): what the taker leaves at the end is offered again, with what follows it.
+ */
+export interface Chunk {
+  readonly stream: Stream;
+  /** Offset of `data[0]` in the stream, in raw bytes. */
+  readonly offset: number;
+  /** A view into `owner.data`; valid during the call, longer for who retains `owner`. */
+  readonly data: Buffer;
+  readonly owner: PooledBuffer;
+  /** True when the stream ends with this chunk for good: a last line without newline is taken too. */
+  readonly isFinal: boolean;
+  /** Time of reading, milliseconds since the epoch. */
+  readonly receivedMs: number;
+}
+
+/**
+ * Where a source puts its bytes: one outlet for each (source, sink), because every sink has its own positions and buffer.
+ *
+ * Usage: `await outlet.waitForRoom()` when `hasRoom()` is false, read, `offer`, go on at `offset + taken`.
+ */
+export interface Outlet {
+  /** Name of the sink behind it. */
+  readonly sink: string;
+  /** False while the buffer is full and `when_full = "block"`. */
+  hasRoom(): boolean;
+  /** Resolves when there is room, or when `signal` aborts. Never rejects. */
+  waitForRoom(signal: AbortSignal): Promise<void>;
+  /**
+   * Takes as many whole lines from the front of the chunk as there is room for, synchronously. Returns the bytes taken, 0 to
+   * `chunk.data.length`. 0 means: no complete line yet, or no room (see `hasRoom`). A line longer than max_line_bytes is cut as soon as
+   * it is seen, so a buffer of `readBufferBytes` is always enough to make progress.
+   */
+  offer(chunk: Chunk): number;
+  /** The stream has ended and everything was offered: forget its decoder state. Its position stays. */
+  endStream(stream: Stream): void;
+}

@@ -1,0 +1,53 @@
+import type { PooledBuffer } from "./pooled_buffer.ts";
+import type { Stream } from "./stream.ts";
+
+/** Bytes of `count` things: thing `i` is `data[starts[i] .. ends[i])`. Gaps are allowed: trimming a field moves numbers, not bytes. */
+export interface ByteColumn {
+  readonly data: Buffer;
+  readonly starts: Uint32Array;
+  readonly ends: Uint32Array;
+}
+
+/** The raw bytes that a batch came from, which can be read again. */
+export interface Origin {
+  readonly stream: Stream;
+  readonly startOffset: number;
+  readonly endOffset: number;
+}
+
+/**
+ * Shaped events, ready for a sink: columns of bytes, not one object an event (an object, a promise or a BigInt per event costs more than
+ * everything else together). Immutable after it was made, but for `release`.
+ */
+export interface EventBatch {
+  readonly count: number;
+  /** Record values, already encoded. An empty value is empty, not null. */
+  readonly values: ByteColumn;
+  /** Record keys; null when the sink has none. A missing key field gives an empty key. */
+  readonly keys: ByteColumn | null;
+  /** The distinct topics of this batch; one element when the topic is fixed. */
+  readonly topics: readonly string[];
+  /** `topics[topicIndexes[i]]` is the topic of event `i`; null when all events have `topics[0]`. */
+  readonly topicIndexes: Uint16Array | null;
+  /** Time of reading, milliseconds since the epoch; latency is measured from it. */
+  readonly receivedMs: number;
+  readonly origin: Origin;
+  /** Raw end of each event relative to `origin.startOffset`, delimiter included; what names a record's place in its file. */
+  readonly rawEnds: Uint32Array;
+  /** Sum of value and key lengths. */
+  readonly byteSize: number;
+  /** Memory that is kept alive by this batch, for the buffer's limit. */
+  readonly pinnedBytes: number;
+  /** Every buffer that the columns point into; released once by `release`. */
+  readonly owners: readonly PooledBuffer[];
+}
+
+/** Gives the batch's memory back. The one who took the last event out of it calls this, exactly once. */
+export function releaseBatch(batch: EventBatch): void {
+  for (const owner of batch.owners) owner.release();
+}
+
+/** Offset in the stream where event `index` starts. */
+export function eventOffset(batch: EventBatch, index: number): number {
+  return batch.origin.startOffset + (index === 0 ? 0 : batch.rawEnds[index - 1]!);
+}

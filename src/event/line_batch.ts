@@ -1,0 +1,18 @@
+import type { Chunk } from "./chunk.ts";
+
+/**
+ * Lines of one chunk, as columns: line `i` is `chunk.data[starts[i] .. ends[i])`, without its delimiter. The arrays belong to the decoder
+ * and are reused by its next call: copy what has to live longer.
+ */
+export interface LineBatch {
+  chunk: Chunk;
+  count: number;
+  starts: Uint32Array;
+  ends: Uint32Array;
+  /** `nexts[i]`: where line `i + 1` starts in `chunk.data`; the raw bytes of line `i` end there, delimiter included. */
+  nexts: Uint32Array;
+  /** Bytes of `chunk.data` that these lines cover, skipped bytes included. */
+  takenBytes: number;
+  /** Lines that were cut at max_line_bytes. */
+  truncatedCount: number;
+}

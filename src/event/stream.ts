@@ -1,0 +1,16 @@
+/**
+ * A stream is anything whose bytes can be read again by offset: one generation of a log file, or one run of stdin.
+ * It is an identity, not a path: a renamed file stays the same stream, a new file under an old path is another one.
+ *
+ * One object a stream, shared by every batch that came from it, so that nothing is allocated per event.
+ */
+export interface Stream {
+  /** Stable over restarts for files ("dev:ino:birthtime"), unique per run for stdin. Key of the stored position. */
+  readonly id: string;
+  /** Name of the source in the configuration, for example "app" of `[sources.app]`. */
+  readonly source: string;
+  /** `source_type` field of its events: "file" or "stdin". */
+  readonly sourceType: "file" | "stdin";
+  /** Where the bytes were last seen, for messages and the `file` field; "" for stdin. Changes on rename. */
+  path: string;
+}

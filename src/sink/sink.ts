@@ -1,0 +1,22 @@
+import type { EventBuffer } from "../buffer/event_buffer.ts";
+
+/** Why a sink can't deliver now, in a full sentence for people, with a hint that can be typed where there is one. */
+export interface HealthFailure {
+  /** Short code, for example "sasl-refused", "topic-unknown", "broker-unreachable". */
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | null;
+}
+
+/** A way out of the process. */
+export interface Sink {
+  readonly name: string;
+  /** Tries to reach what is behind it, authenticates, finds its topics. Null when healthy. Ends early when `signal` aborts. */
+  checkHealth(signal: AbortSignal): Promise<HealthFailure | null>;
+  /**
+   * Delivers what the buffer holds, in order where the sink keeps order, until the buffer has ended and everything is settled (resolves),
+   * or `stop` aborts: then nothing new is read from the buffer, what is in flight is given until `kill` aborts, and what is left is
+   * settled as "errored". Rejects only on a bug.
+   */
+  run(buffer: EventBuffer, stop: AbortSignal, kill: AbortSignal): Promise<void>;
+}

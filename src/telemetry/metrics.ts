@@ -1,0 +1,147 @@
+/**
+ * Counters and gauges as plain numbers, written by the stages a batch at a time, read by `http/` and by the audit at exit. Nothing here
+ * renders: `prometheus.ts` does. All counters only grow; "Events" are lines or records, "Bytes" are raw bytes unless said otherwise.
+ */
+export class Metrics {
+  readonly startedMs: number;
+  readonly sources = new Map<string, SourceMetrics>();
+  readonly sinks = new Map<string, SinkMetrics>();
+
+  constructor(nowMs: number) {
+    this.startedMs = nowMs;
+  }
+
+  /** The metrics of a source; made when first asked for. */
+  source(name: string): SourceMetrics {
+    let found = this.sources.get(name);
+    if (found === undefined) this.sources.set(name, found = new SourceMetrics());
+    return found;
+  }
+
+  /** The metrics of a sink; made when first asked for. */
+  sink(name: string): SinkMetrics {
+    let found = this.sinks.get(name);
+    if (found === undefined) this.sinks.set(name, found = new SinkMetrics());
+    return found;
+  }
+}
+
+/** What a source saw. Counted for each sink that reads the source. */
+export class SourceMetrics {
+  eventsInCount = 0;
+  bytesInCount = 0;
+  truncatedLinesCount = 0;
+  /** Events whose value held bytes that are not UTF-8 and were replaced in JSON. */
+  invalidUtf8Count = 0;
+  /** Lines that `decoding.codec` could not read and that were kept as text. */
+  decodeErrorsCount = 0;
+  /** Errors while opening, reading or watching, by errno name. */
+  readonly errors = new LabelledCounter();
+  openFiles = 0;
+  watchedFiles = 0;
+  rotationsCount = 0;
+  truncationsCount = 0;
+  /** Bytes that existed and are gone before they could be read, by cause ("truncated", "deleted"). */
+  readonly lostBytes = new LabelledCounter();
+  /** Lag in bytes (size minus delivered position), by path and sink; asked for only when rendered. */
+  fileLags: () => readonly FileLag[] = () => [];
+}
+
+export interface FileLag {
+  readonly path: string;
+  readonly sink: string;
+  readonly sizeBytes: number;
+  readonly readBytes: number;
+  readonly deliveredBytes: number;
+}
+
+/** What became of events on the way to one sink. in = delivered + dropped + buffered + in flight. */
+export class SinkMetrics {
+  /** Events that were accepted from sources (before the buffer). */
+  eventsInCount = 0;
+  /** Of those, by source. */
+  readonly eventsInBySource = new LabelledCounter();
+  deliveredEventsCount = 0;
+  /** Key and value bytes of delivered events, before compression. */
+  deliveredBytesCount = 0;
+  /** Bytes of record batches that were written to the network, after compression, retries included. */
+  sentBytesCount = 0;
+  sentBatchesCount = 0;
+  /** Written to a socket under acks = none: nobody confirms them. */
+  sentUnconfirmedEventsCount = 0;
+  /** Key is "source\u0000reason": "buffer_full", "record_too_large", "invalid_record", "template_error", ... */
+  readonly dropped = new LabelledCounter();
+  /** Retried produce attempts by error name, for example "NOT_LEADER_OR_FOLLOWER", "ECONNRESET". */
+  readonly retries = new LabelledCounter();
+  /** Events that are in the buffer now, and the memory they pin. */
+  bufferedEvents = 0;
+  bufferedBytes = 0;
+  bufferMaxEvents = 0;
+  bufferMaxBytes = 0;
+  /** Events that left the buffer and are not settled. */
+  inFlightEvents = 0;
+  /** Last acknowledgement, milliseconds since the epoch; 0 before the first. */
+  lastAckMs = 0;
+  /** Since when events wait without any acknowledgement, milliseconds since the epoch; 0 when nothing waits. */
+  waitingSinceMs = 0;
+  /** Why delivery does not go on, in words; null while it does. */
+  lastError: string | null = null;
+  readonly batchEvents = new Histogram([1, 10, 100, 1_000, 5_000, 10_000, 50_000]);
+  readonly batchBytes = new Histogram([1_000, 10_000, 100_000, 500_000, 1_000_000, 2_000_000]);
+  /** From reading a chunk to the acknowledgement of its record batch, seconds. */
+  readonly latencySeconds = new Histogram([
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    60,
+  ]);
+}
+
+/** Label values per counter beyond this are counted under "other", so that no counter grows with the input. */
+export const LABELS_MAX = 200;
+
+/** A counter by one label. */
+export class LabelledCounter {
+  readonly values = new Map<string, number>();
+
+  add(label: string, amount = 1): void {
+    const key = this.values.has(label) || this.values.size < LABELS_MAX ? label : "other";
+    this.values.set(key, (this.values.get(key) ?? 0) + amount);
+  }
+
+  total(): number {
+    let sum = 0;
+    for (const value of this.values.values()) sum += value;
+    return sum;
+  }
+}
+
+/** Cumulative histogram with fixed upper bounds, as Prometheus wants it. */
+export class Histogram {
+  readonly bounds: readonly number[];
+  /** `counts[i]`: observations in (bounds[i-1], bounds[i]]; the last one is above all bounds. */
+  readonly counts: Float64Array;
+  sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.bounds = bounds;
+    this.counts = new Float64Array(bounds.length + 1);
+  }
+
+  observe(value: number, times = 1): void {
+    let i = 0;
+    while (i < this.bounds.length && value > this.bounds[i]!) i++;
+    this.counts[i]! += times;
+    this.sum += value * times;
+  }
+}
