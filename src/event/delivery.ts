@@ -1,4 +1,4 @@
-import type { EventBatch } from "./event_batch.ts";
+import { type EventBatch, releaseBatch } from "./event_batch.ts";
 
 /**
  * What became of events. "delivered": acknowledged by the sink as asked. "rejected": will never be taken (counted with its reason; the
@@ -16,19 +16,46 @@ export type Ack = (status: BatchStatus) => void;
 export class Delivery {
   readonly batch: EventBatch;
   #unsettledCount: number;
+  #untakenCount: number;
   #worst: BatchStatus = "delivered";
   readonly #ack: Ack;
 
   constructor(batch: EventBatch, ack: Ack) {
     this.batch = batch;
     this.#unsettledCount = batch.count;
+    this.#untakenCount = batch.count;
     this.#ack = ack;
-    if (batch.count === 0) ack("delivered");
+    if (batch.count > 0) return;
+    releaseBatch(batch);
+    ack("delivered");
   }
 
   /** Events that are neither acknowledged nor given up. */
   get unsettledCount(): number {
     return this.#unsettledCount;
+  }
+
+  /** Events whose bytes nobody has copied out yet. */
+  get untakenCount(): number {
+    return this.#untakenCount;
+  }
+
+  /**
+   * Says that the bytes of `eventCount` events were copied or are not wanted any more. After the last one the batch's memory goes back to
+   * its pool, so the columns must not be read again. Taking more than there are is a bug and throws.
+   */
+  take(eventCount: number): void {
+    if (eventCount > this.#untakenCount) {
+      throw new Error(`Cannot take ${eventCount} events: only ${this.#untakenCount} are left`);
+    }
+    this.#untakenCount -= eventCount;
+    if (this.#untakenCount === 0 && eventCount > 0) releaseBatch(this.batch);
+  }
+
+  /** Takes and settles what is left, whatever that is: the events go nowhere. */
+  abandon(status: BatchStatus): void {
+    this.take(this.#untakenCount);
+    this.settle(this.#unsettledCount, status);
   }
 
   /** Settles `eventCount` of the batch's events. Settling more than there are is a bug and throws. */

@@ -42,7 +42,7 @@ export interface EventBatch {
   readonly owners: readonly PooledBuffer[];
 }
 
-/** Gives the batch's memory back. The one who took the last event out of it calls this, exactly once. */
+/** Gives the batch's memory back. Called by `Delivery.take` after the last event; by hand only for a batch that never got a delivery. */
 export function releaseBatch(batch: EventBatch): void {
   for (const owner of batch.owners) owner.release();
 }

@@ -14,9 +14,9 @@ export interface Sink {
   /** Tries to reach what is behind it, authenticates, finds its topics. Null when healthy. Ends early when `signal` aborts. */
   checkHealth(signal: AbortSignal): Promise<HealthFailure | null>;
   /**
-   * Delivers what the buffer holds, in order where the sink keeps order, until the buffer has ended and everything is settled (resolves),
-   * or `stop` aborts: then nothing new is read from the buffer, what is in flight is given until `kill` aborts, and what is left is
-   * settled as "errored". Rejects only on a bug.
+   * Delivers what the buffer holds, in order where the sink keeps order, until the buffer has ended and everything is settled (resolves).
+   * When `kill` aborts, it gives up at once: what is left in the buffer and in flight is settled as "errored", and it resolves. Rejects
+   * only on a bug.
    */
-  run(buffer: EventBuffer, stop: AbortSignal, kill: AbortSignal): Promise<void>;
+  run(buffer: EventBuffer, kill: AbortSignal): Promise<void>;
 }

@@ -1,0 +1,294 @@
+import type { Delivery } from "../event/delivery.ts";
+import { murmur2Partition } from "./murmur2.ts";
+import type { OpenBatch, PartitionQueue } from "./partition_queue.ts";
+
+/** Sealed batches of a partition that a keyless event still joins behind: one in flight, one ready to follow. */
+export const SEALED_MAX = 2;
+
+/** Of the memory limit, what the batches of a single partition may hold when keys tie events to it. */
+export const PARTITION_SHARE = 0.5;
+
+/** Events of templated topics that may wait for their topic to be known, over all topics. */
+export const PARKED_EVENTS_MAX = 20_000;
+
+export interface AccumulatorOptions<B extends OpenBatch, Q extends PartitionQueue<B>> {
+  readonly newBatch: () => B;
+  readonly newQueue: (topic: string, partition: number) => Q;
+  /** Called when a batch is full; its queue holds it in `sealed`. */
+  readonly onSealed: (queue: Q, batch: B) => void;
+  /** True while the partition has a leader; keyless events avoid others. */
+  readonly isAvailable: (topic: string, partition: number) => boolean;
+  readonly partitioner: "sticky" | "murmur2";
+  /** Memory of all batches together. Passed by at most one batch. */
+  readonly memoryMaxBytes: number;
+  /** Events of an unknown topic step aside for others' (topic templates); otherwise they hold everything behind them. */
+  readonly canPark: boolean;
+}
+
+interface Parked {
+  readonly delivery: Delivery;
+  readonly indexes: Uint32Array;
+}
+
+interface TopicState<Q> {
+  readonly name: string;
+  /** One queue a partition; empty while the topic is not known. */
+  readonly queues: Q[];
+  /** Partition that keyless events go to until its batch is sealed; -1: choose anew. */
+  sticky: number;
+  /** Where the search for the next sticky partition starts. */
+  nextPartition: number;
+  readonly parked: Parked[];
+}
+
+/**
+ * Sorts events into record batches by topic and partition. Keyless events stick to one partition until its batch is sealed, then move
+ * on (KIP-480): round-robin by event would shrink batches by the number of partitions. Keyed ones go where the Java client puts them.
+ */
+export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
+  readonly #options: AccumulatorOptions<B, Q>;
+  readonly #topics = new Map<string, TopicState<Q>>();
+  /** Queues that hold anything. */
+  readonly active = new Set<Q>();
+  #memoryBytes = 0;
+  #parkedEvents = 0;
+  #lastTopic: TopicState<Q> | null = null;
+
+  constructor(options: AccumulatorOptions<B, Q>) {
+    this.#options = options;
+  }
+
+  get memoryBytes(): number {
+    return this.#memoryBytes;
+  }
+
+  get parkedEvents(): number {
+    return this.#parkedEvents;
+  }
+
+  /** Topics that have events waiting but no partitions yet. */
+  unknownTopics(): string[] {
+    const names: string[] = [];
+    for (const topic of this.#topics.values()) if (topic.queues.length === 0) names.push(topic.name);
+    return names;
+  }
+
+  /** Says how many partitions a topic has. Growth is taken over; a topic never shrinks. Parked events of it are sorted in. */
+  setPartitionCount(name: string, count: number, nowMs: number): void {
+    const topic = this.#topic(name);
+    while (topic.queues.length < count) topic.queues.push(this.#options.newQueue(name, topic.queues.length));
+    if (count > 0 && topic.parked.length > 0) this.#unpark(topic, nowMs);
+  }
+
+  /** Tries again to sort in what stepped aside. */
+  retryParked(nowMs: number): void {
+    if (this.#parkedEvents === 0) return;
+    for (const topic of this.#topics.values()) {
+      if (topic.parked.length > 0 && topic.queues.length > 0) this.#unpark(topic, nowMs);
+    }
+  }
+
+  /**
+   * Takes events of the delivery from index `from` on, as many as there is room for. Returns the index of the first one that was not
+   * taken; call again with it after room was made (a batch was finished, or a topic became known).
+   */
+  append(delivery: Delivery, from: number, nowMs: number): number {
+    const { batch } = delivery;
+    if (batch.topicIndexes === null) {
+      const topic = this.#topic(batch.topics[0]!);
+      return this.#appendRange(topic, delivery, from, batch.count, nowMs);
+    }
+    let index = from;
+    while (index < batch.count) {
+      const topicIndex = batch.topicIndexes[index]!;
+      let to = index + 1;
+      while (to < batch.count && batch.topicIndexes[to] === topicIndex) to++;
+      const next = this.#appendRange(this.#topic(batch.topics[topicIndex]!), delivery, index, to, nowMs);
+      if (next < to) return next;
+      index = to;
+    }
+    return index;
+  }
+
+  /** Moves the open batch of a queue behind its sealed ones. */
+  seal(queue: Q): void {
+    const batch = queue.open;
+    if (batch === null) return;
+    queue.open = null;
+    queue.sealed.push(batch);
+    const topic = this.#topic(queue.topic);
+    if (topic.sticky === queue.id) topic.sticky = -1;
+    this.#options.onSealed(queue, batch);
+  }
+
+  /** Takes a finished batch out of its queue. Its memory counts no more. */
+  finish(queue: Q, batch: B): void {
+    const index = queue.sealed.indexOf(batch);
+    if (index < 0) throw new Error("Cannot finish a batch that is not in its queue");
+    queue.sealed.splice(index, 1);
+    this.#memoryBytes -= batch.capacityBytes;
+    if (queue.isEmpty) this.active.delete(queue);
+  }
+
+  /** Puts `parts` where `batch` was (a split); an empty list takes it out. */
+  replace(queue: Q, batch: B, parts: readonly B[]): void {
+    const index = queue.sealed.indexOf(batch);
+    if (index < 0) throw new Error("Cannot replace a batch that is not in its queue");
+    queue.sealed.splice(index, 1, ...parts);
+    this.#memoryBytes -= batch.capacityBytes;
+    for (const part of parts) this.#memoryBytes += part.capacityBytes;
+    if (queue.isEmpty) this.active.delete(queue);
+  }
+
+  /** Gives everything up; `release` is called for each batch, its events are settled as "errored". */
+  abandon(release: (batch: B) => void): void {
+    for (const queue of this.active) {
+      const batches = queue.open === null ? queue.sealed : [...queue.sealed, queue.open];
+      for (const batch of batches) {
+        this.#memoryBytes -= batch.capacityBytes;
+        batch.members.settle("errored");
+        release(batch);
+      }
+      queue.sealed.length = 0;
+      queue.open = null;
+    }
+    this.active.clear();
+    for (const topic of this.#topics.values()) {
+      for (const { delivery, indexes } of topic.parked) {
+        delivery.take(indexes.length);
+        delivery.settle(indexes.length, "errored");
+      }
+      topic.parked.length = 0;
+    }
+    this.#parkedEvents = 0;
+  }
+
+  #topic(name: string): TopicState<Q> {
+    if (this.#lastTopic !== null && this.#lastTopic.name === name) return this.#lastTopic;
+    let topic = this.#topics.get(name);
+    if (topic === undefined) {
+      topic = { name, queues: [], sticky: -1, nextPartition: 0, parked: [] };
+      this.#topics.set(name, topic);
+    }
+    this.#lastTopic = topic;
+    return topic;
+  }
+
+  #appendRange(topic: TopicState<Q>, delivery: Delivery, from: number, to: number, nowMs: number): number {
+    if (topic.parked.length > 0 && topic.queues.length > 0) this.#unpark(topic, nowMs);
+    if (topic.queues.length === 0 || topic.parked.length > 0) return this.#park(topic, delivery, from, to);
+    return this.#appendKnown(topic, delivery, from, to, nowMs);
+  }
+
+  #appendKnown(topic: TopicState<Q>, delivery: Delivery, from: number, to: number, nowMs: number): number {
+    if (delivery.batch.keys !== null) return this.#appendKeyed(topic, delivery, from, to, nowMs);
+    let index = from;
+    while (index < to) {
+      const queue = this.#stickyQueue(topic);
+      if (queue === null || !this.#ensureOpen(queue, nowMs)) return index;
+      const open = queue.open!;
+      const capacityBytes = open.capacityBytes;
+      const next = open.appendRange(delivery, index, to);
+      this.#memoryBytes += open.capacityBytes - capacityBytes;
+      if (next > index) delivery.take(next - index);
+      if (next < to) this.seal(queue);
+      index = next;
+    }
+    return index;
+  }
+
+  #appendKeyed(topic: TopicState<Q>, delivery: Delivery, from: number, to: number, nowMs: number): number {
+    for (let index = from; index < to; index++) {
+      if (!this.#appendOne(topic, delivery, index, nowMs)) return index;
+      delivery.take(1);
+    }
+    return to;
+  }
+
+  #appendOne(topic: TopicState<Q>, delivery: Delivery, index: number, nowMs: number): boolean {
+    for (;;) {
+      const queue = this.#queueFor(topic, delivery, index);
+      if (queue === null || !this.#ensureOpen(queue, nowMs)) return false;
+      const open = queue.open!;
+      const capacityBytes = open.capacityBytes;
+      const isTaken = open.appendOne(delivery, index);
+      this.#memoryBytes += open.capacityBytes - capacityBytes;
+      if (isTaken) return true;
+      this.seal(queue);
+    }
+  }
+
+  #queueFor(topic: TopicState<Q>, delivery: Delivery, index: number): Q | null {
+    const keys = delivery.batch.keys!;
+    const keyStart = keys.starts[index]!;
+    const keyEnd = keys.ends[index]!;
+    if (this.#options.partitioner === "sticky" || keyStart === keyEnd) return this.#stickyQueue(topic);
+    const queue = topic.queues[murmur2Partition(keys.data, keyStart, keyEnd, topic.queues.length)]!;
+    if (queue.open !== null || queue.sealed.length < SEALED_MAX) return queue;
+    let heldBytes = 0;
+    for (const batch of queue.sealed) heldBytes += batch.capacityBytes;
+    return heldBytes < this.#options.memoryMaxBytes * PARTITION_SHARE ? queue : null;
+  }
+
+  /** The partition that keyless events of the topic go to now, or null when all have enough to do. */
+  #stickyQueue(topic: TopicState<Q>): Q | null {
+    if (topic.sticky >= 0) return topic.queues[topic.sticky]!;
+    const count = topic.queues.length;
+    let best: Q | null = null;
+    let bestRank = Infinity;
+    for (let i = 0; i < count; i++) {
+      const queue = topic.queues[(topic.nextPartition + i) % count]!;
+      if (queue.sealed.length >= SEALED_MAX) continue;
+      const rank = queue.sealed.length + (this.#options.isAvailable(topic.name, queue.id) ? 0 : 2 * SEALED_MAX);
+      if (rank >= bestRank) continue;
+      best = queue;
+      bestRank = rank;
+      if (rank === 0) break;
+    }
+    if (best !== null) {
+      topic.sticky = best.id;
+      topic.nextPartition = (best.id + 1) % count;
+    }
+    return best;
+  }
+
+  #ensureOpen(queue: Q, nowMs: number): boolean {
+    if (queue.open !== null) return true;
+    if (this.#memoryBytes >= this.#options.memoryMaxBytes) return false;
+    queue.open = this.#options.newBatch();
+    queue.openedMs = nowMs;
+    this.#memoryBytes += queue.open.capacityBytes;
+    this.active.add(queue);
+    return true;
+  }
+
+  /** Events of a topic that nobody knows (yet) step aside, within limits. */
+  #park(topic: TopicState<Q>, delivery: Delivery, from: number, to: number): number {
+    const count = Math.min(to - from, PARKED_EVENTS_MAX - this.#parkedEvents);
+    if (!this.#options.canPark || count <= 0) return from;
+    const indexes = new Uint32Array(count);
+    for (let i = 0; i < count; i++) indexes[i] = from + i;
+    topic.parked.push({ delivery, indexes });
+    this.#parkedEvents += count;
+    return from + count;
+  }
+
+  #unpark(topic: TopicState<Q>, nowMs: number): void {
+    while (topic.parked.length > 0) {
+      const { delivery, indexes } = topic.parked[0]!;
+      let done = 0;
+      while (done < indexes.length) {
+        const index = indexes[done]!;
+        const isTaken = this.#appendKnown(topic, delivery, index, index + 1, nowMs) > index;
+        if (!isTaken) break;
+        done++;
+      }
+      this.#parkedEvents -= done;
+      if (done < indexes.length) {
+        topic.parked[0] = { delivery, indexes: indexes.subarray(done) };
+        return;
+      }
+      topic.parked.shift();
+    }
+  }
+}

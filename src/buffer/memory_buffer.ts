@@ -1,0 +1,131 @@
+import type { Delivery } from "../event/delivery.ts";
+import type { SinkMetrics } from "../telemetry/metrics.ts";
+import type { EventBuffer } from "./event_buffer.ts";
+
+export interface MemoryBufferOptions {
+  /** Events that may wait; a writer that asks `roomEvents` never passes it. */
+  readonly maxEvents: number;
+  /** Memory that waiting batches may keep alive; passed by at most one batch. */
+  readonly maxSizeBytes: number;
+  readonly metrics: SinkMetrics;
+}
+
+/** Slots of the queue's ring at the start; it doubles when full and is bounded by `maxEvents` (a batch holds one event at least). */
+const RING_SLOTS_MIN = 64;
+
+/**
+ * The buffer in memory: a ring of deliveries, bounded by events and by the bytes that they pin. A file source reads again from its
+ * stored position after a crash, so nothing is written twice; what comes from stdin is lost with the process.
+ */
+export class MemoryBuffer implements EventBuffer {
+  readonly #maxEvents: number;
+  readonly #maxSizeBytes: number;
+  readonly #metrics: SinkMetrics;
+  #ring: (Delivery | null)[] = new Array<Delivery | null>(RING_SLOTS_MIN).fill(null);
+  #head = 0;
+  #length = 0;
+  #eventCount = 0;
+  #pinnedBytes = 0;
+  #hasEnded = false;
+  #roomWaiters: (() => void)[] = [];
+  #dataWaiter: ((hasData: boolean) => void) | null = null;
+
+  constructor(options: MemoryBufferOptions) {
+    this.#maxEvents = options.maxEvents;
+    this.#maxSizeBytes = options.maxSizeBytes;
+    this.#metrics = options.metrics;
+    this.#metrics.bufferMaxEvents = options.maxEvents;
+    this.#metrics.bufferMaxBytes = options.maxSizeBytes;
+  }
+
+  get eventCount(): number {
+    return this.#eventCount;
+  }
+
+  get pinnedBytes(): number {
+    return this.#pinnedBytes;
+  }
+
+  roomEvents(): number {
+    return this.#pinnedBytes >= this.#maxSizeBytes ? 0 : Math.max(0, this.#maxEvents - this.#eventCount);
+  }
+
+  hasRoom(): boolean {
+    return this.roomEvents() > 0;
+  }
+
+  waitForRoom(signal: AbortSignal): Promise<void> {
+    if (this.hasRoom() || signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      signal.addEventListener("abort", done, { once: true });
+      this.#roomWaiters.push(done);
+    });
+  }
+
+  write(delivery: Delivery): void {
+    if (this.#hasEnded) throw new Error("Cannot write to a buffer that has ended");
+    if (this.#length === this.#ring.length) this.#grow();
+    this.#ring[(this.#head + this.#length) & (this.#ring.length - 1)] = delivery;
+    this.#length++;
+    this.#count(delivery.batch.count, delivery.batch.pinnedBytes);
+    this.#wakeReader(true);
+  }
+
+  read(): Delivery | null {
+    if (this.#length === 0) return null;
+    const delivery = this.#ring[this.#head]!;
+    this.#ring[this.#head] = null;
+    this.#head = (this.#head + 1) & (this.#ring.length - 1);
+    this.#length--;
+    this.#count(-delivery.batch.count, -delivery.batch.pinnedBytes);
+    if (this.#roomWaiters.length > 0 && this.hasRoom()) {
+      const waiters = this.#roomWaiters;
+      this.#roomWaiters = [];
+      for (const wake of waiters) wake();
+    }
+    return delivery;
+  }
+
+  waitForData(): Promise<boolean> {
+    if (this.#length > 0) return Promise.resolve(true);
+    if (this.#hasEnded) return Promise.resolve(false);
+    if (this.#dataWaiter !== null) throw new Error("Cannot wait twice for the same buffer: it has one reader");
+    return new Promise((resolve) => this.#dataWaiter = resolve);
+  }
+
+  end(): void {
+    this.#hasEnded = true;
+    if (this.#length === 0) this.#wakeReader(false);
+  }
+
+  /** Settles everything that is still here as "errored": it was not delivered, and its source has to be read again. */
+  abandon(): void {
+    for (let delivery = this.read(); delivery !== null; delivery = this.read()) {
+      delivery.abandon("errored");
+    }
+  }
+
+  #count(events: number, bytes: number): void {
+    this.#eventCount += events;
+    this.#pinnedBytes += bytes;
+    this.#metrics.bufferedEvents = this.#eventCount;
+    this.#metrics.bufferedBytes = this.#pinnedBytes;
+  }
+
+  #grow(): void {
+    const larger = new Array<Delivery | null>(this.#ring.length * 2).fill(null);
+    for (let i = 0; i < this.#length; i++) larger[i] = this.#ring[(this.#head + i) & (this.#ring.length - 1)]!;
+    this.#ring = larger;
+    this.#head = 0;
+  }
+
+  #wakeReader(hasData: boolean): void {
+    const waiter = this.#dataWaiter;
+    this.#dataWaiter = null;
+    waiter?.(hasData);
+  }
+}

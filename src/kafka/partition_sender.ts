@@ -1,0 +1,39 @@
+import { PartitionQueue } from "../batch/partition_queue.ts";
+import type { ProduceBatch } from "./produce_batch.ts";
+
+/** Epochs are 16 bits; a partition that used them all up needs a fresh producer id. */
+export const EPOCH_MAX = 0x7fff;
+
+/** A partition as the producer sees it: its queue, its sequence numbers, and when it may be tried again. */
+export class PartitionSender extends PartitionQueue<ProduceBatch> {
+  /** Producer epoch used on this partition; the broker keeps its state by partition, so a bump concerns this one alone. */
+  epoch = 0;
+  nextSequence = 0;
+  /** Failures in a row. */
+  failureCount = 0;
+  /** Not before this time, milliseconds; 0: at once. */
+  retryAtMs = 0;
+  /** Leader that the last attempt failed at, -1 none: another leader is tried at once. */
+  failedLeader = -1;
+  /** Name of the error of the last attempt, null when it went well. */
+  lastErrorName: string | null = null;
+
+  /** The batch that is in flight, if any: one at a time for each partition. */
+  get inFlight(): ProduceBatch | null {
+    const head = this.sealed[0];
+    return head !== undefined && head.isInFlight ? head : null;
+  }
+
+  /** Starts over with sequence 0 under the next epoch, which the broker takes without being asked (KIP-360). */
+  bumpEpoch(): void {
+    this.epoch++;
+    this.nextSequence = 0;
+  }
+
+  succeeded(): void {
+    this.failureCount = 0;
+    this.retryAtMs = 0;
+    this.failedLeader = -1;
+    this.lastErrorName = null;
+  }
+}

@@ -1,0 +1,208 @@
+import { Membership } from "../batch/membership.ts";
+import type { Delivery } from "../event/delivery.ts";
+import type { ArenaPool } from "./arena_pool.ts";
+
+/**
+ * Records of one batch, encoded as they arrive into one arena (record batch format v2, KIP-98). The batch header is written in front of
+ * them later (`batch_header.ts`), so that an uncompressed batch goes to the socket without another copy.
+ *
+ *     arena   0 ............. 61 ................................ end
+ *             | batch header  | record | record | record | ...   |
+ *
+ *     record  length         varint    bytes after this field
+ *             attributes     int8      0
+ *             timestampDelta varlong   0: all records of a batch carry its base timestamp (ship time)
+ *             offsetDelta    varint    0, 1, 2 ...
+ *             keyLength      varint    -1: no key
+ *             key            bytes
+ *             valueLength    varint
+ *             value          bytes
+ *             headersCount   varint    0
+ *
+ * varint: zigzag, so that a length n >= 0 is written as 2n in groups of seven bits.
+ */
+export const BATCH_HEADER_BYTES = 61;
+
+export interface RecordBatchLimits {
+  /** Encoded size at which a batch is full, header included. A single larger record still gets a batch of its own. */
+  readonly batchMaxBytes: number;
+  readonly batchMaxEvents: number;
+}
+
+/** Bytes that the varint of a non-negative number takes, after zigzag. */
+export function varintBytes(value: number): number {
+  return value < 0x40 ? 1 : value < 0x2000 ? 2 : value < 0x100000 ? 3 : value < 0x8000000 ? 4 : 5;
+}
+
+function writeVarint(target: Buffer, at: number, value: number): number {
+  let rest = value * 2;
+  while (rest > 0x7f) {
+    target[at++] = (rest & 0x7f) | 0x80;
+    rest = Math.floor(rest / 128);
+  }
+  target[at++] = rest;
+  return at;
+}
+
+export class RecordBatchBuilder {
+  readonly members: Membership;
+  readonly #pool: ArenaPool;
+  #arena: Buffer;
+  #end = BATCH_HEADER_BYTES;
+  #isReleased = false;
+
+  constructor(pool: ArenaPool, sizeHintBytes: number, members = new Membership()) {
+    this.#pool = pool;
+    this.#arena = pool.take(Math.max(sizeHintBytes, BATCH_HEADER_BYTES));
+    this.members = members;
+  }
+
+  get count(): number {
+    return this.members.count;
+  }
+
+  /** Header and records, uncompressed. */
+  get sizeBytes(): number {
+    return this.#end;
+  }
+
+  get capacityBytes(): number {
+    return this.#arena.length;
+  }
+
+  /** The arena from its start to the end of the records; the first 61 bytes are free for the header. Valid until `release`. */
+  get bytes(): Buffer {
+    return this.#arena.subarray(0, this.#end);
+  }
+
+  /**
+   * Encodes events `[from, to)` without keys until a limit is reached. Returns the index after the last one that was taken; `from` when
+   * the batch is full. One record always fits into an empty batch.
+   */
+  appendRange(delivery: Delivery, from: number, to: number, limits: RecordBatchLimits): number {
+    const { data, starts, ends } = delivery.batch.values;
+    const countStart = this.members.count;
+    const last = Math.min(to, from + limits.batchMaxEvents - countStart);
+    let arena = this.#arena;
+    let at = this.#end;
+    let index = from;
+    for (; index < last; index++) {
+      const valueStart = starts[index]!;
+      const valueEnd = ends[index]!;
+      const valueBytes = valueEnd - valueStart;
+      const offsetDelta = countStart + index - from;
+      const bodyBytes = 4 + varintBytes(offsetDelta) + varintBytes(valueBytes) + valueBytes;
+      const recordEnd = at + varintBytes(bodyBytes) + bodyBytes;
+      if (recordEnd > limits.batchMaxBytes && offsetDelta > 0) break;
+      if (recordEnd > arena.length) arena = this.#grow(recordEnd, at);
+      at = writeVarint(arena, at, bodyBytes);
+      arena[at++] = 0;
+      arena[at++] = 0;
+      at = writeVarint(arena, at, offsetDelta);
+      arena[at++] = 1;
+      at = writeVarint(arena, at, valueBytes);
+      at += data.copy(arena, at, valueStart, valueEnd);
+      arena[at++] = 0;
+    }
+    this.#end = at;
+    this.members.addRange(delivery, from, index);
+    return index;
+  }
+
+  /** Encodes one event with its key, if it has one. Returns false when the batch is full. */
+  appendOne(delivery: Delivery, index: number, limits: RecordBatchLimits): boolean {
+    const { values, keys } = delivery.batch;
+    const offsetDelta = this.members.count;
+    if (offsetDelta >= limits.batchMaxEvents) return false;
+    const valueBytes = values.ends[index]! - values.starts[index]!;
+    const keyBytes = keys === null ? 0 : keys.ends[index]! - keys.starts[index]!;
+    const keyFieldBytes = keys === null ? 1 : varintBytes(keyBytes) + keyBytes;
+    const bodyBytes = 3 + varintBytes(offsetDelta) + keyFieldBytes + varintBytes(valueBytes) + valueBytes;
+    const recordEnd = this.#end + varintBytes(bodyBytes) + bodyBytes;
+    if (recordEnd > limits.batchMaxBytes && offsetDelta > 0) return false;
+    const arena = recordEnd > this.#arena.length ? this.#grow(recordEnd, this.#end) : this.#arena;
+    let at = writeVarint(arena, this.#end, bodyBytes);
+    arena[at++] = 0;
+    arena[at++] = 0;
+    at = writeVarint(arena, at, offsetDelta);
+    if (keys === null) arena[at++] = 1;
+    else {
+      at = writeVarint(arena, at, keyBytes);
+      at += keys.data.copy(arena, at, keys.starts[index]!, keys.ends[index]!);
+    }
+    at = writeVarint(arena, at, valueBytes);
+    at += values.data.copy(arena, at, values.starts[index]!, values.ends[index]!);
+    arena[at++] = 0;
+    this.#end = at;
+    this.members.addOne(delivery, index);
+    return true;
+  }
+
+  /**
+   * A new builder with records `[from, to)` of this one, numbered from 0 again. For splitting a batch that the broker finds too large
+   * and for taking single records out; off the hot path.
+   */
+  copyRecords(from: number, to: number): RecordBatchBuilder {
+    const part = new RecordBatchBuilder(this.#pool, this.#end, this.members.slice(from, to));
+    let at = BATCH_HEADER_BYTES;
+    for (let record = 0; record < to; record++) {
+      const body = readVarint(this.#arena, at);
+      const bodyEnd = body.at + body.value;
+      if (record >= from) part.#appendRenumbered(this.#arena, body.at, bodyEnd, record - from);
+      at = bodyEnd;
+    }
+    return part;
+  }
+
+  /** Encoded size of record `index`, its length field included. */
+  recordBytes(index: number): number {
+    let at = BATCH_HEADER_BYTES;
+    for (let record = 0;; record++) {
+      const body = readVarint(this.#arena, at);
+      const end = body.at + body.value;
+      if (record === index) return end - at;
+      at = end;
+    }
+  }
+
+  /** Gives the arena back. Calling it twice is a bug and throws. */
+  release(): void {
+    if (this.#isReleased) throw new Error("Cannot release a record batch twice");
+    this.#isReleased = true;
+    this.#pool.give(this.#arena);
+  }
+
+  /** `source[bodyStart .. bodyEnd)` is a record without its length field; its offset delta becomes `offsetDelta`. */
+  #appendRenumbered(source: Buffer, bodyStart: number, bodyEnd: number, offsetDelta: number): void {
+    const oldDelta = readVarint(source, bodyStart + 2);
+    const bodyBytes = 2 + varintBytes(offsetDelta) + (bodyEnd - oldDelta.at);
+    const recordEnd = this.#end + varintBytes(bodyBytes) + bodyBytes;
+    if (recordEnd > this.#arena.length) this.#grow(recordEnd, this.#end);
+    let at = writeVarint(this.#arena, this.#end, bodyBytes);
+    at += source.copy(this.#arena, at, bodyStart, bodyStart + 2);
+    at = writeVarint(this.#arena, at, offsetDelta);
+    at += source.copy(this.#arena, at, oldDelta.at, bodyEnd);
+    this.#end = at;
+  }
+
+  #grow(wantedBytes: number, usedBytes: number): Buffer {
+    const larger = this.#pool.take(Math.max(wantedBytes, Math.min(this.#arena.length * 4, 1_048_576)));
+    this.#arena.copy(larger, 0, 0, usedBytes);
+    this.#pool.give(this.#arena);
+    this.#arena = larger;
+    return larger;
+  }
+}
+
+/** Reads a zigzag varint of a non-negative number that this file wrote. */
+function readVarint(source: Buffer, start: number): { value: number; at: number } {
+  let at = start;
+  let raw = 0;
+  let scale = 1;
+  for (;;) {
+    const byte = source[at++]!;
+    raw += (byte & 0x7f) * scale;
+    if (byte < 0x80) return { value: raw / 2, at };
+    scale *= 128;
+  }
+}
