@@ -1,0 +1,105 @@
+import fs from "node:fs";
+import path from "node:path";
+import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { errnoName, StartError } from "../errors.ts";
+
+/** The C library's name by platform: glibc, musl, macOS. The first one that loads is taken. */
+const LIBC_NAMES: readonly string[] = process.platform === "darwin"
+  ? ["libSystem.B.dylib"]
+  : ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
+const ERRNO_SYMBOL = process.platform === "darwin" ? "__error" : "__errno_location";
+/** EAGAIN and EWOULDBLOCK are one number on these platforms. */
+const EAGAIN = process.platform === "darwin" ? 35 : 11;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const PID_BYTES_MAX = 32;
+
+/** A data_dir that belongs to this process until `release`, or until the process ends in whatever way. */
+export interface DataDirLock {
+  readonly dataDir: string;
+  release(): void;
+}
+
+/**
+ * Makes data_dir (0700) when it is missing and locks it by flock on `data_dir/lock`, which holds the owner's pid for people. flock goes
+ * with the process, so a killed one leaves nothing behind. (POSIX locks would be dropped by any close of the file in this process.)
+ *
+ * Throws `StartError`: "data-dir-unusable" (cannot be made, entered or written), "data-dir-locked" (another process has it).
+ */
+export function acquireDataDir(dataDir: string): DataDirLock {
+  const lockPath = path.join(dataDir, "lock");
+  let fd: number;
+  try {
+    fs.mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    fd = fs.openSync(lockPath, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+  } catch (error) {
+    throw unusable(dataDir, errnoName(error));
+  }
+  const failure = lock(fd);
+  if (failure !== null) {
+    const owner = readOwner(fd);
+    fs.closeSync(fd);
+    if (failure !== EAGAIN) {
+      throw unusable(dataDir, failure === -1 ? "no flock on this platform" : `errno ${failure}`);
+    }
+    throw new StartError(
+      "data-dir-locked",
+      `Cannot use data_dir "${dataDir}": ${
+        owner === null ? "another process" : `process ${owner}`
+      } is using it`,
+      "stop that process, or give this one a data_dir of its own",
+    );
+  }
+  try {
+    fs.ftruncateSync(fd, 0);
+    fs.writeSync(fd, `${process.pid}\n`, 0);
+  } catch (error) {
+    // A full disk must not keep deliveries from starting: the pid is only there for people.
+    if (errnoName(error) !== "ENOSPC" && errnoName(error) !== "EDQUOT") {
+      fs.closeSync(fd);
+      throw unusable(dataDir, errnoName(error));
+    }
+  }
+  let isHeld = true;
+  return {
+    dataDir,
+    release() {
+      if (isHeld) fs.closeSync(fd);
+      isHeld = false;
+    },
+  };
+}
+
+function unusable(dataDir: string, cause: string): StartError {
+  return new StartError(
+    "data-dir-unusable",
+    `Cannot use data_dir "${dataDir}": it cannot be made or written (${cause})`,
+    "make it writable for the user that runs shipper, or set data_dir to another folder",
+  );
+}
+
+/** Null when locked; else the errno, or -1 when there is no flock to call. */
+function lock(fd: number): number | null {
+  for (const name of LIBC_NAMES) {
+    let libc;
+    try {
+      libc = dlopen(name, {
+        flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
+        [ERRNO_SYMBOL]: { args: [], returns: FFIType.ptr },
+      });
+    } catch {
+      continue; // not this platform's name
+    }
+    if (libc.symbols.flock(fd, LOCK_EX | LOCK_NB) === 0) return null;
+    const errnoAddress = (libc.symbols as Record<string, () => Pointer | null>)[ERRNO_SYMBOL]!();
+    return errnoAddress === null ? -1 : read.i32(errnoAddress, 0);
+  }
+  return -1;
+}
+
+function readOwner(fd: number): string | null {
+  const buffer = Buffer.alloc(PID_BYTES_MAX);
+  const length = fs.readSync(fd, buffer, 0, PID_BYTES_MAX, 0);
+  const text = buffer.toString("latin1", 0, length).trim();
+  return /^\d+$/.test(text) ? text : null;
+}

@@ -1,0 +1,139 @@
+import fs from "node:fs";
+import path from "node:path";
+import zlib from "node:zlib";
+import { errnoName, StartError } from "../errors.ts";
+
+/**
+ * `data_dir/positions.json`, one JSON document:
+ *
+ *     {"version": 1, "crc32": "9f1c20aa", "streams": [
+ *       {"source": "app", "id": "65024:246947:1795260367005451003", "path": "/var/log/app.log", "lastPath": "/var/log/app.log.1",
+ *        "dev": "65024", "ino": "246947", "birthtimeNs": "1795260367005451003", "generation": 0,
+ *        "fingerprintBytes": 1024, "fingerprint": "0c3d...", "seenMs": 1795260367005, "offsets": {"events": 918233}}]}
+ *
+ * `crc32` is over `JSON.stringify(streams)`, so that a flipped digit is noticed. Written aside, synced, renamed, folder synced: after a
+ * crash the file is either the old one or the new one, whole.
+ */
+export const POSITIONS_FILE = "positions.json";
+export const POSITIONS_VERSION = 1;
+
+/** What is stored of one generation of a file. 64-bit numbers are strings: JSON's numbers end at 2^53. */
+export interface FileRecord {
+  /** Name of the source in the configuration. */
+  readonly source: string;
+  /** Stream id; unique within a source. */
+  readonly id: string;
+  /** The path that its events carry; never changes. */
+  readonly path: string;
+  /** Where it was last seen: the path, or a rotated name. */
+  readonly lastPath: string;
+  readonly dev: string;
+  readonly ino: string;
+  /** "0" where the filesystem does not know it. */
+  readonly birthtimeNs: string;
+  /** Counts truncations: the same inode, other content. */
+  readonly generation: number;
+  /** Bytes from the start that `fingerprint` covers. */
+  readonly fingerprintBytes: number;
+  readonly fingerprint: string;
+}
+
+export interface StoredStream extends FileRecord {
+  readonly seenMs: number;
+  /** Position by sink. */
+  readonly offsets: Readonly<Record<string, number>>;
+}
+
+/**
+ * Reads the stored positions; none when the file does not exist. Throws `StartError` when it is damaged ("positions-damaged"), comes from
+ * a newer shipper ("positions-newer") or cannot be read ("positions-unreadable"): going on would ship everything again.
+ */
+export function readPositionFile(dataDir: string): StoredStream[] {
+  const file = path.join(dataDir, POSITIONS_FILE);
+  let text: string;
+  try {
+    text = fs.readFileSync(file, "utf8");
+  } catch (error) {
+    if (errnoName(error) === "ENOENT") return [];
+    throw new StartError(
+      "positions-unreadable",
+      `Cannot read the stored positions "${file}": ${errnoName(error)}`,
+      "make the file readable for the user that runs shipper",
+    );
+  }
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    throw damaged(file, "it is not JSON");
+  }
+  if (!isObject(document)) throw damaged(file, "it holds no object");
+  const version = document.version;
+  if (typeof version === "number" && version > POSITIONS_VERSION) {
+    throw new StartError(
+      "positions-newer",
+      `Cannot read the stored positions "${file}": they have version ${version}, this shipper knows ${POSITIONS_VERSION}`,
+      "run the newer shipper that wrote them, or move the file away to read every file anew from read_from",
+    );
+  }
+  if (version !== POSITIONS_VERSION) throw damaged(file, "its version is not a number that was ever used");
+  if (!Array.isArray(document.streams)) throw damaged(file, "it holds no list of streams");
+  if (document.crc32 !== checksum(document.streams)) {
+    throw damaged(file, "its checksum does not match its content");
+  }
+  document.streams.forEach((stream, index) => {
+    if (!isStoredStream(stream)) throw damaged(file, `entry ${index} is incomplete`);
+  });
+  return document.streams as StoredStream[];
+}
+
+/** Replaces the stored positions; durable when it resolves. Rejects with the system's error, the old file then stays. */
+export async function writePositionFile(dataDir: string, streams: readonly StoredStream[]): Promise<void> {
+  const file = path.join(dataDir, POSITIONS_FILE);
+  const aside = `${file}.new`;
+  const text = JSON.stringify({ version: POSITIONS_VERSION, crc32: checksum(streams), streams }) + "\n";
+  const handle = await fs.promises.open(aside, "w", 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await fs.promises.rename(aside, file);
+  const folder = await fs.promises.open(dataDir, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+function checksum(streams: readonly unknown[]): string {
+  return zlib.crc32(JSON.stringify(streams)).toString(16).padStart(8, "0");
+}
+
+function damaged(file: string, cause: string): StartError {
+  return new StartError(
+    "positions-damaged",
+    `Cannot use the stored positions "${file}": ${cause}`,
+    `put a good copy in its place, or move it away to read every file anew from read_from: mv ${file} ${file}.damaged`,
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isStoredStream(value: unknown): value is StoredStream {
+  if (!isObject(value)) return false;
+  const texts = [value.source, value.id, value.path, value.lastPath, value.fingerprint];
+  const integers = [value.dev, value.ino, value.birthtimeNs];
+  return texts.every((text) => typeof text === "string") &&
+    integers.every((text) => typeof text === "string" && /^-?\d+$/.test(text)) &&
+    [value.generation, value.fingerprintBytes, value.seenMs].every(isCount) &&
+    isObject(value.offsets) && Object.values(value.offsets).every(isCount);
+}

@@ -1,0 +1,257 @@
+import { errnoName } from "../errors.ts";
+import type { Stream } from "../event/stream.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Checkpoint, PositionTracker } from "./checkpoint.ts";
+import { MemoryCheckpoint } from "./memory_checkpoint.ts";
+import type { FileRecord, StoredStream } from "./position_file.ts";
+import { POSITIONS_FILE, readPositionFile, writePositionFile } from "./position_file.ts";
+import { RangeTracker } from "./position_tracker.ts";
+
+/** Changes are written together, at most this often. */
+export const WRITE_INTERVAL_MS = 1_000;
+/** After a failed write the next try comes after twice the time, up to this. */
+export const WRITE_RETRY_MS_MAX = 30_000;
+/** A stream whose file was not seen for this long is forgotten. */
+export const UNSEEN_KEPT_MS = 7 * 86_400_000;
+const SEEN_STORED_MS = 6 * 3_600_000;
+const WARN_INTERVAL_MS = 60_000;
+
+export interface PositionStoreOptions {
+  /** Locked by the caller (`acquireDataDir`). */
+  readonly dataDir: string;
+  readonly log: Log;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+}
+
+/** Reads what is stored; see `readPositionFile` for what is thrown. */
+export async function openPositionStore(options: PositionStoreOptions): Promise<PositionStore> {
+  return new PositionStore(options, readPositionFile(options.dataDir));
+}
+
+class Entry {
+  record: FileRecord;
+  /** Position by sink where no tracker is at work in this run: stored, or the start of reading. */
+  readonly offsets: Map<string, number>;
+  readonly trackers = new Map<string, RangeTracker>();
+  seenMs: number;
+  /** Set when the file is gone: the entry goes when every one of these sinks has come this far. */
+  finalOffsets: ReadonlyMap<string, number> | null = null;
+
+  constructor(record: FileRecord, offsets: Map<string, number>, seenMs: number) {
+    this.record = record;
+    this.offsets = offsets;
+    this.seenMs = seenMs;
+  }
+
+  position(sink: string): number | null {
+    return this.trackers.get(sink)?.position ?? this.offsets.get(sink) ?? null;
+  }
+
+  isDelivered(): boolean {
+    if (this.finalOffsets === null) return false;
+    for (const [sink, offset] of this.finalOffsets) {
+      if ((this.position(sink) ?? -1) < offset) return false;
+    }
+    return true;
+  }
+}
+
+/**
+ * Where reading goes on, for each (source, stream, sink), kept in `data_dir/positions.json`. Changes are written at most once a second
+ * and at `close`; nothing runs while nothing changes. A failed write (full disk) is told and tried again: shipping goes on, and a crash
+ * meanwhile repeats what was delivered since the last good write.
+ *
+ * Streams of stdin are tracked and never stored: they cannot be read again.
+ */
+export class PositionStore implements Checkpoint {
+  readonly #dataDir: string;
+  readonly #log: Log;
+  readonly #now: () => number;
+  readonly #entries = new Map<string, Entry>();
+  readonly #unstored = new MemoryCheckpoint();
+  readonly #markChanged = () => this.#changed();
+  #isChanged = false;
+  #isClosed = false;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #writing: Promise<boolean> | null = null;
+  #retryMs = WRITE_INTERVAL_MS;
+  #warnedMs = -Infinity;
+
+  constructor(options: PositionStoreOptions, stored: readonly StoredStream[]) {
+    this.#dataDir = options.dataDir;
+    this.#log = options.log;
+    this.#now = options.now ?? Date.now;
+    for (const { offsets, seenMs, ...record } of stored) {
+      this.#entries.set(
+        entryKey(record.source, record.id),
+        new Entry(record, new Map(Object.entries(offsets)), seenMs),
+      );
+    }
+  }
+
+  tracker(stream: Stream, sink: string, startOffset: number): PositionTracker {
+    const entry = this.#entries.get(entryKey(stream.source, stream.id));
+    if (entry === undefined) return this.#unstored.tracker(stream, sink, startOffset);
+    let found = entry.trackers.get(sink);
+    if (found === undefined) {
+      entry.trackers.set(sink, found = new RangeTracker(startOffset, this.#markChanged));
+      this.#changed();
+    }
+    return found;
+  }
+
+  /** Every stream that is known for a source, in no order. */
+  records(source: string): FileRecord[] {
+    const found: FileRecord[] = [];
+    for (const entry of this.#entries.values()) if (entry.record.source === source) found.push(entry.record);
+    return found;
+  }
+
+  /** Adds a stream, or replaces what is known of the one with this id; positions stay. It counts as seen now. */
+  put(record: FileRecord): void {
+    const key = entryKey(record.source, record.id);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) {
+      this.#entries.set(key, new Entry(record, new Map(), this.#now()));
+    } else {
+      entry.record = record;
+      entry.seenMs = this.#now();
+    }
+    this.#changed();
+  }
+
+  /** Gives the positions of `oldId` to `record.id`: the same content under a new identity (the device got another number). */
+  adopt(oldId: string, record: FileRecord): void {
+    const old = this.#entries.get(entryKey(record.source, oldId));
+    const offsets = new Map<string, number>();
+    if (old !== undefined) {
+      for (const sink of [...old.offsets.keys(), ...old.trackers.keys()]) {
+        offsets.set(sink, old.position(sink)!);
+      }
+    }
+    this.forget(record.source, oldId);
+    this.#entries.set(entryKey(record.source, record.id), new Entry(record, offsets, this.#now()));
+    this.#changed();
+  }
+
+  /** The position of a sink in a stream; null when this sink never read it. */
+  position(source: string, id: string, sink: string): number | null {
+    return this.#entries.get(entryKey(source, id))?.position(sink) ?? null;
+  }
+
+  /** Says where a sink starts to read a stream that has no position for it, so that a restart starts there too. */
+  startAt(source: string, id: string, sink: string, offset: number): void {
+    const entry = this.#entries.get(entryKey(source, id));
+    if (entry === undefined || entry.position(sink) !== null) return;
+    entry.offsets.set(sink, offset);
+    this.#changed();
+  }
+
+  /** Notes that a stream's file was there just now. Stored once in `SEEN_STORED_MS`: idle files cost no writes. */
+  seen(source: string, id: string): void {
+    const entry = this.#entries.get(entryKey(source, id));
+    if (entry === undefined || this.#now() - entry.seenMs < SEEN_STORED_MS) return;
+    entry.seenMs = this.#now();
+    this.#changed();
+  }
+
+  /**
+   * Forgets the streams whose file was not seen for `UNSEEN_KEPT_MS`. Not at the first start without it: a folder that is mounted late
+   * must not be shipped again from its beginning.
+   */
+  forgetUnseen(source: string): void {
+    const oldestMs = this.#now() - UNSEEN_KEPT_MS;
+    for (const [key, entry] of this.#entries) {
+      if (entry.record.source === source && entry.seenMs < oldestMs && this.#entries.delete(key)) {
+        this.#changed();
+      }
+    }
+  }
+
+  forget(source: string, id: string): void {
+    if (this.#entries.delete(entryKey(source, id))) this.#changed();
+  }
+
+  /** The file is gone: forgets the stream as soon as each of these sinks has delivered up to its offset. */
+  forgetWhenDelivered(source: string, id: string, finalOffsets: ReadonlyMap<string, number>): void {
+    const entry = this.#entries.get(entryKey(source, id));
+    if (entry === undefined) return;
+    entry.finalOffsets = finalOffsets;
+    this.#changed();
+  }
+
+  /** Writes now what is not written yet. False when that failed (it was logged). */
+  async flush(): Promise<boolean> {
+    while (this.#writing !== null) await this.#writing;
+    if (!this.#isChanged) return true;
+    this.#isChanged = false;
+    this.#writing = this.#write();
+    try {
+      return await this.#writing;
+    } finally {
+      this.#writing = null;
+    }
+  }
+
+  /** The last write. False when the positions of the last moments could not be stored: a restart repeats them. */
+  async close(): Promise<boolean> {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    return await this.flush();
+  }
+
+  #changed(): void {
+    this.#isChanged = true;
+    if (this.#timer !== null || this.#isClosed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      void this.flush().then(() => {
+        if (this.#isChanged) this.#changed();
+      });
+    }, this.#retryMs);
+  }
+
+  async #write(): Promise<boolean> {
+    const streams: StoredStream[] = [];
+    for (const [key, entry] of this.#entries) {
+      if (entry.isDelivered()) {
+        this.#entries.delete(key);
+        continue;
+      }
+      const offsets: Record<string, number> = {};
+      for (const sink of entry.offsets.keys()) offsets[sink] = entry.position(sink)!;
+      for (const [sink, tracker] of entry.trackers) offsets[sink] = tracker.position;
+      streams.push({ ...entry.record, seenMs: entry.seenMs, offsets });
+    }
+    try {
+      await writePositionFile(this.#dataDir, streams);
+      if (this.#retryMs > WRITE_INTERVAL_MS) {
+        this.#log.info("Positions are stored again", { dataDir: this.#dataDir });
+      }
+      this.#retryMs = WRITE_INTERVAL_MS;
+      return true;
+    } catch (error) {
+      this.#isChanged = true;
+      this.#retryMs = Math.min(this.#retryMs * 2, WRITE_RETRY_MS_MAX);
+      this.#tellFailure(errnoName(error));
+      return false;
+    }
+  }
+
+  #tellFailure(cause: string): void {
+    if (!this.#isClosed && this.#now() - this.#warnedMs < WARN_INTERVAL_MS) return;
+    this.#warnedMs = this.#now();
+    const file = `"${this.#dataDir}/${POSITIONS_FILE}"`;
+    this.#log.warn(
+      this.#isClosed
+        ? `Cannot store positions in ${file} (${cause}): what was delivered since the last good write is sent again after a restart`
+        : `Cannot store positions in ${file} (${cause}): shipping goes on, and storing is tried again`,
+    );
+  }
+}
+
+function entryKey(source: string, id: string): string {
+  return `${source}\u0000${id}`;
+}

@@ -1,0 +1,107 @@
+import type { BatchStatus } from "../event/delivery.ts";
+import type { PositionTracker } from "./checkpoint.ts";
+
+/**
+ * Ranges that may be open at once in one tracker. Every range is a delivery in a buffer or in flight, so the buffer's own limit on
+ * events comes first; this one turns a leak into an error.
+ */
+export const OPEN_RANGES_MAX = 1 << 22;
+
+const OPEN_RANGES_MIN = 8;
+const OPEN = 0;
+const PASSED = 1;
+
+/**
+ * The ranges of one (stream, sink) that are on their way, as a ring of numbers: two typed arrays, no object per range.
+ *
+ *     tickets:   head ............................ next
+ *     ends[]:    end of each range
+ *     states[]:  open | passed
+ *     position = end of the last range in front of `head`
+ *
+ * Ranges settle in any order; the position moves over the unbroken run of passed ranges at the head. An errored range ends it for good:
+ * nothing behind it can ever move the position, so those ranges are no longer kept.
+ */
+export class RangeTracker implements PositionTracker {
+  #ends = new Float64Array(OPEN_RANGES_MIN);
+  #states = new Uint8Array(OPEN_RANGES_MIN);
+  /** Ticket of the oldest range that is kept; tickets are numbered from 0 and never used twice. */
+  #head = 0;
+  #next = 0;
+  /** Ticket of the first errored range: ranges from it on are not kept. */
+  #stopTicket = Infinity;
+  #position: number;
+  #trackedEnd: number;
+  readonly #onAdvance: () => void;
+
+  /** `onAdvance` is called after each change of `position`, synchronously. */
+  constructor(startOffset: number, onAdvance: () => void) {
+    this.#position = startOffset;
+    this.#trackedEnd = startOffset;
+    this.#onAdvance = onAdvance;
+  }
+
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Where the next range has to start. */
+  get trackedEnd(): number {
+    return this.#trackedEnd;
+  }
+
+  /** Ranges that are neither passed nor behind an errored one. */
+  get openCount(): number {
+    return Math.max(0, Math.min(this.#next, this.#stopTicket) - this.#head);
+  }
+
+  track(startOffset: number, endOffset: number): number {
+    if (startOffset !== this.#trackedEnd || endOffset < startOffset) {
+      throw new Error(
+        `Cannot track bytes ${startOffset} to ${endOffset}: the next range has to start at ${this.#trackedEnd}`,
+      );
+    }
+    this.#trackedEnd = endOffset;
+    const ticket = this.#next++;
+    if (ticket >= this.#stopTicket) return ticket;
+    if (ticket - this.#head === this.#ends.length) this.#grow();
+    const slot = ticket & (this.#ends.length - 1);
+    this.#ends[slot] = endOffset;
+    this.#states[slot] = OPEN;
+    return ticket;
+  }
+
+  settle(ticket: number, status: BatchStatus): void {
+    if (ticket >= this.#stopTicket) return;
+    const mask = this.#ends.length - 1;
+    if (ticket < this.#head || ticket >= this.#next || this.#states[ticket & mask] !== OPEN) {
+      throw new Error(`Cannot settle range ${ticket}: it is settled already, or was never tracked`);
+    }
+    if (status === "errored") {
+      this.#stopTicket = ticket;
+      return;
+    }
+    this.#states[ticket & mask] = PASSED;
+    if (ticket !== this.#head) return;
+    const kept = Math.min(this.#next, this.#stopTicket);
+    while (this.#head < kept && this.#states[this.#head & mask] === PASSED) {
+      this.#position = this.#ends[this.#head & mask]!;
+      this.#head++;
+    }
+    this.#onAdvance();
+  }
+
+  #grow(): void {
+    const size = this.#ends.length * 2;
+    if (size > OPEN_RANGES_MAX) throw new Error(`Cannot track more than ${OPEN_RANGES_MAX} open ranges`);
+    const ends = new Float64Array(size);
+    const states = new Uint8Array(size);
+    const mask = this.#ends.length - 1;
+    for (let ticket = this.#head; ticket < this.#next - 1; ticket++) {
+      ends[ticket & (size - 1)] = this.#ends[ticket & mask]!;
+      states[ticket & (size - 1)] = this.#states[ticket & mask]!;
+    }
+    this.#ends = ends;
+    this.#states = states;
+  }
+}
