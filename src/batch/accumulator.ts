@@ -50,6 +50,8 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
   readonly #topics = new Map<string, TopicState<Q>>();
   /** Queues that hold anything. */
   readonly active = new Set<Q>();
+  /** Topics that events were offered for and whose partitions are not known. */
+  readonly unknownTopics = new Set<string>();
   #memoryBytes = 0;
   #parkedEvents = 0;
   #lastTopic: TopicState<Q> | null = null;
@@ -66,16 +68,10 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     return this.#parkedEvents;
   }
 
-  /** Topics that have events waiting but no partitions yet. */
-  unknownTopics(): string[] {
-    const names: string[] = [];
-    for (const topic of this.#topics.values()) if (topic.queues.length === 0) names.push(topic.name);
-    return names;
-  }
-
   /** Says how many partitions a topic has. Growth is taken over; a topic never shrinks. Parked events of it are sorted in. */
   setPartitionCount(name: string, count: number, nowMs: number): void {
     const topic = this.#topic(name);
+    if (count > 0) this.unknownTopics.delete(name);
     while (topic.queues.length < count) topic.queues.push(this.#options.newQueue(name, topic.queues.length));
     if (count > 0 && topic.parked.length > 0) this.#unpark(topic, nowMs);
   }
@@ -169,6 +165,7 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     if (topic === undefined) {
       topic = { name, queues: [], sticky: -1, nextPartition: 0, parked: [] };
       this.#topics.set(name, topic);
+      this.unknownTopics.add(name);
     }
     this.#lastTopic = topic;
     return topic;

@@ -19,6 +19,8 @@ export interface EventBuffer {
   waitForData(): Promise<boolean>;
   /** No more writes will come. */
   end(): void;
+  /** Settles what is still here as "errored" and ends: it was not delivered, and its source has to be read again. */
+  abandon(): void;
   readonly eventCount: number;
   readonly pinnedBytes: number;
 }

@@ -67,7 +67,10 @@ export class MemoryBuffer implements EventBuffer {
   }
 
   write(delivery: Delivery): void {
-    if (this.#hasEnded) throw new Error("Cannot write to a buffer that has ended");
+    if (this.#hasEnded) {
+      delivery.abandon("errored");
+      return;
+    }
     if (this.#length === this.#ring.length) this.#grow();
     this.#ring[(this.#head + this.#length) & (this.#ring.length - 1)] = delivery;
     this.#length++;
@@ -102,11 +105,11 @@ export class MemoryBuffer implements EventBuffer {
     if (this.#length === 0) this.#wakeReader(false);
   }
 
-  /** Settles everything that is still here as "errored": it was not delivered, and its source has to be read again. */
   abandon(): void {
     for (let delivery = this.read(); delivery !== null; delivery = this.read()) {
       delivery.abandon("errored");
     }
+    this.end();
   }
 
   #count(events: number, bytes: number): void {

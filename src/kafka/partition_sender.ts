@@ -1,11 +1,21 @@
 import { PartitionQueue } from "../batch/partition_queue.ts";
+import type { ProducerNumbers } from "./batch_header.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
 
 /** Epochs are 16 bits; a partition that used them all up needs a fresh producer id. */
 export const EPOCH_MAX = 0x7fff;
 
+/** A producer id as the cluster gave it out (InitProducerId). */
+export interface ProducerIdentity {
+  readonly producerIdHigh: number;
+  readonly producerIdLow: number;
+  readonly epoch: number;
+}
+
 /** A partition as the producer sees it: its queue, its sequence numbers, and when it may be tried again. */
 export class PartitionSender extends PartitionQueue<ProduceBatch> {
+  /** Producer id that `epoch` and `nextSequence` belong to; null before the first batch. */
+  identity: ProducerIdentity | null = null;
   /** Producer epoch used on this partition; the broker keeps its state by partition, so a bump concerns this one alone. */
   epoch = 0;
   nextSequence = 0;
@@ -22,6 +32,21 @@ export class PartitionSender extends PartitionQueue<ProduceBatch> {
   get inFlight(): ProduceBatch | null {
     const head = this.sealed[0];
     return head !== undefined && head.isInFlight ? head : null;
+  }
+
+  /** Numbers for the next batch of this partition under `identity`; a new identity starts at sequence 0. */
+  nextNumbers(identity: ProducerIdentity): ProducerNumbers {
+    if (this.identity !== identity) {
+      this.identity = identity;
+      this.epoch = identity.epoch;
+      this.nextSequence = 0;
+    }
+    return {
+      producerIdHigh: identity.producerIdHigh,
+      producerIdLow: identity.producerIdLow,
+      epoch: this.epoch,
+      baseSequence: this.nextSequence,
+    };
   }
 
   /** Starts over with sequence 0 under the next epoch, which the broker takes without being asked (KIP-360). */

@@ -22,6 +22,8 @@ export class ProduceBatch implements OpenBatch {
   readonly #limits: RecordBatchLimits;
   #compressed: CompressedBytes | null = null;
   #numbers: ProducerNumbers | null = null;
+  #isNumbered = false;
+  #codecId = 0;
   /** Ready to be sent: compressed, or not to be. */
   isReady = false;
   /** The request that carries it is not answered. */
@@ -51,9 +53,19 @@ export class ProduceBatch implements OpenBatch {
     return this.#records.sizeBytes;
   }
 
-  /** Sequence numbers that it was given, or null before the first attempt. */
+  /** Key and value bytes of its events. */
+  get payloadBytes(): number {
+    return this.#records.payloadBytes;
+  }
+
+  /** Sequence numbers that it was given; null before the first attempt, and for a producer that is not idempotent. */
   get numbers(): ProducerNumbers | null {
     return this.#numbers;
+  }
+
+  /** True once its header is written: from then on its bytes do not change. */
+  get isNumbered(): boolean {
+    return this.#isNumbered;
   }
 
   appendRange(delivery: Delivery, from: number, to: number): number {
@@ -70,8 +82,9 @@ export class ProduceBatch implements OpenBatch {
   }
 
   /** Takes ownership of the compressed records. */
-  setCompressed(compressed: CompressedBytes): void {
+  setCompressed(compressed: CompressedBytes, codecId: number): void {
     this.#compressed = compressed;
+    this.#codecId = codecId;
     this.isReady = true;
   }
 
@@ -81,14 +94,21 @@ export class ProduceBatch implements OpenBatch {
   }
 
   /** Gives the batch its numbers and its time, and writes its header. Only before the first attempt, or after a definite refusal. */
-  number(numbers: ProducerNumbers | null, codecId: number, timestampMs: number): void {
+  number(numbers: ProducerNumbers | null, timestampMs: number): void {
     this.#numbers = numbers;
+    this.#isNumbered = true;
     writeBatchHeader(this.wireBytes(), {
       recordCount: this.count,
-      codecId,
+      codecId: this.#codecId,
       timestampMs,
       producer: numbers ?? NO_PRODUCER,
     });
+  }
+
+  /** Allows new numbers. Only when the broker said for certain that it will not take the old ones. */
+  clearNumbers(): void {
+    this.#numbers = null;
+    this.#isNumbered = false;
   }
 
   /** Records `[from, to)` as a batch of its own, neither compressed nor numbered. */

@@ -49,6 +49,7 @@ export class RecordBatchBuilder {
   readonly #pool: ArenaPool;
   #arena: Buffer;
   #end = BATCH_HEADER_BYTES;
+  #payloadBytes = 0;
   #isReleased = false;
 
   constructor(pool: ArenaPool, sizeHintBytes: number, members = new Membership()) {
@@ -64,6 +65,11 @@ export class RecordBatchBuilder {
   /** Header and records, uncompressed. */
   get sizeBytes(): number {
     return this.#end;
+  }
+
+  /** Key and value bytes of the records. */
+  get payloadBytes(): number {
+    return this.#payloadBytes;
   }
 
   get capacityBytes(): number {
@@ -86,6 +92,7 @@ export class RecordBatchBuilder {
     let arena = this.#arena;
     let at = this.#end;
     let index = from;
+    let payloadBytes = 0;
     for (; index < last; index++) {
       const valueStart = starts[index]!;
       const valueEnd = ends[index]!;
@@ -103,8 +110,10 @@ export class RecordBatchBuilder {
       at = writeVarint(arena, at, valueBytes);
       at += data.copy(arena, at, valueStart, valueEnd);
       arena[at++] = 0;
+      payloadBytes += valueBytes;
     }
     this.#end = at;
+    this.#payloadBytes += payloadBytes;
     this.members.addRange(delivery, from, index);
     return index;
   }
@@ -134,6 +143,7 @@ export class RecordBatchBuilder {
     at += values.data.copy(arena, at, values.starts[index]!, values.ends[index]!);
     arena[at++] = 0;
     this.#end = at;
+    this.#payloadBytes += keyBytes + valueBytes;
     this.members.addOne(delivery, index);
     return true;
   }
@@ -183,6 +193,9 @@ export class RecordBatchBuilder {
     at = writeVarint(this.#arena, at, offsetDelta);
     at += source.copy(this.#arena, at, oldDelta.at, bodyEnd);
     this.#end = at;
+    const key = readVarint(source, oldDelta.at);
+    const keyBytes = Math.max(key.value, 0);
+    this.#payloadBytes += keyBytes + readVarint(source, key.at + keyBytes).value;
   }
 
   #grow(wantedBytes: number, usedBytes: number): Buffer {
@@ -194,7 +207,7 @@ export class RecordBatchBuilder {
   }
 }
 
-/** Reads a zigzag varint of a non-negative number that this file wrote. */
+/** Reads a zigzag varint that this file wrote: a non-negative number, or -1. */
 function readVarint(source: Buffer, start: number): { value: number; at: number } {
   let at = start;
   let raw = 0;
@@ -202,7 +215,7 @@ function readVarint(source: Buffer, start: number): { value: number; at: number 
   for (;;) {
     const byte = source[at++]!;
     raw += (byte & 0x7f) * scale;
-    if (byte < 0x80) return { value: raw / 2, at };
+    if (byte < 0x80) return { value: raw === 1 ? -1 : raw / 2, at };
     scale *= 128;
   }
 }

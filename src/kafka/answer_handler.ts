@@ -1,0 +1,186 @@
+import type { Accumulator } from "../batch/accumulator.ts";
+import type { KafkaSinkConfig } from "../config/config.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { SinkMetrics } from "../telemetry/metrics.ts";
+import type { ArenaPool } from "./arena_pool.ts";
+import { backoffMs } from "./backoff.ts";
+import { sequenceAfter } from "./batch_header.ts";
+import type { KafkaError } from "./errors.ts";
+import type { PartitionSender } from "./partition_sender.ts";
+import type { ProduceBatch } from "./produce_batch.ts";
+import { outcomeOf } from "./produce_outcome.ts";
+import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
+import type { ProduceResult } from "./protocol/produce.ts";
+
+export interface AnswerHandlerOptions {
+  readonly config: KafkaSinkConfig;
+  readonly accumulator: Accumulator<ProduceBatch, PartitionSender>;
+  readonly pool: ArenaPool;
+  readonly metrics: SinkMetrics;
+  readonly log: Log;
+  readonly isIdempotent: boolean;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly compress: (batch: ProduceBatch) => void;
+  readonly wantMetadata: (topic: string) => void;
+  readonly problem: (message: string, hint: string | null) => void;
+}
+
+/** Does what a broker's answer for a partition asks for. */
+export class AnswerHandler {
+  readonly #options: AnswerHandlerOptions;
+
+  constructor(options: AnswerHandlerOptions) {
+    this.#options = options;
+  }
+
+  /** `result` is null under acks = none: the batch was written to the socket, and that is all there will ever be. */
+  answered(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult | null, nodeId: number): void {
+    batch.isInFlight = false;
+    const errorCode = result === null ? ErrorCode.NONE : result.errorCode;
+    switch (outcomeOf(errorCode)) {
+      case "delivered":
+        this.#delivered(queue, batch, result === null);
+        return;
+      case "split":
+        this.#split(queue, batch, errorCode);
+        return;
+      case "take-out":
+        this.#takeOut(queue, batch, result!);
+        return;
+      case "renumber":
+        this.#renumber(queue, batch, errorCode, nodeId);
+        return;
+      case "retry":
+        this.#retryAfterAnswer(queue, errorCode, result!.errorMessage, nodeId);
+        return;
+    }
+  }
+
+  /** No usable answer: the same bytes go out again, and the broker recognises them if it has them. */
+  failed(queue: PartitionSender, batch: ProduceBatch, error: KafkaError, nodeId: number): void {
+    batch.isInFlight = false;
+    this.#backOff(queue, error.code, nodeId);
+    this.#options.wantMetadata(queue.topic);
+    this.#options.problem(`Cannot send to partition ${queue.id} of topic "${queue.topic}": ${error.message}`, error.hint);
+  }
+
+  /** Gives a whole batch up. `why` completes "events of it can't be delivered: ...". */
+  reject(queue: PartitionSender, batch: ProduceBatch, reason: string, why: string): void {
+    const { accumulator, log } = this.#options;
+    const first = batch.members.describe(0);
+    const where = first.path === "" ? `source "${first.source}"` : `"${first.path}"`;
+    log.error(`Cannot deliver ${batch.count} event(s) from ${where} at byte ${first.offset}: ${why}; dropped and counted`, {
+      topic: queue.topic,
+      reason,
+    });
+    this.#countDropped(batch, reason);
+    accumulator.finish(queue, batch);
+    batch.members.settle("rejected");
+    batch.release();
+  }
+
+  #delivered(queue: PartitionSender, batch: ProduceBatch, isUnconfirmed: boolean): void {
+    const { metrics, accumulator, now } = this.#options;
+    if (batch.numbers !== null) queue.nextSequence = sequenceAfter(batch.numbers.baseSequence, batch.count);
+    if (queue.failureCount > 0) this.#options.log.info(`Delivery to partition ${queue.id} of topic "${queue.topic}" goes on`);
+    queue.succeeded();
+    const nowMs = now();
+    metrics.deliveredEventsCount += batch.count;
+    metrics.deliveredBytesCount += batch.payloadBytes;
+    metrics.sentBatchesCount++;
+    metrics.sentBytesCount += batch.wireBytes().length;
+    if (isUnconfirmed) metrics.sentUnconfirmedEventsCount += batch.count;
+    metrics.inFlightEvents -= batch.count;
+    metrics.lastAckMs = nowMs;
+    metrics.lastError = null;
+    metrics.batchEvents.observe(batch.count);
+    metrics.batchBytes.observe(batch.sizeBytes);
+    batch.members.forEachRun((delivery, count) => {
+      metrics.latencySeconds.observe((nowMs - delivery.batch.receivedMs) / 1000, count);
+    });
+    metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? nowMs : 0;
+    accumulator.finish(queue, batch);
+    batch.members.settle("delivered");
+    batch.release();
+  }
+
+  /** Too large for the broker: halves, down to the single record that is to blame. */
+  #split(queue: PartitionSender, batch: ProduceBatch, errorCode: number): void {
+    const { accumulator, pool, log } = this.#options;
+    if (batch.count === 1) {
+      const why = `its record of ${batch.sizeBytes} bytes is larger than topic "${queue.topic}" allows`;
+      this.reject(queue, batch, "record_too_large", why);
+      return;
+    }
+    log.info(`A batch for topic "${queue.topic}" is larger than the broker takes and is split`, {
+      events: batch.count,
+      bytes: batch.wireBytes().length,
+      error: errorInfo(errorCode).name,
+    });
+    const middle = batch.count >> 1;
+    const parts = [batch.copyRecords(0, middle, pool), batch.copyRecords(middle, batch.count, pool)];
+    accumulator.replace(queue, batch, parts);
+    batch.release();
+    for (const part of parts) this.#options.compress(part);
+  }
+
+  /** Single records were refused (KIP-467 names them): they are given up, their neighbours go out again. */
+  #takeOut(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult): void {
+    const { accumulator, pool } = this.#options;
+    const name = errorInfo(result.errorCode).name;
+    const bad = result.recordErrors.map((each) => each.index).filter((index) => index >= 0 && index < batch.count);
+    if (batch.count === 1) {
+      const said = result.recordErrors[0]?.message ?? result.errorMessage ?? "";
+      this.reject(queue, batch, "invalid_record", `the broker answers ${name}${said === "" ? "" : ` (${said})`}`);
+      return;
+    }
+    // Without names (a broker before 2.4) the bad ones are found by halves; with them, each gets a batch of its own to be refused in.
+    const cuts = bad.length === 0 ? [batch.count >> 1] : bad.flatMap((index) => [index, index + 1]);
+    const edges = [...new Set([0, ...cuts, batch.count])].sort((a, b) => a - b);
+    const parts: ProduceBatch[] = [];
+    for (let i = 1; i < edges.length; i++) parts.push(batch.copyRecords(edges[i - 1]!, edges[i]!, pool));
+    accumulator.replace(queue, batch, parts);
+    batch.release();
+    for (const part of parts) this.#options.compress(part);
+  }
+
+  #renumber(queue: PartitionSender, batch: ProduceBatch, errorCode: number, nodeId: number): void {
+    const { name } = errorInfo(errorCode);
+    queue.bumpEpoch();
+    batch.clearNumbers();
+    this.#backOff(queue, name, nodeId);
+    this.#options.problem(
+      `The broker no longer knows what this producer wrote to partition ${queue.id} of topic "${queue.topic}" (${name}); ` +
+        `its last batch is sent again under a new epoch and may be there twice`,
+      null,
+    );
+  }
+
+  #retryAfterAnswer(queue: PartitionSender, errorCode: number, said: string | null, nodeId: number): void {
+    const info = errorInfo(errorCode);
+    this.#backOff(queue, info.name, nodeId);
+    if (info.refreshMetadata) this.#options.wantMetadata(queue.topic);
+    const detail = said === null || said === "" ? "" : ` (${said})`;
+    const message = `Cannot write to partition ${queue.id} of topic "${queue.topic}": ${info.name}${detail}; trying again`;
+    this.#options.problem(message, info.hint);
+  }
+
+  #backOff(queue: PartitionSender, errorName: string, nodeId: number): void {
+    const { config, metrics, now, random } = this.#options;
+    queue.failureCount++;
+    queue.lastErrorName = errorName;
+    queue.failedLeader = nodeId;
+    queue.retryAtMs = now() + backoffMs(queue.failureCount, config.retryIntervalMs, config.retryMaxIntervalMs, random());
+    metrics.retries.add(errorName);
+  }
+
+  #countDropped(batch: ProduceBatch, reason: string): void {
+    const { metrics, now } = this.#options;
+    batch.members.forEachRun((delivery, count) => {
+      metrics.dropped.add(`${delivery.batch.origin.stream.source}\u0000${reason}`, count);
+    });
+    metrics.inFlightEvents -= batch.count;
+    metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? now() : 0;
+  }
+}

@@ -1,0 +1,184 @@
+import type { Log } from "../telemetry/log.ts";
+import type { BrokerConnection } from "./connection.ts";
+import type { Cluster } from "./cluster.ts";
+import { KafkaError } from "./errors.ts";
+import type { PartitionSender } from "./partition_sender.ts";
+import type { ProduceBatch } from "./produce_batch.ts";
+import { ApiKey } from "./protocol/api_keys.ts";
+import {
+  decodeProduceResponse,
+  encodeProduce,
+  PRODUCE_VERSION_MAX,
+  PRODUCE_VERSION_MIN,
+  type ProducePartition,
+  type ProduceResult,
+} from "./protocol/produce.ts";
+
+/** Record batches of one Produce request together; brokers take 100 MiB, but memory and fairness want less. */
+export const REQUEST_BYTES_MAX = 8 * 1_048_576;
+
+export interface BrokerSenderOptions {
+  readonly nodeId: number;
+  readonly cluster: Cluster;
+  readonly acks: -1 | 0 | 1;
+  /** How long the broker may wait for its replicas. */
+  readonly requestTimeoutMs: number;
+  /** How long to wait for the answer in all. */
+  readonly answerTimeoutMs: number;
+  readonly maxInFlight: number;
+  readonly log: Log;
+  /** Numbers the batch if it has none yet; called right before its first attempt. */
+  readonly prepare: (queue: PartitionSender, batch: ProduceBatch) => void;
+  /** The broker answered for this partition. `result` is null under acks = none: written to the socket. */
+  readonly onAnswer: (queue: PartitionSender, batch: ProduceBatch, result: ProduceResult | null) => void;
+  /** No usable answer. The batch may or may not have been written. */
+  readonly onFailure: (queue: PartitionSender, batch: ProduceBatch, error: KafkaError) => void;
+  /** No connection could be made; nothing was sent. Called once for each failed try. */
+  readonly onUnreachable: (error: KafkaError) => void;
+  /** Something changed that may allow more to be sent. */
+  readonly onReady: () => void;
+}
+
+/** What goes into one request: partitions with their head batch. */
+interface Load {
+  readonly queues: PartitionSender[];
+  readonly batches: ProduceBatch[];
+}
+
+/** Sends Produce requests to one broker: every partition of it that is ready goes into the same request. */
+export class BrokerSender {
+  readonly #options: BrokerSenderOptions;
+  #isConnecting = false;
+  #isClosed = false;
+
+  constructor(options: BrokerSenderOptions) {
+    this.#options = options;
+  }
+
+  /** Sends the head batches of these partitions, as many as the connection takes now. The rest is offered again after `onReady`. */
+  send(queues: readonly PartitionSender[]): void {
+    const connection = this.#options.cluster.openConnection(this.#options.nodeId);
+    if (connection === null) {
+      this.#connect();
+      return;
+    }
+    let from = 0;
+    while (from < queues.length && connection.inFlightCount < this.#options.maxInFlight) {
+      const load = this.#nextLoad(queues, from);
+      from += load.queues.length;
+      this.#sendLoad(connection, load);
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  #nextLoad(queues: readonly PartitionSender[], from: number): Load {
+    const load: Load = { queues: [], batches: [] };
+    let bytes = 0;
+    for (let i = from; i < queues.length; i++) {
+      const queue = queues[i]!;
+      const batch = queue.sealed[0]!;
+      this.#options.prepare(queue, batch);
+      bytes += batch.wireBytes().length;
+      if (bytes > REQUEST_BYTES_MAX && load.queues.length > 0) break;
+      load.queues.push(queue);
+      load.batches.push(batch);
+    }
+    return load;
+  }
+
+  #sendLoad(connection: BrokerConnection, load: Load): void {
+    const { acks, requestTimeoutMs, answerTimeoutMs } = this.#options;
+    for (const batch of load.batches) {
+      batch.isInFlight = true;
+      batch.attemptCount++;
+    }
+    let apiVersion: number;
+    let sent: Promise<Buffer>;
+    try {
+      apiVersion = connection.versionFor(ApiKey.Produce, PRODUCE_VERSION_MIN, PRODUCE_VERSION_MAX);
+      const body = encodeProduce(
+        { transactionalId: null, acks, timeoutMs: requestTimeoutMs, topics: groupByTopic(load) },
+        apiVersion,
+      );
+      sent = connection.request(ApiKey.Produce, apiVersion, body, {
+        timeoutMs: answerTimeoutMs,
+        expectResponse: acks !== 0,
+      });
+    } catch (error) {
+      this.#fail(load, error);
+      return;
+    }
+    sent.then(
+      (payload) => this.#answer(connection, load, payload, apiVersion),
+      (error: unknown) => this.#fail(load, error),
+    ).catch((error: unknown) => this.#options.log.error(`Cannot handle an answer of broker ${connection.broker}: ${error}`));
+  }
+
+  #answer(connection: BrokerConnection, load: Load, payload: Buffer, apiVersion: number): void {
+    if (this.#options.acks === 0) {
+      for (let i = 0; i < load.queues.length; i++) this.#options.onAnswer(load.queues[i]!, load.batches[i]!, null);
+      this.#options.onReady();
+      return;
+    }
+    let response: ReturnType<typeof decodeProduceResponse>;
+    try {
+      response = decodeProduceResponse(payload, apiVersion);
+    } catch (error) {
+      this.#fail(load, error);
+      return;
+    }
+    if (response.throttleMs > 0) connection.throttle(response.throttleMs);
+    const missing = new KafkaError("bad-answer", `Broker ${connection.broker} left a partition out of its answer`, {
+      broker: connection.broker,
+    });
+    for (let i = 0; i < load.queues.length; i++) {
+      const queue = load.queues[i]!;
+      const result = response.partitions.find((each) => each.topic === queue.topic && each.partition === queue.id);
+      if (result === undefined) this.#options.onFailure(queue, load.batches[i]!, missing);
+      else this.#options.onAnswer(queue, load.batches[i]!, result);
+    }
+    this.#options.onReady();
+  }
+
+  #fail(load: Load, error: unknown): void {
+    const failure = asKafkaError(error);
+    for (let i = 0; i < load.queues.length; i++) this.#options.onFailure(load.queues[i]!, load.batches[i]!, failure);
+    this.#options.onReady();
+  }
+
+  #connect(): void {
+    if (this.#isConnecting || this.#isClosed) return;
+    this.#isConnecting = true;
+    this.#options.cluster.connectionTo(this.#options.nodeId).then(
+      () => this.#connected(null),
+      (error: unknown) => this.#connected(asKafkaError(error)),
+    );
+  }
+
+  #connected(error: KafkaError | null): void {
+    this.#isConnecting = false;
+    if (this.#isClosed) return;
+    if (error !== null) this.#options.onUnreachable(error);
+    this.#options.onReady();
+  }
+}
+
+function groupByTopic(load: Load): { name: string; partitions: ProducePartition[] }[] {
+  const topics: { name: string; partitions: ProducePartition[] }[] = [];
+  for (let i = 0; i < load.queues.length; i++) {
+    const queue = load.queues[i]!;
+    let topic = topics.find((each) => each.name === queue.topic);
+    if (topic === undefined) topics.push(topic = { name: queue.topic, partitions: [] });
+    topic.partitions.push({ partition: queue.id, records: [load.batches[i]!.wireBytes()] });
+  }
+  return topics;
+}
+
+function asKafkaError(error: unknown): KafkaError {
+  if (error instanceof KafkaError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new KafkaError("bad-answer", `Cannot use a broker's answer: ${message}`, { cause: error });
+}

@@ -1,0 +1,105 @@
+import type { EventBuffer } from "../buffer/event_buffer.ts";
+import type { KafkaSinkConfig } from "../config/config.ts";
+import type { HealthFailure, Sink } from "../sink/sink.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { SinkMetrics } from "../telemetry/metrics.ts";
+import { Cluster } from "./cluster.ts";
+import { diagnoseCluster } from "./cluster_health.ts";
+import { type Compressor, createCompressor } from "./compression.ts";
+import { Producer } from "./producer.ts";
+
+export interface KafkaSinkOptions {
+  readonly config: KafkaSinkConfig;
+  readonly hostname: string;
+  /** The topic when it is the same for every event, null when it is a template. */
+  readonly fixedTopic: string | null;
+  readonly metrics: SinkMetrics;
+  readonly log: Log;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
+/** Delivers to Apache Kafka: takes deliveries from the buffer, gives them to the producer, and ends when all are settled. */
+export class KafkaSink implements Sink {
+  readonly name: string;
+  readonly #options: KafkaSinkOptions;
+  readonly #cluster: Cluster;
+  readonly #compressor: Compressor;
+
+  constructor(options: KafkaSinkOptions) {
+    const { config, hostname, log } = options;
+    this.name = config.name;
+    this.#options = options;
+    this.#cluster = new Cluster({
+      bootstrapServers: config.bootstrapServers,
+      clientId: config.clientId ?? `shipper-${hostname}-${config.name}`,
+      tls: config.tls,
+      sasl: config.sasl,
+      connectTimeoutMs: config.connectTimeoutMs,
+      socketTimeoutMs: config.socketTimeoutMs,
+      requestTimeoutMs: config.requestTimeoutMs,
+      retryIntervalMs: config.retryIntervalMs,
+      retryMaxIntervalMs: config.retryMaxIntervalMs,
+      metadataRefreshMs: config.metadataRefreshMs,
+      log,
+    });
+    this.#compressor = createCompressor(config.compression, config.compressionLevel, log);
+  }
+
+  checkHealth(signal: AbortSignal): Promise<HealthFailure | null> {
+    const { config, fixedTopic } = this.#options;
+    const topics = fixedTopic === null ? [] : [fixedTopic];
+    return diagnoseCluster(this.#cluster, topics, { autocreate: config.topicsAutocreate }, signal);
+  }
+
+  async run(buffer: EventBuffer, kill: AbortSignal): Promise<void> {
+    const { config, fixedTopic, metrics, log, now, random } = this.#options;
+    const producer = new Producer({
+      config,
+      cluster: this.#cluster,
+      compressor: this.#compressor,
+      metrics,
+      log,
+      hasTopicTemplate: fixedTopic === null,
+      now,
+      random,
+    });
+    const onKill = () => {
+      producer.close();
+      buffer.abandon();
+    };
+    kill.addEventListener("abort", onKill, { once: true });
+    if (kill.aborted) onKill();
+    try {
+      await this.#pump(producer, buffer, kill);
+      if (!kill.aborted) await producer.flush();
+    } finally {
+      kill.removeEventListener("abort", onKill);
+      producer.close();
+      buffer.abandon();
+      this.#cluster.close();
+      this.#compressor.close();
+    }
+  }
+
+  async #pump(producer: Producer, buffer: EventBuffer, kill: AbortSignal): Promise<void> {
+    const { metrics } = this.#options;
+    while (!kill.aborted) {
+      const delivery = buffer.read();
+      if (delivery === null) {
+        if (!(await buffer.waitForData())) return;
+        continue;
+      }
+      const { count } = delivery.batch;
+      metrics.inFlightEvents += count;
+      for (let next = producer.append(delivery, 0); next < count; next = producer.append(delivery, next)) {
+        await producer.waitForRoom();
+        if (!kill.aborted) continue;
+        const left = delivery.untakenCount;
+        delivery.take(left);
+        delivery.settle(left, "errored");
+        return;
+      }
+    }
+  }
+}
