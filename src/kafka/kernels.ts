@@ -135,7 +135,9 @@ export class SharedMemory {
     while (at > 0 && free[at - 1]!.start > range.start) at--;
     const before = free[at - 1];
     const after = free[at];
-    if ((before !== undefined && before.end > range.start) || (after !== undefined && after.start < range.end)) {
+    if (
+      (before !== undefined && before.end > range.start) || (after !== undefined && after.start < range.end)
+    ) {
       throw new Error(`Cannot free shared memory at ${range.start}: it was already given back`);
     }
     if (before !== undefined && before.end === range.start) {

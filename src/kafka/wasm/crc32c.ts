@@ -54,7 +54,8 @@ function byTables(work: usize, source: usize, length: usize, register: u32): u32
 }
 
 function history(at: usize): u64 {
-  return load<u64>(at - 65 * 8) ^ load<u64>(at - 155 * 8) ^ load<u64>(at - 170 * 8) ^ load<u64>(at - 195 * 8) ^
+  return load<u64>(at - 65 * 8) ^ load<u64>(at - 155 * 8) ^ load<u64>(at - 170 * 8) ^
+    load<u64>(at - 195 * 8) ^
     load<u64>(at - 209 * 8);
 }
 
@@ -84,7 +85,9 @@ export function crc32c(source: usize, length: usize, seed: u32, work: usize): u3
   // What is left stays: only the words in front of it are moved into it.
   memory.fill(start, 0, WINDOW);
   const moved = start + WINDOW;
-  for (let at: usize = 0; at < WINDOW; at += 8) store<u64>(moved + at, load<u64>(source + at) ^ history(start + at));
+  for (let at: usize = 0; at < WINDOW; at += 8) {
+    store<u64>(moved + at, load<u64>(source + at) ^ history(start + at));
+  }
   const register = byTables(work, moved, WINDOW, 0);
   return ~byTables(work, source + WINDOW, rest - WINDOW, register);
 }
