@@ -35,6 +35,8 @@ export class SourceMetrics {
   invalidUtf8Count = 0;
   /** Lines that `decoding.codec` could not read and that were kept as text. */
   decodeErrorsCount = 0;
+  /** Events without a field `message` under `encoding.codec = "text"`: their value is empty. */
+  missingMessageCount = 0;
   /** Errors while opening, reading or watching, by errno name. */
   readonly errors = new LabelledCounter();
   openFiles = 0;

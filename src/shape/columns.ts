@@ -1,0 +1,127 @@
+import type { Chunk } from "../event/chunk.ts";
+import type { ByteColumn, EventBatch } from "../event/event_batch.ts";
+import type { LineBatch } from "../event/line_batch.ts";
+import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
+import { ByteWriter, USED_SHARE_MIN } from "./byte_writer.ts";
+
+/** The lines that stay, after those without a topic were dropped, and where they go. The arrays may be the splitter's. */
+export interface KeptLines {
+  readonly chunk: Chunk;
+  readonly count: number;
+  readonly starts: Uint32Array;
+  readonly ends: Uint32Array;
+  readonly nexts: Uint32Array;
+  readonly topics: readonly string[];
+  readonly topicIndexes: Uint16Array | null;
+}
+
+/** A column and the memory that it keeps alive. */
+export interface OwnedColumn {
+  readonly column: ByteColumn;
+  /** Sum of the lengths. */
+  readonly byteSize: number;
+  /** To be released with the batch; null when the garbage collector does it. */
+  readonly owner: PooledBuffer | null;
+  /** Memory behind it, `starts` and `ends` included. */
+  readonly pinnedBytes: number;
+}
+
+/**
+ * The lines themselves, without a copy of their bytes: the chunk's memory is retained. Where they are less than `USED_SHARE_MIN` of that
+ * memory they are copied instead.
+ */
+export function lineColumn(lines: KeptLines): OwnedColumn {
+  const { chunk, count } = lines;
+  const starts = lines.starts.slice(0, count);
+  const ends = lines.ends.slice(0, count);
+  let byteSize = 0;
+  for (let i = 0; i < count; i++) byteSize += ends[i]! - starts[i]!;
+  const owner = chunk.owner;
+  if (byteSize >= owner.data.length * USED_SHARE_MIN) {
+    owner.retain();
+    return owned({ data: chunk.data, starts, ends }, byteSize, owner);
+  }
+  const data = Buffer.allocUnsafeSlow(byteSize);
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    const start = at;
+    at += chunk.data.copy(data, at, starts[i]!, ends[i]!);
+    starts[i] = start;
+    ends[i] = at;
+  }
+  return owned({ data, starts, ends }, byteSize, null);
+}
+
+/** The same bytes for every event, held once. */
+export function constantColumn(data: Buffer, count: number): OwnedColumn {
+  return owned(
+    { data, starts: new Uint32Array(count), ends: new Uint32Array(count).fill(data.length) },
+    data.length * count,
+    null,
+  );
+}
+
+/** Writes a column event by event: append to `bytes`, then `endEvent`. */
+export class ColumnWriter {
+  readonly bytes: ByteWriter;
+  readonly #starts: Uint32Array;
+  readonly #ends: Uint32Array;
+  #count = 0;
+
+  constructor(pool: BufferPool, eventsMax: number, estimateBytes: number) {
+    this.bytes = new ByteWriter(pool, estimateBytes);
+    this.#starts = new Uint32Array(eventsMax);
+    this.#ends = new Uint32Array(eventsMax);
+  }
+
+  /** What was appended since the last call is the next event. */
+  endEvent(): void {
+    this.#starts[this.#count] = this.#count === 0 ? 0 : this.#ends[this.#count - 1]!;
+    this.#ends[this.#count++] = this.bytes.length;
+  }
+
+  /** The column. The writer must not be used afterwards. */
+  finish(): OwnedColumn {
+    const byteSize = this.bytes.length;
+    const { data, owner } = this.bytes.finish();
+    const starts = this.#starts.subarray(0, this.#count);
+    return owned({ data, starts, ends: this.#ends.subarray(0, this.#count) }, byteSize, owner);
+  }
+}
+
+/** Joins columns to a batch that stands for everything the lines were taken from. */
+export function joinBatch(
+  lines: LineBatch,
+  kept: KeptLines,
+  values: OwnedColumn,
+  keys: OwnedColumn | null,
+): EventBatch {
+  const owners: PooledBuffer[] = [];
+  const rawEnds = kept.nexts.slice(0, kept.count);
+  let pinnedBytes = rawEnds.byteLength + (kept.topicIndexes?.byteLength ?? 0);
+  for (const column of new Set([values, keys])) {
+    if (column === null) continue;
+    pinnedBytes += column.pinnedBytes;
+    if (column.owner !== null) owners.push(column.owner);
+  }
+  const { stream, offset, receivedMs } = lines.chunk;
+  return {
+    count: kept.count,
+    values: values.column,
+    keys: keys?.column ?? null,
+    topics: kept.topics,
+    topicIndexes: kept.topicIndexes,
+    receivedMs,
+    origin: { stream, startOffset: offset, endOffset: offset + lines.takenBytes },
+    rawEnds,
+    byteSize: values.byteSize + (keys?.byteSize ?? 0),
+    pinnedBytes,
+    owners,
+  };
+}
+
+/** A column with the figures that follow from it. */
+export function owned(column: ByteColumn, byteSize: number, owner: PooledBuffer | null): OwnedColumn {
+  const memoryBytes = owner?.data.length ?? column.data.length;
+  return { column, byteSize, owner, pinnedBytes: memoryBytes + 2 * column.starts.byteLength };
+}

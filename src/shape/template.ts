@@ -1,0 +1,130 @@
+import type { Fields } from "../decode/json_fields.ts";
+import { fieldAt, type FieldPath, parseFieldPath, scalarText } from "./fields.ts";
+
+/** One piece of a template. */
+type Part =
+  | { readonly kind: "literal"; readonly text: string }
+  | { readonly kind: "field"; readonly path: FieldPath }
+  | { readonly kind: "time"; readonly code: TimeCode };
+
+type TimeCode = "Y" | "m" | "d" | "H" | "M" | "S" | "j" | "s";
+
+const TIME_CODES = "YmdHMSjs";
+const DAY_MS = 86_400_000;
+
+/**
+ * A text with fields (`{{name}}`, `{{outer.inner}}`) and times (`%Y %m %d %H %M %S %j %s`, UTC; `%%` is a percent sign), compiled once.
+ *
+ * What it renders always starts with its `literalPrefix`, whatever the events hold.
+ */
+export class Template {
+  readonly #parts: readonly Part[];
+  /** The text in front of the first field or time. */
+  readonly literalPrefix: string;
+  /** The whole text when nothing in it varies, else null. */
+  readonly constant: string | null;
+  /** Names of the outermost fields that are used. */
+  readonly fieldNames: ReadonlySet<string>;
+  /** Whether the time is used. */
+  readonly usesTime: boolean;
+
+  /** Throws a `TypeError` that says what is wrong with the template. */
+  constructor(text: string) {
+    const parts = parse(text);
+    this.#parts = parts;
+    this.literalPrefix = parts[0]?.kind === "literal" ? parts[0].text : "";
+    this.constant = parts.every((part) => part.kind === "literal") ? this.literalPrefix : null;
+    this.fieldNames = new Set(parts.flatMap((part) => part.kind === "field" ? [part.path[0]!] : []));
+    this.usesTime = parts.some((part) => part.kind === "time");
+  }
+
+  /**
+   * The text for one event; null when a field is missing or is not a string, number or boolean. A field is looked up in `fields`, then
+   * in `defaults`.
+   */
+  render(fields: Fields, defaults: Fields, timeMs: number): string | null {
+    let rendered = "";
+    let date: Date | null = null;
+    for (const part of this.#parts) {
+      if (part.kind === "literal") rendered += part.text;
+      else if (part.kind === "time") rendered += formatTime(date ??= new Date(timeMs), part.code);
+      else {
+        const value = Object.hasOwn(fields, part.path[0]!)
+          ? fieldAt(fields, part.path)
+          : fieldAt(defaults, part.path);
+        const text = scalarText(value);
+        if (text === null) return null;
+        rendered += text;
+      }
+    }
+    return rendered;
+  }
+}
+
+/** Longest name of a topic in bytes, Kafka's own limit. */
+const TOPIC_BYTES_MAX = 249;
+const TOPIC_NAME = new RegExp(`^[a-zA-Z0-9._-]{1,${TOPIC_BYTES_MAX}}$`);
+
+/** Whether Kafka allows this name for a topic. */
+export function isTopicName(name: string): boolean {
+  return TOPIC_NAME.test(name) && name !== "." && name !== "..";
+}
+
+function parse(text: string): Part[] {
+  const parts: Part[] = [];
+  let literal = "";
+  const add = (part: Part) => {
+    if (literal !== "") parts.push({ kind: "literal", text: literal });
+    literal = "";
+    parts.push(part);
+  };
+  for (let at = 0; at < text.length;) {
+    if (text.startsWith("{{", at)) {
+      const end = text.indexOf("}}", at);
+      if (end === -1) throw new TypeError(`Cannot read template "${text}": "{{" at ${at + 1} has no "}}"`);
+      add({ kind: "field", path: parseFieldPath(text.slice(at + 2, end).trim()) });
+      at = end + 2;
+    } else if (text[at] === "%") {
+      const code = text[at + 1] ?? "";
+      if (code === "%") literal += "%";
+      else if (code !== "" && TIME_CODES.includes(code)) add({ kind: "time", code: code as TimeCode });
+      else {
+        const known = [...TIME_CODES, "%"].map((c) => `%${c}`).join(" ");
+        throw new TypeError(`Cannot read template "${text}": "%${code}" is not one of ${known}`);
+      }
+      at += 2;
+    } else {
+      literal += text[at];
+      at++;
+    }
+  }
+  if (literal !== "") parts.push({ kind: "literal", text: literal });
+  return parts;
+}
+
+function formatTime(date: Date, code: TimeCode): string {
+  switch (code) {
+    case "Y":
+      return String(date.getUTCFullYear()).padStart(4, "0");
+    case "m":
+      return twoDigits(date.getUTCMonth() + 1);
+    case "d":
+      return twoDigits(date.getUTCDate());
+    case "H":
+      return twoDigits(date.getUTCHours());
+    case "M":
+      return twoDigits(date.getUTCMinutes());
+    case "S":
+      return twoDigits(date.getUTCSeconds());
+    case "j": {
+      const dayOfYear = Math.floor((date.getTime() - Date.UTC(date.getUTCFullYear(), 0)) / DAY_MS) + 1;
+      return String(dayOfYear).padStart(3, "0");
+    }
+    case "s":
+      return String(Math.floor(date.getTime() / 1000));
+  }
+}
+
+function twoDigits(value: number): string {
+  return String(value).padStart(2, "0");
+}

@@ -1,0 +1,73 @@
+import type { Fields } from "../decode/json_fields.ts";
+import type { LineBatch } from "../event/line_batch.ts";
+import { constantColumn, joinBatch, type KeptLines, lineColumn, type OwnedColumn } from "./columns.ts";
+import { envelopeOf, type EventFields } from "./event_fields.ts";
+import { fieldAt, scalarText } from "./fields.ts";
+import { encodeLines } from "./json_writer.ts";
+import type { ShapePlan, Shaper, ShapeResult } from "./shaper.ts";
+import { keepAll, LineSelection } from "./topics.ts";
+
+const NO_BYTES = Buffer.alloc(0);
+const NO_FIELDS: Fields = {};
+
+/**
+ * Events whose field `message` is the line. Nothing is made per event, unless the topic holds `{{message}}`: values and keys are the
+ * lines themselves, constants, or envelopes written bytes to bytes.
+ */
+export class TextShaper implements Shaper {
+  readonly #plan: ShapePlan;
+
+  constructor(plan: ShapePlan) {
+    this.#plan = plan;
+  }
+
+  shape(lines: LineBatch): ShapeResult {
+    if (lines.count === 0) return { batch: null, droppedCount: 0 };
+    const fields = this.#plan.eventFields.of(lines.chunk);
+    const kept = this.#keep(lines, fields);
+    const droppedCount = lines.count - (kept?.count ?? 0);
+    if (kept === null || kept.count === 0) return { batch: null, droppedCount };
+    const values = this.#values(kept, fields);
+    return { batch: joinBatch(lines, kept, values, this.#keys(kept, fields, values)), droppedCount };
+  }
+
+  #keep(lines: LineBatch, fields: EventFields): KeptLines | null {
+    const { topics } = this.#plan;
+    const { template } = topics;
+    if (template.constant !== null) return keepAll(lines, template.constant);
+    const { data, receivedMs } = lines.chunk;
+    if (!template.fieldNames.has("message")) {
+      const topic = topics.name(NO_FIELDS, fields.values, receivedMs);
+      return topic === null ? null : keepAll(lines, topic);
+    }
+    const selection = new LineSelection(lines);
+    for (let i = 0; i < lines.count; i++) {
+      const message = data.toString("utf8", lines.starts[i]!, lines.ends[i]!);
+      selection.add(i, topics.name({ message }, fields.values, receivedMs));
+    }
+    return selection.finish();
+  }
+
+  #values(kept: KeptLines, fields: EventFields): OwnedColumn {
+    const { codec, filter, metrics, pool } = this.#plan;
+    const hasMessage = filter?.keeps("message") ?? true;
+    if (codec === "raw" || (codec === "text" && hasMessage)) return lineColumn(kept);
+    if (codec === "text") return constantColumn(NO_BYTES, kept.count);
+    const { head, tail } = envelopeOf(fields, filter);
+    if (head === null) return constantColumn(tail, kept.count);
+    const { column, invalidUtf8Count } = encodeLines(kept, { head, tail }, pool);
+    metrics.invalidUtf8Count += invalidUtf8Count;
+    return column;
+  }
+
+  #keys(kept: KeptLines, fields: EventFields, values: OwnedColumn): OwnedColumn | null {
+    const { codec, keyPath } = this.#plan;
+    if (keyPath === null) return null;
+    if (keyPath.length === 1 && keyPath[0] === "message") {
+      // The same memory again: a second column of it would count it twice.
+      return codec !== "json" && values.owner !== null ? values : lineColumn(kept);
+    }
+    const text = scalarText(fieldAt(fields.values, keyPath));
+    return constantColumn(text === null ? NO_BYTES : Buffer.from(text), kept.count);
+  }
+}

@@ -1,0 +1,98 @@
+import type { EncodingConfig } from "../../src/config/config.ts";
+import { LineSplitter } from "../../src/decode/line_splitter.ts";
+import type { Chunk } from "../../src/event/chunk.ts";
+import { type EventBatch, releaseBatch } from "../../src/event/event_batch.ts";
+import { BufferPool, type PooledBuffer } from "../../src/event/pooled_buffer.ts";
+import { createShaper, type Shaper, type ShapeResult, type ShaperOptions } from "../../src/shape/shaper.ts";
+import { SourceMetrics } from "../../src/telemetry/metrics.ts";
+import { chunkOf } from "../decode/chunks.ts";
+
+/** Options of a shaper in a flat form. */
+export interface ShapeSetup extends Partial<EncodingConfig> {
+  readonly decode?: "text" | "json";
+  readonly keyField?: string;
+  readonly topic?: string;
+  readonly metrics?: SourceMetrics;
+  readonly pool?: BufferPool;
+}
+
+export function shaperOf(setup: ShapeSetup = {}): Shaper {
+  const options: ShaperOptions = {
+    decoding: { codec: setup.decode ?? "text" },
+    encoding: {
+      codec: setup.codec ?? "text",
+      onlyFields: setup.onlyFields ?? null,
+      exceptFields: setup.exceptFields ?? null,
+      timestampFormat: setup.timestampFormat ?? "rfc3339",
+    },
+    keyField: setup.keyField ?? null,
+    topic: setup.topic ?? "logs",
+    hostname: "web-1",
+    pool: setup.pool ?? new BufferPool(),
+    metrics: setup.metrics ?? new SourceMetrics(),
+  };
+  return createShaper(options);
+}
+
+/** Splits and shapes all of a chunk. */
+export function shape(shaper: Shaper, chunk: Chunk): ShapeResult {
+  return shaper.shape(new LineSplitter({ maxLineBytes: 1_000_000 }).split(chunk, Infinity));
+}
+
+/** What a batch holds, as text, one element an event. */
+export interface SeenBatch {
+  readonly values: string[];
+  readonly keys: string[] | null;
+  readonly topics: string[];
+  readonly rawEnds: number[];
+}
+
+/** Copies a batch, checks its sums, and gives its memory back. */
+export function seenOf(batch: EventBatch): SeenBatch {
+  const texts = (column: EventBatch["values"]) =>
+    Array.from(
+      { length: batch.count },
+      (_, i) => column.data.toString("utf8", column.starts[i], column.ends[i]),
+    );
+  let byteSize = 0;
+  for (let i = 0; i < batch.count; i++) {
+    byteSize += batch.values.ends[i]! - batch.values.starts[i]!;
+    if (batch.keys !== null) byteSize += batch.keys.ends[i]! - batch.keys.starts[i]!;
+  }
+  if (byteSize !== batch.byteSize) {
+    throw new Error(`byteSize is ${batch.byteSize}, the columns hold ${byteSize}`);
+  }
+  const seen = {
+    values: texts(batch.values),
+    keys: batch.keys === null ? null : texts(batch.keys),
+    topics: Array.from({ length: batch.count }, (_, i) => batch.topics[batch.topicIndexes?.[i] ?? 0]!),
+    rawEnds: [...batch.rawEnds.subarray(0, batch.count)],
+  };
+  releaseBatch(batch);
+  return seen;
+}
+
+/** Shapes a text whose events are all kept. */
+export function shapeText(setup: ShapeSetup, text: string | Buffer, more: Partial<Chunk> = {}): SeenBatch {
+  const { batch, droppedCount } = shape(shaperOf(setup), chunkOf(text, { isFinal: true, ...more }));
+  if (batch === null || droppedCount > 0) throw new Error(`${droppedCount} events were dropped`);
+  return seenOf(batch);
+}
+
+/** Memory that counts its owners. */
+export class CountedBuffer implements PooledBuffer {
+  readonly data: Buffer;
+  owners = 1;
+
+  constructor(data: Buffer) {
+    this.data = data;
+  }
+
+  retain(): void {
+    this.owners++;
+  }
+
+  release(): void {
+    if (this.owners-- === 0) throw new Error("Released too often");
+  }
+}
