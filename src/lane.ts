@@ -1,0 +1,104 @@
+import type { EventBuffer } from "./buffer/event_buffer.ts";
+import type { Checkpoint, PositionTracker } from "./checkpoint/checkpoint.ts";
+import { LineSplitter } from "./decode/line_splitter.ts";
+import type { Chunk, Outlet } from "./event/chunk.ts";
+import { type BatchStatus, Delivery } from "./event/delivery.ts";
+import type { Stream } from "./event/stream.ts";
+import type { Shaper } from "./shape/shaper.ts";
+import type { SinkMetrics, SourceMetrics } from "./telemetry/metrics.ts";
+
+/** Lines that one call takes at most when nothing else limits it (`drop_newest`). */
+export const LINES_MAX = 65_536;
+
+export interface LaneOptions {
+  readonly source: string;
+  readonly sink: string;
+  readonly maxLineBytes: number;
+  readonly whenFull: "block" | "drop_newest";
+  readonly shaper: Shaper;
+  readonly buffer: EventBuffer;
+  readonly checkpoint: Checkpoint;
+  readonly sourceMetrics: SourceMetrics;
+  readonly sinkMetrics: SinkMetrics;
+  readonly now: () => number;
+}
+
+interface StreamState {
+  readonly splitter: LineSplitter;
+  readonly tracker: PositionTracker;
+}
+
+/**
+ * The way from one source to one sink: decode, shape, buffer, and back from the acknowledgement to the position. Every (source, sink)
+ * pair has its own, so that a sink that stands still holds no other.
+ */
+export class Lane implements Outlet {
+  readonly sink: string;
+  readonly #options: LaneOptions;
+  readonly #streams = new Map<string, StreamState>();
+
+  constructor(options: LaneOptions) {
+    this.sink = options.sink;
+    this.#options = options;
+  }
+
+  hasRoom(): boolean {
+    return this.#options.whenFull === "drop_newest" || this.#options.buffer.hasRoom();
+  }
+
+  waitForRoom(signal: AbortSignal): Promise<void> {
+    return this.hasRoom() ? Promise.resolve() : this.#options.buffer.waitForRoom(signal);
+  }
+
+  offer(chunk: Chunk): number {
+    const { buffer, sourceMetrics, sinkMetrics, whenFull } = this.#options;
+    const roomEvents = buffer.roomEvents();
+    if (roomEvents === 0 && whenFull === "block") return 0;
+    const state = this.#stateOf(chunk);
+    const lines = state.splitter.split(chunk, roomEvents === 0 ? LINES_MAX : Math.min(roomEvents, LINES_MAX));
+    if (lines.takenBytes === 0) return 0;
+    sourceMetrics.eventsInCount += lines.count;
+    sourceMetrics.bytesInCount += lines.takenBytes;
+    sourceMetrics.truncatedLinesCount += lines.truncatedCount;
+    sinkMetrics.eventsInCount += lines.count;
+    sinkMetrics.eventsInBySource.add(this.#options.source, lines.count);
+    const ticket = state.tracker.track(chunk.offset, chunk.offset + lines.takenBytes);
+    if (lines.count === 0) state.tracker.settle(ticket, "delivered");
+    else if (roomEvents === 0) this.#drop(state.tracker, ticket, lines.count, "buffer_full");
+    else this.#shape(state.tracker, ticket, lines);
+    return lines.takenBytes;
+  }
+
+  endStream(stream: Stream): void {
+    this.#streams.delete(stream.id);
+  }
+
+  #shape(tracker: PositionTracker, ticket: number, lines: Parameters<Shaper["shape"]>[0]): void {
+    const { shaper, buffer, sinkMetrics, now } = this.#options;
+    const { batch, droppedCount } = shaper.shape(lines);
+    if (droppedCount > 0) sinkMetrics.dropped.add(`${this.#options.source}\u0000template_error`, droppedCount);
+    if (batch === null) {
+      tracker.settle(ticket, "rejected");
+      return;
+    }
+    if (sinkMetrics.waitingSinceMs === 0) sinkMetrics.waitingSinceMs = now();
+    buffer.write(new Delivery(batch, (status: BatchStatus) => tracker.settle(ticket, status)));
+  }
+
+  #drop(tracker: PositionTracker, ticket: number, count: number, reason: string): void {
+    this.#options.sinkMetrics.dropped.add(`${this.#options.source}\u0000${reason}`, count);
+    tracker.settle(ticket, "rejected");
+  }
+
+  #stateOf(chunk: Chunk): StreamState {
+    let state = this.#streams.get(chunk.stream.id);
+    if (state === undefined) {
+      state = {
+        splitter: new LineSplitter({ maxLineBytes: this.#options.maxLineBytes }),
+        tracker: this.#options.checkpoint.tracker(chunk.stream, this.sink, chunk.offset),
+      };
+      this.#streams.set(chunk.stream.id, state);
+    }
+    return state;
+  }
+}

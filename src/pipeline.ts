@@ -1,0 +1,152 @@
+import { MemoryBuffer } from "./buffer/memory_buffer.ts";
+import { MemoryCheckpoint } from "./checkpoint/memory_checkpoint.ts";
+import type { PositionStore } from "./checkpoint/position_store.ts";
+import type { Config, SinkConfig, SourceConfig } from "./config/config.ts";
+import { BufferPool } from "./event/pooled_buffer.ts";
+import { KafkaSink } from "./kafka/kafka_sink.ts";
+import { Lane } from "./lane.ts";
+import { createShaper } from "./shape/shaper.ts";
+import { Template } from "./shape/template.ts";
+import { createConsoleSink } from "./sink/console_sink.ts";
+import { DryRunSink } from "./sink/dry_run_sink.ts";
+import type { HealthFailure, Sink } from "./sink/sink.ts";
+import { createFileSource } from "./source/file_source.ts";
+import type { Source } from "./source/source.ts";
+import { createStdinSource } from "./source/stdin_source.ts";
+import type { Log } from "./telemetry/log.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
+
+export interface PipelineOptions {
+  readonly config: Config;
+  /** Positions of files; null when no source has any (stdin), or when none are to be kept (`--dry-run`). */
+  readonly positions: PositionStore | null;
+  readonly hostname: string;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** Read what is there, then end. */
+  readonly once: boolean;
+  /** Print what would be sent instead of sending it. */
+  readonly dryRun: boolean;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
+/** A sink with what is in front of it. */
+interface Branch {
+  readonly config: SinkConfig;
+  readonly sink: Sink;
+  readonly buffer: MemoryBuffer;
+}
+
+/**
+ * Joins the stages, in the order of the path:
+ *
+ *     source -> lane (decode -> shape -> buffer) -> sink (batch -> kafka)
+ *        ^                                              |
+ *        +------------- checkpoint <------ ack ---------+
+ *
+ * N sources by M sinks: a lane for each pair that `inputs` names, a buffer for each sink.
+ */
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #branches: Branch[];
+  readonly #sources: Source[];
+  readonly #stopReading = new AbortController();
+  readonly #kill = new AbortController();
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.#branches = options.config.sinks.map((config) => this.#branch(config));
+    const pool = new BufferPool();
+    this.#sources = options.config.sources.flatMap((config) => this.#source(config, pool) ?? []);
+  }
+
+  /** The first failed health check, or null. Sinks are asked at the same time. */
+  async checkHealth(signal: AbortSignal): Promise<{ sink: string; failure: HealthFailure }[]> {
+    const asked = this.#branches.filter(({ config }) => config.healthcheck);
+    const failures = await Promise.all(asked.map(({ sink }) => sink.checkHealth(signal)));
+    return failures.flatMap((failure, i) => failure === null ? [] : [{ sink: asked[i]!.config.name, failure }]);
+  }
+
+  /** Runs until all sources have ended and everything is settled, or `kill` was called. Rejects only on a bug. */
+  async run(): Promise<void> {
+    const sinks = this.#branches.map(({ sink, buffer }) => sink.run(buffer, this.#kill.signal));
+    const sources = Promise.all(this.#sources.map((source) => source.run(this.#stopReading.signal)));
+    const fed = sources.then(() => {
+      for (const { buffer } of this.#branches) buffer.end();
+    });
+    // A sink that ends by a bug must not leave the sources waiting for room for ever.
+    const all = Promise.all([fed, ...sinks]);
+    await all.catch((error: unknown) => {
+      this.#stopReading.abort();
+      this.#kill.abort();
+      throw error;
+    });
+  }
+
+  /** Sources stop; what they gave is still delivered. */
+  stopReading(): void {
+    this.#stopReading.abort();
+  }
+
+  /** Gives up what is not delivered: its positions do not move. */
+  kill(): void {
+    this.#stopReading.abort();
+    this.#kill.abort();
+  }
+
+  #branch(config: SinkConfig): Branch {
+    const { metrics, log, hostname, dryRun, now, random } = this.#options;
+    const sinkMetrics = metrics.sink(config.name);
+    const buffer = new MemoryBuffer({ ...config.buffer, metrics: sinkMetrics });
+    let sink: Sink;
+    if (dryRun) sink = new DryRunSink({ config, metrics: sinkMetrics, now });
+    else if (config.type === "console") sink = createConsoleSink({ config, metrics: sinkMetrics, log });
+    else {
+      const fixedTopic = new Template(config.topic).constant;
+      sink = new KafkaSink({ config, hostname, fixedTopic, metrics: sinkMetrics, log, now, random });
+    }
+    return { config, sink, buffer };
+  }
+
+  #source(config: SourceConfig, pool: BufferPool): Source | null {
+    const { positions, hostname, metrics, log, once, now } = this.#options;
+    const sourceMetrics = metrics.source(config.name);
+    const checkpoint = positions ?? new MemoryCheckpoint();
+    const outlets = this.#branches.filter((branch) => branch.config.inputs.includes(config.name)).map((branch) =>
+      new Lane({
+        source: config.name,
+        sink: branch.config.name,
+        maxLineBytes: config.maxLineBytes,
+        whenFull: branch.config.buffer.whenFull,
+        shaper: createShaper({
+          decoding: config.decoding,
+          encoding: branch.config.encoding,
+          keyField: branch.config.type === "kafka" ? branch.config.keyField : null,
+          topic: branch.config.type === "kafka" ? branch.config.topic : "",
+          hostname,
+          pool,
+          metrics: sourceMetrics,
+        }),
+        buffer: branch.buffer,
+        checkpoint,
+        sourceMetrics,
+        sinkMetrics: metrics.sink(branch.config.name),
+        now,
+      })
+    );
+    // A source that no sink reads is not opened; the configuration check has warned about it.
+    if (outlets.length === 0) return null;
+    if (config.type === "stdin") return createStdinSource({ config, outlets, metrics: sourceMetrics, log, pool });
+    return createFileSource({
+      config,
+      outlets,
+      checkpoint: positions,
+      metrics: sourceMetrics,
+      log,
+      once,
+      dataDir: this.#options.config.dataDir,
+      pool,
+    });
+  }
+}

@@ -1,0 +1,79 @@
+import { writeSync } from "node:fs";
+import type { EventBuffer } from "../buffer/event_buffer.ts";
+import type { SinkConfig } from "../config/config.ts";
+import type { Delivery } from "../event/delivery.ts";
+import type { SinkMetrics } from "../telemetry/metrics.ts";
+import type { HealthFailure, Sink } from "./sink.ts";
+
+export interface DryRunSinkOptions {
+  readonly config: SinkConfig;
+  readonly metrics: SinkMetrics;
+  readonly now: () => number;
+}
+
+/**
+ * Stands in for every sink under `--dry-run`: prints on stdout what would be sent, one line a record, and reaches nothing.
+ *
+ *     sink=events topic=logs partition=by-key key="user-1" value="..."
+ *
+ * Partitions are the cluster's business, so only how they would be chosen is said.
+ */
+export class DryRunSink implements Sink {
+  readonly name: string;
+  readonly #options: DryRunSinkOptions;
+
+  constructor(options: DryRunSinkOptions) {
+    this.name = options.config.name;
+    this.#options = options;
+  }
+
+  checkHealth(): Promise<HealthFailure | null> {
+    return Promise.resolve(null);
+  }
+
+  async run(buffer: EventBuffer, kill: AbortSignal): Promise<void> {
+    const onKill = () => buffer.abandon();
+    kill.addEventListener("abort", onKill, { once: true });
+    while (await buffer.waitForData()) {
+      for (let delivery = buffer.read(); delivery !== null; delivery = buffer.read()) this.#print(delivery);
+    }
+    kill.removeEventListener("abort", onKill);
+  }
+
+  #print(delivery: Delivery): void {
+    const { batch } = delivery;
+    const { metrics, now } = this.#options;
+    const lines: string[] = [];
+    for (let i = 0; i < batch.count; i++) lines.push(this.#line(delivery, i));
+    writeAll(Buffer.from(lines.join("")));
+    metrics.deliveredEventsCount += batch.count;
+    metrics.lastAckMs = now();
+    metrics.waitingSinceMs = 0;
+    delivery.abandon("delivered");
+  }
+
+  #line(delivery: Delivery, index: number): string {
+    const { values, keys, topics, topicIndexes } = delivery.batch;
+    const { config } = this.#options;
+    const value = JSON.stringify(values.data.toString("utf8", values.starts[index], values.ends[index]));
+    if (config.type === "console") return `sink=${config.name} value=${value}\n`;
+    const topic = topicIndexes === null ? topics[0] : topics[topicIndexes[index]!];
+    const key = keys === null ? null : keys.data.toString("utf8", keys.starts[index], keys.ends[index]);
+    const partition = key !== null && key !== "" && config.partitioner === "murmur2" ? "by-key" : "sticky";
+    const keyText = key === null ? "none" : JSON.stringify(key);
+    return `sink=${config.name} topic=${topic} partition=${partition} key=${keyText} value=${value}\n`;
+  }
+}
+
+/** Writes everything, waiting for a slow reader: nothing else has to be done meanwhile. */
+function writeAll(data: Buffer): void {
+  let at = 0;
+  while (at < data.length) {
+    try {
+      at += writeSync(1, data, at);
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EAGAIN") throw error;
+      Bun.sleepSync(5);
+    }
+  }
+}
