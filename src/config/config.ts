@@ -7,6 +7,7 @@ export interface Config {
   readonly api: ApiConfig | null;
   readonly log: LogConfig;
   readonly shutdownTimeoutMs: number;
+  /** Those that at least one sink reads. */
   readonly sources: readonly SourceConfig[];
   readonly sinks: readonly SinkConfig[];
 }
@@ -119,6 +120,7 @@ export interface KafkaSinkConfig {
   readonly batchMaxEvents: number;
   readonly batchTimeoutMs: number;
   readonly maxMessageBytes: number;
+  /** Expanded. The loader always sets it; null leaves it to the sink. */
   readonly clientId: string | null;
   readonly topicsAutocreate: boolean;
   readonly autocreatePartitions: number;

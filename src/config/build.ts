@@ -1,0 +1,164 @@
+import type { CheckedTable } from "./check.ts";
+import type {
+  ApiConfig,
+  BufferConfig,
+  ConsoleSinkConfig,
+  EncodingConfig,
+  FileSourceConfig,
+  KafkaSinkConfig,
+  LogConfig,
+  SaslConfig,
+  StdinSourceConfig,
+  TlsConfig,
+} from "./config.ts";
+import type { OptionGroup, Values } from "./option.ts";
+import type { consoleSinkGroup, kafkaSinkGroup } from "./options_sinks.ts";
+import type { fileSourceGroup, stdinSourceGroup } from "./options_sources.ts";
+import type { apiGroup, logGroup } from "./options_top.ts";
+
+/** From checked values, in the units of the file, to the values that stages get. Nothing is checked here. */
+
+type Of<G> = G extends OptionGroup<infer O> ? Values<O> : never;
+type KafkaValues = Of<typeof kafkaSinkGroup>;
+type ConsoleValues = Of<typeof consoleSinkGroup>;
+
+export function buildApi(table: CheckedTable | null): ApiConfig | null {
+  if (table === null) return null;
+  const values = table.values as Of<typeof apiGroup>;
+  return values.enabled ? { address: values.address } : null;
+}
+
+export function buildLog(table: CheckedTable): LogConfig {
+  const values = table.values as Of<typeof logGroup>;
+  return { level: values.level, format: values.format };
+}
+
+export function buildFileSource(name: string, table: CheckedTable): FileSourceConfig {
+  const values = table.values as Of<typeof fileSourceGroup>;
+  return {
+    type: "file",
+    name,
+    include: values.include,
+    exclude: values.exclude,
+    readFrom: values.read_from,
+    ignoreOlderMs: values.ignore_older_secs === null ? null : toMs(values.ignore_older_secs),
+    maxLineBytes: values.max_line_bytes,
+    globMinimumCooldownMs: values.glob_minimum_cooldown_ms,
+    rotateWaitMs: toMs(values.rotate_wait_secs),
+    partialFlushAfterMs: values.partial_flush_after_ms,
+    maxOpenFiles: values.max_open_files,
+    fingerprintBytes: values.fingerprint_bytes,
+    rotated: values.rotated,
+    decoding: { codec: values["decoding.codec"] },
+  };
+}
+
+export function buildStdinSource(name: string, table: CheckedTable): StdinSourceConfig {
+  const values = table.values as Of<typeof stdinSourceGroup>;
+  return {
+    type: "stdin",
+    name,
+    maxLineBytes: values.max_line_bytes,
+    decoding: { codec: values["decoding.codec"] },
+  };
+}
+
+export function buildConsoleSink(name: string, table: CheckedTable): ConsoleSinkConfig {
+  const values = table.values as ConsoleValues;
+  return {
+    type: "console",
+    name,
+    inputs: values.inputs,
+    target: values.target,
+    encoding: buildEncoding(values),
+    buffer: buildBuffer(values),
+    healthcheck: values.healthcheck,
+  };
+}
+
+export function buildKafkaSink(name: string, table: CheckedTable, hostname: string): KafkaSinkConfig {
+  const values = table.values as KafkaValues;
+  const clientId = values.client_id ?? "shipper-{{host}}-{{sink_id}}";
+  return {
+    type: "kafka",
+    name,
+    inputs: values.inputs,
+    bootstrapServers: [...new Set(values.bootstrap_servers)],
+    topic: values.topic,
+    keyField: values.key_field,
+    partitioner: values.partitioner ?? (values.key_field === null ? "sticky" : "murmur2"),
+    acks: values.acks,
+    compression: values.compression,
+    compressionLevel: values.compression_level,
+    batchMaxBytes: values["batch.max_bytes"],
+    batchMaxEvents: values["batch.max_events"],
+    batchTimeoutMs: values["batch.timeout_ms"],
+    maxMessageBytes: values.max_message_bytes,
+    clientId: expandClientId(clientId, hostname, name),
+    topicsAutocreate: values.topics_autocreate,
+    autocreatePartitions: values["autocreate.partitions"],
+    autocreateReplicationFactor: values["autocreate.replication_factor"],
+    retryIntervalMs: values["retry.interval_ms"],
+    retryMaxIntervalMs: values["retry.max_interval_ms"],
+    socketTimeoutMs: values.socket_timeout_ms,
+    requestTimeoutMs: values.request_timeout_ms ?? Math.min(30_000, values.socket_timeout_ms),
+    connectTimeoutMs: values.connect_timeout_ms,
+    metadataRefreshMs: values.metadata_refresh_ms,
+    maxInFlight: values.max_in_flight,
+    healthcheck: values.healthcheck,
+    sasl: buildSasl(values),
+    tls: buildTls(values),
+    encoding: buildEncoding(values),
+    buffer: buildBuffer(values),
+  };
+}
+
+function buildSasl(values: KafkaValues): SaslConfig | null {
+  if (!values["sasl.enabled"]) return null;
+  return {
+    mechanism: values["sasl.mechanism"]!,
+    username: values["sasl.username"]!,
+    password: values["sasl.password"]!,
+  };
+}
+
+function buildTls(values: KafkaValues): TlsConfig | null {
+  if (!values["tls.enabled"]) return null;
+  return {
+    ca: values["tls.ca_file"],
+    crt: values["tls.crt_file"],
+    key: values["tls.key_file"],
+    keyPass: values["tls.key_pass"],
+    verifyHostname: values["tls.verify_hostname"],
+    serverName: values["tls.server_name"],
+  };
+}
+
+function buildEncoding(values: ConsoleValues | KafkaValues): EncodingConfig {
+  return {
+    codec: values["encoding.codec"],
+    onlyFields: values["encoding.only_fields"],
+    exceptFields: values["encoding.except_fields"],
+    timestampFormat: values["encoding.timestamp_format"],
+  };
+}
+
+function buildBuffer(values: ConsoleValues | KafkaValues): BufferConfig {
+  return {
+    type: values["buffer.type"],
+    maxEvents: values["buffer.max_events"],
+    maxSizeBytes: values["buffer.max_size"],
+    whenFull: values["buffer.when_full"],
+  };
+}
+
+function expandClientId(template: string, hostname: string, sinkName: string): string {
+  return template.replace(
+    /\{\{\s*(host|sink_id)\s*\}\}/gu,
+    (_, name) => name === "host" ? hostname : sinkName,
+  );
+}
+
+export function toMs(seconds: number): number {
+  return Math.round(seconds * 1_000);
+}

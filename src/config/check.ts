@@ -1,0 +1,223 @@
+import { type CheckSession, checkValue, INVALID, maskNode } from "./check_value.ts";
+import type { Option, OptionGroup } from "./option.ts";
+import { quote, type Span } from "./source_text.ts";
+import { editDistance, nearest } from "./suggest.ts";
+import type { TomlEntry, TomlTable } from "./toml_tree.ts";
+
+/** An option that stands in the file. */
+export interface FoundOption {
+  /** The key as written, from the table's own level: "linger_ms" for "batch.timeout_ms". */
+  readonly key: string;
+  /** Key and value. */
+  readonly at: Span;
+  readonly valueAt: Span;
+  readonly valid: boolean;
+}
+
+/** A table after its options were checked one by one. */
+export interface CheckedTable {
+  readonly group: OptionGroup;
+  /** The table as it is written: "[sinks.events]"; "the top level". */
+  readonly label: string;
+  readonly at: Span;
+  /** Every option of the group: its value, or its default (null when there is none, or when the value was refused). */
+  readonly values: Readonly<Record<string, unknown>>;
+  /** By the option's own key. */
+  readonly found: ReadonlyMap<string, FoundOption>;
+}
+
+/** What a required option is missing from, for the message. */
+export interface TableIdentity {
+  readonly label: string;
+  /** "sink "events"", "source "app"". */
+  readonly subject: string;
+  /** What to point at, and the words that stand there: the value of `type`. */
+  readonly requiredBy: { readonly at: Span; readonly label: string };
+}
+
+/** Checks a table against a group: unknown keys, values, and missing keys. Entries named in `skip` belong to somebody else. */
+export function checkTable(
+  table: TomlTable,
+  group: OptionGroup,
+  identity: TableIdentity,
+  session: CheckSession,
+  otherGroups: readonly OptionGroup[] = [],
+  skip: ReadonlySet<string> = new Set(),
+): CheckedTable {
+  const checker = new TableChecker(group, identity, session, otherGroups);
+  for (const entry of table.entries.values()) {
+    if (!skip.has(entry.key)) checker.checkEntry(entry, "");
+  }
+  checker.checkMissing();
+  return { group, label: identity.label, at: table.at, values: checker.values, found: checker.found };
+}
+
+class TableChecker {
+  readonly values: Record<string, unknown> = {};
+  readonly found = new Map<string, FoundOption>();
+  readonly #group: OptionGroup;
+  readonly #identity: TableIdentity;
+  readonly #session: CheckSession;
+  readonly #otherGroups: readonly OptionGroup[];
+  /** Options by every spelling of their key. */
+  readonly #byKey = new Map<string, string>();
+  /** "buffer" of "buffer.max_size". */
+  readonly #tables = new Set<string>();
+
+  constructor(
+    group: OptionGroup,
+    identity: TableIdentity,
+    session: CheckSession,
+    otherGroups: readonly OptionGroup[],
+  ) {
+    this.#group = group;
+    this.#identity = identity;
+    this.#session = session;
+    this.#otherGroups = otherGroups;
+    for (const [key, option] of Object.entries(group.options)) {
+      this.values[key] = option.default ?? null;
+      for (const spelling of [key, ...option.aliases]) {
+        this.#byKey.set(spelling, key);
+        for (let dot = spelling.indexOf("."); dot !== -1; dot = spelling.indexOf(".", dot + 1)) {
+          this.#tables.add(spelling.slice(0, dot));
+        }
+      }
+    }
+  }
+
+  checkEntry(entry: TomlEntry, prefix: string): void {
+    const path = prefix + entry.key;
+    // A quoted key with a dot in it is one key, and no option has one.
+    const known = entry.key.includes(".") ? undefined : this.#byKey.get(path);
+    if (known !== undefined) {
+      this.#checkOption(entry, path, known);
+    } else if (!entry.key.includes(".") && this.#tables.has(path)) {
+      if (entry.node.kind === "table") {
+        for (const inner of entry.node.entries.values()) this.checkEntry(inner, `${path}.`);
+      } else {
+        this.#reportNoTable(entry, path);
+      }
+    } else {
+      this.#reportUnknown(entry, path);
+    }
+  }
+
+  #checkOption(entry: TomlEntry, path: string, key: string): void {
+    const option = this.#group.options[key]!;
+    const before = this.found.get(key);
+    if (before !== undefined) {
+      this.#session.report.add({
+        code: "conflict",
+        message: `Cannot use ${quote(path)} with ${quote(before.key)}: they are two names of one option`,
+        at: entry.at,
+        related: [{ at: before.at, label: "sets it first" }],
+        hint: `keep ${key} alone`,
+      });
+      if (option.secret) maskNode(entry.node);
+      return;
+    }
+    const value = checkValue(entry.node, path, option, this.#session);
+    const valid = value !== INVALID;
+    if (valid) this.values[key] = value;
+    this.found.set(key, { key: path, at: entry.at, valueAt: entry.node.at, valid });
+  }
+
+  #reportNoTable(entry: TomlEntry, path: string): void {
+    if (looksSecret(path)) maskNode(entry.node);
+    const inner = Object.keys(this.#group.options).find((each) => each.startsWith(`${path}.`))!;
+    this.#session.report.add({
+      code: "wrong-type",
+      message: `Cannot read ${quote(path)}: expected a table of options, found a value`,
+      at: entry.node.at,
+      hint: `write, for example, ${inner} = ${this.#group.options[inner]!.example}`,
+    });
+  }
+
+  #reportUnknown(entry: TomlEntry, path: string): void {
+    const near = this.#nearestKeys(path, entry.key);
+    if (looksSecret(path) || near.some(looksSecret)) maskNode(entry.node);
+    else maskSecretsInside(entry);
+    if (this.#isPlanned(path)) {
+      this.#session.report.add({
+        code: "not-supported",
+        message: `Cannot read option ${quote(path)}: this version of shipper does not have it`,
+        at: entry.keyAt,
+        hint: "remove it; docs/configuration.md lists the options that there are",
+      });
+      return;
+    }
+    this.#session.report.add({
+      code: "unknown-key",
+      message: `Cannot read option ${quote(path)}: ${this.#identity.label} has no such option`,
+      at: entry.keyAt,
+      hint: this.#unknownHint(path, near),
+    });
+  }
+
+  /** The keys that were probably meant, in the order of the declaration; none when nothing is near. */
+  #nearestKeys(path: string, last: string): string[] {
+    const spellings = [...this.#byKey.keys(), ...this.#tables, ...(this.#group.tables ?? [])];
+    const byPath = nearest(path, spellings);
+    if (byPath !== null) return [byPath];
+    // "max_events" alone may stand for "batch.max_events" or "buffer.max_events".
+    const lastParts = new Map(spellings.map((each) => [each, each.slice(each.lastIndexOf(".") + 1)]));
+    const part = nearest(last, lastParts.values());
+    return part === null ? [] : spellings.filter((each) => lastParts.get(each) === part);
+  }
+
+  #isPlanned(path: string): boolean {
+    return this.#group.planned.some((each) => each === path || each.startsWith(`${path}.`));
+  }
+
+  #unknownHint(path: string, near: readonly string[]): string {
+    const other = this.#otherGroups.find((each) => each !== this.#group && Object.hasOwn(each.options, path));
+    if (other !== undefined) {
+      const place = other.table === "" ? "the top level" : `type = ${quote(other.type ?? "")}`;
+      return `${quote(path)} is an option of ${place}; remove it here`;
+    }
+    if (near.length > 0) return `a similar option exists: ${near.map((each) => quote(each)).join(" or ")}`;
+    return "remove it; docs/configuration.md lists the options that there are";
+  }
+
+  checkMissing(): void {
+    for (const [key, option] of Object.entries(this.#group.options)) {
+      if (this.found.has(key)) continue;
+      if (option.required) {
+        const { at, label } = this.#identity.requiredBy;
+        const type = this.#group.type;
+        const who = type === null ? this.#identity.label : `type ${quote(type)}`;
+        this.#reportMissing(key, option, who, at, label);
+      } else if (option.requiredWhen !== null && this.values[option.requiredWhen] === true) {
+        const condition = this.found.get(option.requiredWhen)!;
+        this.#reportMissing(key, option, `${condition.key} = true`, condition.valueAt, "required by this");
+      }
+    }
+  }
+
+  #reportMissing(key: string, option: Option<unknown>, who: string, at: Span, label: string): void {
+    this.#session.report.add({
+      code: "missing-key",
+      message: `Cannot build ${this.#identity.subject}: ${who} requires the option ${quote(key)}`,
+      at,
+      label,
+      hint: `add, for example, ${key} = ${option.example}`,
+    });
+  }
+}
+
+/** True for a key whose value is better not shown, whatever it is: a misspelt password is a password. */
+export function looksSecret(key: string): boolean {
+  if (/pass|pwd|secret|token|credential|jaas|private/iu.test(key)) return true;
+  const last = key.slice(key.lastIndexOf(".") + 1).toLowerCase();
+  return ["password", "passphrase", "key_pass", "secret"].some((each) => editDistance(last, each, 3) < 3);
+}
+
+/** Masks what looks secret below a key that is not known. */
+export function maskSecretsInside(entry: TomlEntry): void {
+  const { node } = entry;
+  if (looksSecret(entry.key)) maskNode(node);
+  else if (node.kind === "table") { for (const inner of node.entries.values()) maskSecretsInside(inner); }
+  else if (node.kind === "array") {
+    for (const item of node.items) maskSecretsInside({ ...entry, node: item });
+  } else if (/PRIVATE KEY-----|pass(?:word)?\s*=/iu.test(String(node.value))) maskNode(node);
+}

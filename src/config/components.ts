@@ -1,0 +1,180 @@
+import { type CheckedTable, checkTable, maskSecretsInside } from "./check.ts";
+import { type CheckSession, oneOf } from "./check_value.ts";
+import { expand } from "./interpolate.ts";
+import type { OptionGroup } from "./option.ts";
+import { plannedSinkTypes, plannedSourceTypes, sinkGroups, sourceGroups } from "./schema.ts";
+import { quote } from "./source_text.ts";
+import { nearest } from "./suggest.ts";
+import { stringItems, type TomlEntry, type TomlScalar, type TomlTable } from "./toml_tree.ts";
+
+/** A source or a sink as it stands in a file. */
+export interface Component {
+  readonly name: string;
+  readonly entry: TomlEntry;
+  /** Null when it is missing or unknown; then `table` is null too. */
+  readonly type: string | null;
+  readonly table: CheckedTable | null;
+  /** A sink's inputs after expansion, by where they stand. */
+  readonly inputNames: ReadonlyMap<TomlScalar, string> | null;
+}
+
+/** Names end up in paths, metrics and client ids. */
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/u;
+
+interface Kind {
+  readonly noun: "source" | "sink";
+  readonly place: "sources" | "sinks";
+  readonly groups: ReadonlyMap<string, OptionGroup>;
+  readonly planned: readonly string[];
+  readonly example: string;
+}
+
+const KINDS: Readonly<Record<"sources" | "sinks", Kind>> = {
+  sources: {
+    noun: "source",
+    place: "sources",
+    groups: sourceGroups,
+    planned: plannedSourceTypes,
+    example: "app",
+  },
+  sinks: { noun: "sink", place: "sinks", groups: sinkGroups, planned: plannedSinkTypes, example: "events" },
+};
+
+/** Checks all tables under `sources` or `sinks` of all files. */
+export function checkComponents(
+  place: "sources" | "sinks",
+  roots: readonly TomlTable[],
+  session: CheckSession,
+): Component[] {
+  const kind = KINDS[place];
+  const byName = new Map<string, Component>();
+  const all: Component[] = [];
+  for (const root of roots) {
+    const entry = root.entries.get(place);
+    if (entry === undefined) continue;
+    if (entry.node.kind !== "table") {
+      reportNoTable(entry, kind, session);
+      continue;
+    }
+    for (const each of entry.node.entries.values()) {
+      const earlier = byName.get(each.key);
+      if (earlier !== undefined) {
+        session.report.add({
+          code: "duplicate-name",
+          message: `Cannot build ${kind.noun} ${quote(each.key)}: the name is taken`,
+          at: each.keyAt,
+          related: [{ at: earlier.entry.keyAt, label: "by this one" }],
+          hint: "give one of the two another name",
+        });
+      }
+      const component = checkComponent(each, kind, session);
+      if (earlier === undefined) byName.set(each.key, component);
+      all.push(component);
+    }
+  }
+  return all;
+}
+
+function reportNoTable(entry: TomlEntry, kind: Kind, session: CheckSession): void {
+  maskSecretsInside(entry);
+  session.report.add({
+    code: "wrong-type",
+    message: `Cannot read ${quote(entry.key)}: expected a table for each ${kind.noun}, found a value`,
+    at: entry.node.at,
+    hint: `begin the table of a ${kind.noun} with [${kind.place}.${kind.example}]`,
+  });
+}
+
+function checkComponent(entry: TomlEntry, kind: Kind, session: CheckSession): Component {
+  const name = entry.key;
+  const nothing = { name, entry, type: null, table: null, inputNames: null };
+  if (!NAME.test(name)) {
+    session.report.add({
+      code: "bad-name",
+      message: `Cannot name a ${kind.noun} ${
+        quote(name)
+      }: a name has 1 to 64 letters, digits, dots, underscores and hyphens`,
+      at: entry.keyAt,
+      hint: `write, for example, [${kind.place}.${kind.example}]`,
+    });
+  }
+  if (entry.node.kind !== "table") {
+    maskSecretsInside(entry);
+    session.report.add({
+      code: "wrong-type",
+      message: `Cannot read ${kind.noun} ${quote(name)}: expected a table, found a value`,
+      at: entry.node.at,
+      hint: `begin the table of a ${kind.noun} with [${kind.place}.${kind.example}]`,
+    });
+    return nothing;
+  }
+  const found = findType(entry.node, entry, kind, session);
+  if (found === null) {
+    for (const each of entry.node.entries.values()) maskSecretsInside(each);
+    return nothing;
+  }
+  const identity = {
+    label: `[${kind.place}.${name}]`,
+    subject: `${kind.noun} ${quote(name)}`,
+    requiredBy: { at: found.node.at, label: "required by this" },
+  };
+  const others = [...kind.groups.values()];
+  const table = checkTable(entry.node, found.group, identity, session, others);
+  const inputs = entry.node.entries.get("inputs")?.node;
+  const inputNames = new Map<TomlScalar, string>();
+  for (const item of inputs === undefined ? [] : stringItems(inputs)) {
+    const expansion = expand(String(item.value), session.env);
+    if (expansion.ok) inputNames.set(item, expansion.value);
+  }
+  return { name, entry, type: found.group.type, table, inputNames };
+}
+
+function findType(
+  table: TomlTable,
+  entry: TomlEntry,
+  kind: Kind,
+  session: CheckSession,
+): { group: OptionGroup; node: TomlScalar } | null {
+  const types = [...kind.groups.keys()];
+  const subject = `${kind.noun} ${quote(entry.key)}`;
+  const node = table.entries.get("type")?.node;
+  if (node === undefined) {
+    session.report.add({
+      code: "missing-key",
+      message: `Cannot build ${subject}: the option "type" is missing`,
+      at: entry.keyAt,
+      hint: `add type = ${quote(types[0]!)}; it is ${oneOf(types)}`,
+    });
+    return null;
+  }
+  if (node.kind !== "string") {
+    session.report.add({
+      code: "wrong-type",
+      message: `Cannot build ${subject}: expected ${oneOf(types)} as its type`,
+      at: node.at,
+      hint: `write, for example, type = ${quote(types[0]!)}`,
+    });
+    return null;
+  }
+  const expansion = expand(String(node.value), session.env);
+  const type = expansion.ok ? expansion.value : String(node.value);
+  const group = kind.groups.get(type);
+  if (group !== undefined) return { group, node };
+  if (kind.planned.includes(type)) {
+    session.report.add({
+      code: "not-supported",
+      message: `Cannot build ${subject}: this version of shipper does not have the type ${quote(type)}`,
+      at: node.at,
+      hint: `use ${oneOf(types)}`,
+    });
+    return null;
+  }
+  const near = nearest(type, types);
+  session.report.add({
+    code: "unknown-type",
+    message: `Cannot build ${subject}: type ${quote(type)} is not ${oneOf(types)}`,
+    at: node.at,
+    hint: near === null ? `use ${oneOf(types)}` : `did you mean ${quote(near)}?`,
+  });
+  return null;
+}

@@ -1,0 +1,202 @@
+import {
+  buildApi,
+  buildConsoleSink,
+  buildFileSource,
+  buildKafkaSink,
+  buildLog,
+  buildStdinSource,
+  toMs,
+} from "./build.ts";
+import { type CheckedTable, checkTable } from "./check.ts";
+import type { CheckSession } from "./check_value.ts";
+import { checkComponents, type Component } from "./components.ts";
+import type { Config, SinkConfig, SourceConfig } from "./config.ts";
+import { type Diagnostic, Report } from "./diagnostic.ts";
+import type { OptionGroup } from "./option.ts";
+import { apiGroup, logGroup, topGroup } from "./options_top.ts";
+import { checkPipelineRules } from "./rules_pipeline.ts";
+import { checkSinkRules } from "./rules_sink.ts";
+import { quote, SourceText } from "./source_text.ts";
+import { parseToml, type TomlEntry, type TomlTable } from "./toml_tree.ts";
+
+/** The text of a configuration file; "-" as path means that it came from standard input. */
+export interface ConfigFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** What the machine says; defaults depend on it. */
+export interface LoadContext {
+  readonly hostname: string;
+  readonly isRoot: boolean;
+  readonly home: string | undefined;
+  readonly xdgStateHome: string | undefined;
+}
+
+export interface LoadResult {
+  /** Null when there is at least one error. */
+  readonly config: Config | null;
+  /** By file, then by line. Warnings may come with a config. */
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/**
+ * Reads configuration texts into one configuration: tables of several files are joined, and what is set twice is an error. All problems are
+ * found in one run; only a file that is not TOML ends with its first. Pure: opens nothing, and never throws for any text.
+ */
+export function loadConfig(
+  files: readonly ConfigFile[],
+  env: Readonly<Record<string, string | undefined>>,
+  context: LoadContext,
+): LoadResult {
+  const report = new Report();
+  const session: CheckSession = { report, env };
+  const texts = files.map((each, index) => new SourceText(each.path, each.text, index));
+  const roots: TomlTable[] = [];
+  for (const text of texts) {
+    const root = parseToml(text, report);
+    if (root === null) continue;
+    if (root.entries.size === 0) {
+      const hint = "config.example.toml is a configuration to begin with";
+      report.addForFile("config-empty", text, `Cannot read ${quote(text.path)}: it holds no options`, hint);
+      continue;
+    }
+    roots.push(root);
+  }
+  if (roots.length === 0) return { config: null, diagnostics: report.finish() };
+
+  const merged = mergeTops(roots, report);
+  const top = checkTop(merged, session);
+  const sources = checkComponents("sources", roots, session);
+  const sinks = checkComponents("sinks", roots, session);
+  for (const sink of sinks) if (sink.table !== null) checkSinkRules(sink.table, report);
+  const read = checkPipelineRules({ sources, sinks }, texts, roots.length === texts.length, report);
+  const dataDir = chooseDataDir(top.top, sources, texts, context, report);
+
+  const diagnostics = report.finish();
+  if (report.errorCount > 0) return { config: null, diagnostics };
+  const config: Config = {
+    dataDir,
+    api: buildApi(top.api),
+    log: buildLog(top.log),
+    shutdownTimeoutMs: toMs(top.top.values["shutdown_timeout_secs"] as number),
+    sources: sources.filter((each) => read.has(each.name)).map(buildSource),
+    sinks: sinks.map((each) => buildSink(each, context)),
+  };
+  return { config, diagnostics };
+}
+
+function buildSource(component: Component): SourceConfig {
+  const table = component.table!;
+  return component.type === "file"
+    ? buildFileSource(component.name, table)
+    : buildStdinSource(component.name, table);
+}
+
+function buildSink(component: Component, context: LoadContext): SinkConfig {
+  const table = component.table!;
+  return component.type === "kafka"
+    ? buildKafkaSink(component.name, table, context.hostname)
+    : buildConsoleSink(component.name, table);
+}
+
+/** Joins what stands outside of `sources` and `sinks`. */
+function mergeTops(roots: readonly TomlTable[], report: Report): TomlTable {
+  const merged: TomlTable = { kind: "table", at: roots[0]!.at, entries: new Map() };
+  for (const root of roots) {
+    for (const entry of root.entries.values()) {
+      if (entry.key !== "sources" && entry.key !== "sinks") mergeEntry(merged, entry, "", report);
+    }
+  }
+  return merged;
+}
+
+function mergeEntry(into: TomlTable, entry: TomlEntry, prefix: string, report: Report): void {
+  const found = into.entries.get(entry.key);
+  if (found === undefined) {
+    // The map is copied, not shared: the next file may add to it.
+    const node = entry.node.kind === "table"
+      ? { ...entry.node, entries: new Map(entry.node.entries) }
+      : entry.node;
+    into.entries.set(entry.key, { ...entry, node });
+  } else if (found.node.kind === "table" && entry.node.kind === "table") {
+    for (const inner of entry.node.entries.values()) {
+      mergeEntry(found.node, inner, `${prefix}${entry.key}.`, report);
+    }
+  } else {
+    report.add({
+      code: "duplicate-key",
+      message: `Cannot read option ${quote(prefix + entry.key)}: it is set in two files`,
+      at: entry.keyAt,
+      related: [{ at: found.keyAt, label: "set here first" }],
+      hint: "keep one of the two",
+    });
+  }
+}
+
+interface CheckedTop {
+  readonly top: CheckedTable;
+  readonly api: CheckedTable | null;
+  readonly log: CheckedTable;
+}
+
+const TABLES: ReadonlyMap<string, OptionGroup> = new Map<string, OptionGroup>([["api", apiGroup], [
+  "log",
+  logGroup,
+]]);
+
+function checkTop(merged: TomlTable, session: CheckSession): CheckedTop {
+  const checked = new Map<string, CheckedTable>();
+  for (const [key, group] of TABLES) {
+    const entry = merged.entries.get(key);
+    if (entry === undefined) continue;
+    if (entry.node.kind !== "table") {
+      const inner = Object.keys(group.options)[0]!;
+      session.report.add({
+        code: "wrong-type",
+        message: `Cannot read ${quote(key)}: expected a table of options, found a value`,
+        at: entry.node.at,
+        hint: `write [${key}] on a line of its own, and ${inner} = ${group.options[inner]!.example} below it`,
+      });
+      continue;
+    }
+    const label = `[${key}]`;
+    const identity = { label, subject: label, requiredBy: { at: entry.keyAt, label: "" } };
+    checked.set(key, checkTable(entry.node, group, identity, session, [topGroup, ...TABLES.values()]));
+  }
+  const identity = {
+    label: "the top level",
+    subject: "the configuration",
+    requiredBy: { at: merged.at, label: "" },
+  };
+  const skip = new Set(topGroup.tables);
+  const top = checkTable(merged, topGroup, identity, session, [...TABLES.values()], skip);
+  const noLog: CheckedTable = { ...top, group: logGroup, values: defaultsOf(logGroup), found: new Map() };
+  return { top, api: checked.get("api") ?? null, log: checked.get("log") ?? noLog };
+}
+
+function defaultsOf(group: OptionGroup): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(group.options).map(([key, option]) => [key, option.default ?? null]),
+  );
+}
+
+function chooseDataDir(
+  top: CheckedTable,
+  sources: readonly Component[],
+  files: readonly SourceText[],
+  context: LoadContext,
+  report: Report,
+): string {
+  const given = top.values["data_dir"] as string | null;
+  if (given !== null) return given;
+  if (context.isRoot) return "/var/lib/shipper";
+  // A relative XDG_STATE_HOME is ignored, as its specification demands.
+  if (context.xdgStateHome?.startsWith("/")) return `${context.xdgStateHome}/shipper`;
+  if (context.home !== undefined && context.home !== "") return `${context.home}/.local/state/shipper`;
+  if (sources.some((each) => each.type === "file") && !top.found.has("data_dir")) {
+    const message = "Cannot choose a folder for positions: data_dir is not set, and neither is HOME";
+    report.addForFile("no-data-dir", files[0]!, message, 'add data_dir = "/var/lib/shipper"');
+  }
+  return "/var/lib/shipper";
+}

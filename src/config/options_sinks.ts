@@ -1,0 +1,418 @@
+import { addresses, choice, flag, group, integer, milliseconds, size, strings, text } from "./option.ts";
+import { checkClientId, checkFieldPath, checkNotEmpty, checkTopic } from "./string_checks.ts";
+
+const MIB = 1_048_576;
+
+const inputs = strings({
+  required: true,
+  countMin: 1,
+  doc: "The sources to ship, by name.",
+  example: '["app"]',
+});
+
+const healthcheck = flag({
+  default: true,
+  doc:
+    "Check at start that the sink can deliver. A failure is logged and the run goes on; with `--require-healthy` " +
+    "shipper exits with code 78.",
+  example: "false",
+});
+
+const encodingOptions = {
+  "encoding.codec": choice({
+    values: ["text", "json", "raw"],
+    default: "text",
+    doc:
+      "`text`: the field `message`. `json`: one object with all fields. `raw`: the bytes of the line, untouched.",
+    example: '"json"',
+  }),
+  "encoding.only_fields": strings({
+    default: null,
+    defaultText: "all fields",
+    countMin: 1,
+    check: checkFieldPath,
+    doc:
+      "Encode these fields alone. Dots reach into nested objects. Not together with `encoding.except_fields`.",
+    example: '["timestamp", "message"]',
+  }),
+  "encoding.except_fields": strings({
+    default: null,
+    defaultText: "none",
+    check: checkFieldPath,
+    doc: "Encode all fields but these. Not together with `encoding.only_fields`.",
+    example: '["source_type", "request.headers"]',
+  }),
+  "encoding.timestamp_format": choice({
+    values: ["rfc3339", "unix", "unix_ms", "unix_ns"],
+    default: "rfc3339",
+    doc:
+      "How times are written in JSON: as text, or as a whole number of seconds, milliseconds or nanoseconds.",
+    example: '"unix_ms"',
+  }),
+};
+
+const bufferOptions = {
+  "buffer.type": choice({
+    values: ["memory"],
+    unsupported: {
+      disk:
+        'remove it: files are read again from their last confirmed position, so the "memory" buffer loses none of them',
+    },
+    default: "memory",
+    doc:
+      "Where events wait for the sink. Files are read again after a restart, so nothing of them is lost with it.",
+    example: '"memory"',
+  }),
+  "buffer.max_events": integer({
+    default: 50_000,
+    min: 1,
+    max: 100_000_000,
+    unit: "events",
+    doc: "The buffer is full with this many events.",
+    example: "10000",
+  }),
+  "buffer.max_size": size({
+    default: 64 * MIB,
+    min: MIB,
+    max: 1_099_511_627_776,
+    doc: "The buffer is full when its events hold this much memory.",
+    example: '"256MiB"',
+  }),
+  "buffer.when_full": choice({
+    values: ["block", "drop_newest"],
+    default: "block",
+    doc: "`block`: the sources wait. `drop_newest`: new events are dropped and counted.",
+    example: '"drop_newest"',
+  }),
+};
+
+const plannedEncoding = [
+  "encoding.json.data_only",
+  "encoding.json.update_format",
+  "encoding.json.array",
+  "encoding.csv.fields",
+  "encoding.csv.delimiter",
+  "encoding.csv.quote",
+];
+
+const saslOptions = {
+  "sasl.enabled": flag({ default: false, doc: "Log in to the brokers.", example: "true" }),
+  "sasl.mechanism": choice({
+    values: ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
+    ignoreCase: true,
+    requiredWhen: "sasl.enabled",
+    doc: "How to log in. `PLAIN` sends the password as it is: use it with `tls.enabled = true` alone.",
+    example: '"SCRAM-SHA-512"',
+  }),
+  "sasl.username": text({
+    requiredWhen: "sasl.enabled",
+    check: checkNotEmpty,
+    doc: "The user.",
+    example: '"shipper"',
+  }),
+  "sasl.password": text({
+    requiredWhen: "sasl.enabled",
+    secret: true,
+    doc: "The password. Take it from the environment, so that it is not in the file.",
+    example: '"${KAFKA_PASSWORD}"',
+  }),
+};
+
+const tlsOptions = {
+  "tls.enabled": flag({
+    default: false,
+    doc: "Encrypt connections to the brokers. The other `tls` options have no effect without it.",
+    example: "true",
+  }),
+  "tls.ca_file": text({
+    default: null,
+    defaultText: "the system's certificate authorities",
+    check: checkNotEmpty,
+    doc: "The certificate authorities to trust: the path of a PEM file, or the PEM text itself.",
+    example: '"/etc/shipper/ca.pem"',
+  }),
+  "tls.crt_file": text({
+    default: null,
+    defaultText: "none",
+    check: checkNotEmpty,
+    doc:
+      "The client's certificate, with its chain: the path of a PEM file, or the PEM text. Needs `tls.key_file`.",
+    example: '"/etc/shipper/client.pem"',
+  }),
+  "tls.key_file": text({
+    default: null,
+    defaultText: "none",
+    check: checkNotEmpty,
+    doc:
+      "The key of the client's certificate: the path of a PEM file, or the PEM text. Needs `tls.crt_file`.",
+    example: '"/etc/shipper/client.key"',
+  }),
+  "tls.key_pass": text({
+    default: null,
+    defaultText: "none",
+    secret: true,
+    doc: "The pass phrase of an encrypted key. Has no effect without `tls.key_file`.",
+    example: '"${KEY_PASS}"',
+  }),
+  "tls.verify_hostname": flag({
+    default: true,
+    doc: "Require the broker's certificate to be made out to the name that it is reached by.",
+    example: "false",
+  }),
+  "tls.server_name": text({
+    default: null,
+    defaultText: "the broker's host name",
+    check: checkNotEmpty,
+    doc: "The name that the broker's certificate must have.",
+    example: '"kafka.example.org"',
+  }),
+};
+
+const batchOptions = {
+  "batch.max_bytes": size({
+    default: 1_000_000,
+    min: 1_000,
+    max: 100 * MIB,
+    doc: "A batch of records is sent when it holds this much, counted before compression.",
+    example: '"512KiB"',
+  }),
+  "batch.max_events": integer({
+    default: 50_000,
+    min: 1,
+    max: 10_000_000,
+    unit: "events",
+    doc: "A batch of records is sent when it holds this many.",
+    example: "10000",
+  }),
+  "batch.timeout_ms": milliseconds({
+    default: 5,
+    min: 0,
+    max: 3_600_000,
+    aliases: ["linger_ms"],
+    doc: "A batch that is not full is sent after this time. Longer makes larger batches.",
+    example: "50",
+  }),
+};
+
+const connectionOptions = {
+  client_id: text({
+    default: null,
+    defaultText: '`"shipper-{{host}}-{{sink_id}}"`',
+    check: checkClientId,
+    doc: "The name in the brokers' logs and quotas. `{{host}}` and `{{sink_id}}` are replaced.",
+    example: '"edge-{{host}}"',
+  }),
+  connect_timeout_ms: milliseconds({
+    default: 5_000,
+    min: 100,
+    max: 600_000,
+    doc: "How long a connection may take, TLS and login included.",
+    example: "10000",
+  }),
+  socket_timeout_ms: milliseconds({
+    default: 60_000,
+    min: 100,
+    max: 3_600_000,
+    doc: "A connection is given up when a request waits and no byte went either way for this long.",
+    example: "30000",
+  }),
+  request_timeout_ms: milliseconds({
+    default: null,
+    defaultText: "`30000`, or `socket_timeout_ms` where that is less",
+    min: 10,
+    max: 3_600_000,
+    doc: "How long the broker may wait for its replicas before it answers. At most `socket_timeout_ms`.",
+    example: "15000",
+  }),
+  metadata_refresh_ms: milliseconds({
+    default: 300_000,
+    min: 100,
+    max: 86_400_000,
+    doc: "How often partitions and leaders are asked for. After an error they are asked for at once.",
+    example: "60000",
+  }),
+  max_in_flight: integer({
+    default: 5,
+    min: 1,
+    max: 1_000,
+    unit: "requests",
+    doc:
+      "Requests that wait for an answer on one connection. A partition has one batch in flight whatever this says.",
+    example: "1",
+  }),
+  "retry.interval_ms": milliseconds({
+    default: 100,
+    min: 1,
+    max: 3_600_000,
+    doc:
+      "The pause before the first retry. It doubles with each, and is made uneven so that clients do not retry in step.",
+    example: "500",
+  }),
+  "retry.max_interval_ms": milliseconds({
+    default: 10_000,
+    min: 1,
+    max: 3_600_000,
+    doc: "The longest pause between retries. Retries never end while the error can pass.",
+    example: "60000",
+  }),
+};
+
+export const kafkaSinkGroup = group({
+  table: "sinks.NAME",
+  type: "kafka",
+  title: "Sink: kafka",
+  doc: "Delivers to Apache Kafka, 0.11 or later.",
+  options: {
+    type: choice({ values: ["kafka"], required: true, doc: "The kind of sink.", example: '"kafka"' }),
+    inputs,
+    bootstrap_servers: addresses({
+      required: true,
+      aliases: ["brokers"],
+      doc: "Brokers to ask for the cluster's others, as `host:port`: a comma list or an array.",
+      example: '"kafka-1:9092,kafka-2:9092"',
+    }),
+    topic: text({
+      required: true,
+      check: checkTopic,
+      doc:
+        "The topic. `{{field}}` takes a field of the event, dots reach into objects; `%Y-%m-%d` and other strftime " +
+        "specifiers take its time, in UTC.",
+      example: '"logs-{{unit}}-%Y-%m-%d"',
+    }),
+    key_field: text({
+      default: null,
+      defaultText: "records have no key",
+      check: checkFieldPath,
+      doc: "The field whose value becomes the record's key. An event without it gets an empty key.",
+      example: '"user_id"',
+    }),
+    partitioner: choice({
+      values: ["sticky", "murmur2"],
+      default: null,
+      defaultText: '`"murmur2"` with `key_field`, `"sticky"` without',
+      doc:
+        "`sticky`: whole batches to one partition after the other. `murmur2`: by the key, to the partition that the " +
+        "Java client chooses.",
+      example: '"sticky"',
+    }),
+    acks: choice({
+      values: ["all", "one", "none"],
+      choiceAliases: { "-1": "all", "1": "one", "0": "none", "leader": "one" },
+      ignoreCase: true,
+      default: "all",
+      doc:
+        "Who confirms a batch: all replicas in sync, the leader alone, or nobody. `-1`, `1` and `0` mean the same. " +
+        "With `none`, records may be lost without notice.",
+      example: '"one"',
+    }),
+    compression: choice({
+      values: ["none", "gzip", "snappy", "lz4", "zstd"],
+      ignoreCase: true,
+      default: "none",
+      doc: "How batches are compressed.",
+      example: '"zstd"',
+    }),
+    compression_level: integer({
+      default: null,
+      defaultText: "`1`",
+      min: 1,
+      max: 22,
+      doc: "`1` to `9` for gzip, `1` to `22` for zstd; the others have none. Higher is smaller and slower.",
+      example: "3",
+    }),
+    max_message_bytes: size({
+      default: MIB,
+      min: 1_000,
+      max: 1_000_000_000,
+      doc: "A larger record is dropped and counted. The topic's own `max.message.bytes` holds too.",
+      example: '"512KiB"',
+    }),
+    topics_autocreate: flag({
+      default: false,
+      doc: "Create a topic that does not exist. Without it, events wait until somebody does.",
+      example: "true",
+    }),
+    "autocreate.partitions": integer({
+      default: -1,
+      min: 1,
+      max: 100_000,
+      special: -1,
+      unit: "partitions",
+      doc: "Partitions of a created topic; `-1` leaves it to the broker.",
+      example: "6",
+    }),
+    "autocreate.replication_factor": integer({
+      default: -1,
+      min: 1,
+      max: 32_767,
+      special: -1,
+      unit: "replicas",
+      doc: "Replicas of a created topic; `-1` leaves it to the broker.",
+      example: "3",
+    }),
+    ...batchOptions,
+    ...encodingOptions,
+    ...bufferOptions,
+    ...connectionOptions,
+    healthcheck,
+    ...saslOptions,
+    ...tlsOptions,
+  },
+  planned: [
+    ...plannedEncoding,
+    "allowed_topics",
+    "connect_timeout_max_ms",
+    "dead_letter.file",
+    "dead_letter.topic",
+    "dedup_window_secs",
+    "delivery",
+    "dns_lookup",
+    "durability",
+    "fallback_topic",
+    "headers",
+    "key",
+    "librdkafka_options",
+    "message_timeout_ms",
+    "metrics_interval_secs",
+    "on_cloned_state",
+    "on_lost_state",
+    "on_template_error",
+    "on_too_large",
+    "on_topic_missing",
+    "on_undecidable",
+    "partition_field",
+    "receive_buffer_bytes",
+    "resolve_scan_max_bytes",
+    "retry.max_attempts",
+    "sasl.aws.assume_role",
+    "sasl.aws.profile",
+    "sasl.aws.region",
+    "sasl.jaas_config",
+    "security_protocol",
+    "send_buffer_bytes",
+    "timestamp_source",
+    "transaction_timeout_ms",
+    "transactional_id",
+  ],
+});
+
+export const consoleSinkGroup = group({
+  table: "sinks.NAME",
+  type: "console",
+  title: "Sink: console",
+  doc: "Writes events to standard output, one a line. For trying out sources and encodings.",
+  options: {
+    type: choice({ values: ["console"], required: true, doc: "The kind of sink.", example: '"console"' }),
+    inputs,
+    target: choice({
+      values: ["stdout", "stderr"],
+      default: "stdout",
+      doc: "Where to write.",
+      example: '"stderr"',
+    }),
+    ...encodingOptions,
+    ...bufferOptions,
+    healthcheck,
+  },
+  planned: plannedEncoding,
+});

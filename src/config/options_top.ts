@@ -1,0 +1,75 @@
+import { choice, flag, group, seconds, text } from "./option.ts";
+import { checkListenAddress, checkNotEmpty } from "./string_checks.ts";
+
+export const topGroup = group({
+  table: "",
+  type: null,
+  title: "Top level",
+  doc: "These options stand before the first table.",
+  options: {
+    data_dir: text({
+      default: null,
+      defaultText: "`/var/lib/shipper` for root, else `$XDG_STATE_HOME/shipper` or `~/.local/state/shipper`",
+      check: checkNotEmpty,
+      doc:
+        "The folder for positions. It is made when it is missing, with mode 0700, and locked while shipper runs.",
+      example: '"/var/lib/shipper"',
+    }),
+    shutdown_timeout_secs: seconds({
+      default: 10,
+      min: 0,
+      max: 86_400,
+      doc:
+        "How long SIGTERM and SIGINT wait for what is in flight. What is not confirmed by then is read again from " +
+        "its file at the next start. A second signal ends the process at once.",
+      example: "30",
+    }),
+  },
+  planned: ["watch_config"],
+  tables: ["api", "log", "sources", "sinks"],
+});
+
+export const apiGroup = group({
+  table: "api",
+  type: null,
+  title: "HTTP server",
+  doc: "Serves `/health`, `/ready` and `/metrics`. Off unless the table is there.",
+  options: {
+    enabled: flag({
+      default: true,
+      doc: "False keeps the server off though the table is there.",
+      example: "true",
+    }),
+    address: text({
+      default: "127.0.0.1:8686",
+      check: checkListenAddress,
+      doc:
+        "Where to listen: `host:port`, or `unix:/path` for a socket. A port that is taken ends the start. " +
+        "There is no login: listen on a loopback address, or protect the port.",
+      example: '"0.0.0.0:8686"',
+    }),
+  },
+  planned: [],
+});
+
+export const logGroup = group({
+  table: "log",
+  type: null,
+  title: "Log",
+  doc: "shipper writes its own log to stderr.",
+  options: {
+    level: choice({
+      values: ["debug", "info", "warn", "error"],
+      default: "info",
+      doc: "What is logged: this level and what is worse. The flag `--log-level` wins.",
+      example: '"debug"',
+    }),
+    format: choice({
+      values: ["auto", "pretty", "json"],
+      default: "auto",
+      doc: "`auto` is `pretty` on a terminal and `json`, one object a line, everywhere else.",
+      example: '"json"',
+    }),
+  },
+  planned: [],
+});

@@ -1,0 +1,132 @@
+import type { Report } from "./diagnostic.ts";
+import type { Component } from "./components.ts";
+import type { SourceText } from "./source_text.ts";
+import { quote } from "./source_text.ts";
+import { nearest } from "./suggest.ts";
+import { stringItems, type TomlScalar } from "./toml_tree.ts";
+
+/**
+ * Rules between components: who reads whom. `complete` is false when a file could not be parsed: then names may be missing for that reason.
+ * Returns the names of the sources that a sink reads.
+ */
+export function checkPipelineRules(
+  components: { readonly sources: readonly Component[]; readonly sinks: readonly Component[] },
+  files: readonly SourceText[],
+  complete: boolean,
+  report: Report,
+): ReadonlySet<string> {
+  const { sources, sinks } = components;
+  checkStdinSources(sources, files, report);
+  const read = new Set<string>();
+  if (!complete) return read;
+  checkPresence(components, files, report);
+  for (const sink of sinks) checkInputs(sink, sources, read, report);
+  // Without every list of inputs nobody knows which sources are read.
+  if (sinks.length === 0 || !sinks.every(hasInputs)) return read;
+  for (const source of sources) {
+    if (read.has(source.name)) continue;
+    report.add({
+      code: "unread-source",
+      message: `Source ${quote(source.name)} is read by no sink: it will not be started`,
+      at: source.entry.keyAt,
+      hint: `add ${quote(source.name)} to the inputs of a sink, or remove the source`,
+    });
+  }
+  return read;
+}
+
+function checkPresence(
+  components: { readonly sources: readonly Component[]; readonly sinks: readonly Component[] },
+  files: readonly SourceText[],
+  report: Report,
+): void {
+  const file = files.at(-1)!;
+  if (components.sources.length === 0) {
+    const hint = 'add a table [sources.app] with type = "file" and include = ["/var/log/app/*.log"]';
+    report.addForFile("no-sources", file, "Cannot start: no source is configured", hint);
+  }
+  if (components.sinks.length === 0) {
+    const hint = 'add a table [sinks.events] with type = "kafka", inputs, bootstrap_servers and topic';
+    report.addForFile("no-sinks", file, "Cannot start: no sink is configured", hint);
+  }
+}
+
+function hasInputs(sink: Component): boolean {
+  if (sink.entry.node.kind !== "table") return false;
+  const inputs = sink.entry.node.entries.get("inputs");
+  return inputs !== undefined && (sink.table === null || sink.table.found.get("inputs")!.valid);
+}
+
+function checkInputs(
+  sink: Component,
+  sources: readonly Component[],
+  read: Set<string>,
+  report: Report,
+): void {
+  if (sink.entry.node.kind !== "table") return;
+  const inputs = sink.entry.node.entries.get("inputs")?.node;
+  if (inputs === undefined) return;
+  const names = sources.map((each) => each.name);
+  const seen = new Map<string, TomlScalar>();
+  for (const item of stringItems(inputs)) {
+    // A value that comes from the environment was expanded when the option was checked.
+    const name = sink.inputNames?.get(item) ?? String(item.value);
+    const earlier = seen.get(name);
+    if (earlier !== undefined) {
+      report.add({
+        code: "duplicate-input",
+        message: `Cannot build sink ${quote(sink.name)}: input ${quote(name)} is named twice`,
+        at: item.at,
+        related: [{ at: earlier.at, label: "named here" }],
+        hint: "remove one of the two",
+      });
+      continue;
+    }
+    seen.set(name, item);
+    if (names.includes(name)) {
+      read.add(name);
+      continue;
+    }
+    const near = nearest(name, names);
+    report.add({
+      code: "unknown-input",
+      message: `Cannot build sink ${quote(sink.name)}: there is no source named ${quote(name)}`,
+      at: item.at,
+      hint: near !== null
+        ? `did you mean ${quote(near)}?`
+        : names.length > 0
+        ? `the sources are: ${names.map((each) => quote(each)).join(", ")}`
+        : `add a table [sources.${name}]`,
+    });
+  }
+}
+
+/** Standard input can be read once: by one source, or as the configuration. */
+function checkStdinSources(
+  sources: readonly Component[],
+  files: readonly SourceText[],
+  report: Report,
+): void {
+  const readers = sources.filter((each) => each.type === "stdin");
+  const [first] = readers;
+  if (first === undefined) return;
+  for (const other of readers.slice(1)) {
+    report.add({
+      code: "stdin-taken",
+      message: `Cannot build source ${quote(other.name)}: standard input is read by source ${
+        quote(first.name)
+      }`,
+      at: other.entry.keyAt,
+      related: [{ at: first.entry.keyAt, label: "reads it" }],
+      hint: "name one source in the inputs of several sinks instead",
+    });
+  }
+  if (files.some((each) => each.path === "<stdin>")) {
+    report.add({
+      code: "stdin-taken",
+      message: `Cannot build source ${quote(first.name)}: standard input held the configuration`,
+      at: first.entry.keyAt,
+      hint: "put the configuration into a file: shipper --config shipper.toml",
+    });
+  }
+}

@@ -1,0 +1,225 @@
+import type { CheckedTable, FoundOption } from "./check.ts";
+import type { Report } from "./diagnostic.ts";
+import type { Values } from "./option.ts";
+import { type consoleSinkGroup, kafkaSinkGroup } from "./options_sinks.ts";
+import { quote } from "./source_text.ts";
+
+/** Rules between the options of one sink. Every option was checked alone before. */
+export function checkSinkRules(table: CheckedTable, report: Report): void {
+  checkFieldLists(table, report);
+  if (table.group === kafkaSinkGroup) checkKafkaRules(table, report);
+}
+
+type KafkaValues = Values<typeof kafkaSinkGroup.options>;
+type EncodingValues = Values<typeof consoleSinkGroup.options>;
+
+/** The option, when it stands in the file and is good. */
+function given(table: CheckedTable, key: string): FoundOption | null {
+  const found = table.found.get(key);
+  return found !== undefined && found.valid ? found : null;
+}
+
+function checkFieldLists(table: CheckedTable, report: Report): void {
+  const values = table.values as EncodingValues;
+  const only = table.found.get("encoding.only_fields");
+  const except = table.found.get("encoding.except_fields");
+  if (only !== undefined && except !== undefined) {
+    const [first, second] = only.at.start < except.at.start ? [only, except] : [except, only];
+    report.add({
+      code: "conflict",
+      message: `Cannot use ${quote(second.key)} with ${
+        quote(first.key)
+      }: one names what is encoded, the other what is not`,
+      at: second.at,
+      related: [{
+        at: first.at,
+        label: first === only ? "encodes these fields alone" : "encodes all fields but these",
+      }],
+      hint: "remove one of the two",
+    });
+    return;
+  }
+  const list = given(table, "encoding.only_fields") ?? given(table, "encoding.except_fields");
+  if (list !== null && values["encoding.codec"] === "raw") {
+    report.add({
+      code: "unused-option",
+      message: `Option ${quote(list.key)} has no effect: encoding.codec = "raw" ships the line untouched`,
+      at: list.at,
+      hint: 'remove it, or use encoding.codec = "json"',
+    });
+  }
+}
+
+function checkKafkaRules(table: CheckedTable, report: Report): void {
+  checkPartitioner(table, report);
+  checkCompressionLevel(table, report);
+  checkTimes(table, report);
+  checkAutocreate(table, report);
+  checkSasl(table, report);
+  checkTls(table, report);
+}
+
+function checkPartitioner(table: CheckedTable, report: Report): void {
+  const partitioner = given(table, "partitioner");
+  if (partitioner === null || table.values["partitioner"] !== "murmur2" || table.found.has("key_field")) {
+    return;
+  }
+  report.add({
+    code: "conflict",
+    message: 'Cannot use partitioner = "murmur2" without "key_field": there is no key to go by',
+    at: partitioner.at,
+    hint: 'add key_field, or use partitioner = "sticky"',
+  });
+}
+
+const LEVEL_MAX: Readonly<Record<string, number>> = { gzip: 9, zstd: 22 };
+
+function checkCompressionLevel(table: CheckedTable, report: Report): void {
+  const level = given(table, "compression_level");
+  const codec = given(table, "compression");
+  if (level === null || (codec === null && table.found.has("compression"))) return;
+  const { compression, compression_level } = table.values as KafkaValues;
+  const max = LEVEL_MAX[compression];
+  if (max === undefined) {
+    report.add({
+      code: "unused-option",
+      message: `Option ${quote(level.key)} has no effect: compression = ${quote(compression)} has no levels`,
+      at: level.at,
+      hint: 'remove it, or use compression = "zstd"',
+    });
+  } else if (compression_level! > max) {
+    report.add({
+      code: "out-of-range",
+      message: `Cannot read option ${
+        quote(level.key)
+      }: expected 1 to ${max} for ${compression}, found ${compression_level}`,
+      at: level.valueAt,
+      related: codec === null ? [] : [{ at: codec.at, label: `has levels up to ${max}` }],
+      hint: "leave the option out to use the default, 1",
+    });
+  }
+}
+
+/** The broker's share of a wait must fit into the whole, and the first pause into the longest. */
+function checkTimes(table: CheckedTable, report: Report): void {
+  const pairs = [
+    ["request_timeout_ms", "socket_timeout_ms", "a connection is given up before the broker answers"],
+    ["retry.interval_ms", "retry.max_interval_ms", "the first pause is longer than the longest"],
+  ] as const;
+  for (const [small, large, reason] of pairs) {
+    const smaller = given(table, small);
+    if (smaller === null || table.found.get(large)?.valid === false) continue;
+    const limit = table.values[large] as number;
+    if ((table.values[small] as number) <= limit) continue;
+    const larger = given(table, large);
+    report.add({
+      code: "conflict",
+      message: `Cannot use ${small} = ${table.values[small]} with ${large} = ${limit}: ${reason}`,
+      at: smaller.at,
+      related: larger === null ? [] : [{ at: larger.at, label: "is less" }],
+      hint: `use at most ${limit}, or raise ${large}`,
+    });
+  }
+}
+
+function checkAutocreate(table: CheckedTable, report: Report): void {
+  if (table.values["topics_autocreate"] === true || table.found.get("topics_autocreate")?.valid === false) {
+    return;
+  }
+  for (const key of ["autocreate.partitions", "autocreate.replication_factor"]) {
+    const found = given(table, key);
+    if (found === null) continue;
+    report.add({
+      code: "unused-option",
+      message: `Option ${quote(key)} has no effect: topics are not created, as topics_autocreate is not true`,
+      at: found.at,
+      hint: "add topics_autocreate = true, or remove it",
+    });
+  }
+}
+
+function checkSasl(table: CheckedTable, report: Report): void {
+  const values = table.values as KafkaValues;
+  if (table.found.get("sasl.enabled")?.valid === false) return;
+  const off = table.found.get("sasl.enabled")?.at;
+  if (!values["sasl.enabled"]) {
+    warnUnused(
+      table,
+      "sasl.",
+      off,
+      "shipper does not log in, as sasl.enabled is not true",
+      "sasl.enabled = true",
+      report,
+    );
+    return;
+  }
+  const mechanism = given(table, "sasl.mechanism");
+  if (mechanism === null || values["sasl.mechanism"] !== "PLAIN" || values["tls.enabled"]) return;
+  if (table.found.get("tls.enabled")?.valid === false) return;
+  const user = values["sasl.username"];
+  report.add({
+    code: "insecure-sasl",
+    message: `Password${user === null ? "" : ` for ${quote(user)}`} will cross the network in the clear: ` +
+      'mechanism "PLAIN" is used without TLS',
+    at: mechanism.valueAt,
+    hint: 'add tls.enabled = true, or use sasl.mechanism = "SCRAM-SHA-512"',
+  });
+}
+
+function checkTls(table: CheckedTable, report: Report): void {
+  const values = table.values as KafkaValues;
+  if (table.found.get("tls.enabled")?.valid === false) return;
+  const off = table.found.get("tls.enabled")?.at;
+  if (!values["tls.enabled"]) {
+    warnUnused(
+      table,
+      "tls.",
+      off,
+      "connections are not encrypted, as tls.enabled is not true",
+      "tls.enabled = true",
+      report,
+    );
+    return;
+  }
+  for (const [one, other] of [["tls.crt_file", "tls.key_file"], ["tls.key_file", "tls.crt_file"]] as const) {
+    const found = given(table, one);
+    if (found === null || table.found.has(other)) continue;
+    report.add({
+      code: "incomplete-certificate",
+      message: `Cannot use ${quote(one)} without ${
+        quote(other)
+      }: a client's certificate and its key go together`,
+      at: found.at,
+      hint: `add ${other}, or remove ${one}`,
+    });
+  }
+  const pass = given(table, "tls.key_pass");
+  if (pass === null || table.found.has("tls.key_file")) return;
+  report.add({
+    code: "unused-option",
+    message: 'Option "tls.key_pass" has no effect: there is no "tls.key_file" to unlock',
+    at: pass.at,
+    hint: "add tls.key_file, or remove it",
+  });
+}
+
+/** One warning that names everything below a switched-off table: nothing of it is opened. */
+function warnUnused(
+  table: CheckedTable,
+  prefix: string,
+  off: FoundOption["at"] | undefined,
+  reason: string,
+  remedy: string,
+  report: Report,
+): void {
+  const unused = [...table.found].filter(([key]) => key.startsWith(prefix) && key !== `${prefix}enabled`);
+  if (unused.length === 0) return;
+  const names = unused.map(([, found]) => quote(found.key)).join(", ");
+  report.add({
+    code: "unused-option",
+    message: `${unused.length === 1 ? `Option ${names} has` : `Options ${names} have`} no effect: ${reason}`,
+    at: unused[0]![1].at,
+    related: off === undefined ? [] : [{ at: off, label: "switches it off" }],
+    hint: unused.length === 1 ? `add ${remedy}, or remove it` : `add ${remedy}, or remove them`,
+  });
+}
