@@ -76,7 +76,9 @@ export class Lane implements Outlet {
   #shape(tracker: PositionTracker, ticket: number, lines: Parameters<Shaper["shape"]>[0]): void {
     const { shaper, buffer, sinkMetrics, now } = this.#options;
     const { batch, droppedCount } = shaper.shape(lines);
-    if (droppedCount > 0) sinkMetrics.dropped.add(`${this.#options.source}\u0000template_error`, droppedCount);
+    if (droppedCount > 0) {
+      sinkMetrics.dropped.add(`${this.#options.source}\u0000template_error`, droppedCount);
+    }
     if (batch === null) {
       tracker.settle(ticket, "rejected");
       return;

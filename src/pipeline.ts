@@ -65,7 +65,9 @@ export class Pipeline {
   async checkHealth(signal: AbortSignal): Promise<{ sink: string; failure: HealthFailure }[]> {
     const asked = this.#branches.filter(({ config }) => config.healthcheck);
     const failures = await Promise.all(asked.map(({ sink }) => sink.checkHealth(signal)));
-    return failures.flatMap((failure, i) => failure === null ? [] : [{ sink: asked[i]!.config.name, failure }]);
+    return failures.flatMap((failure, i) =>
+      failure === null ? [] : [{ sink: asked[i]!.config.name, failure }]
+    );
   }
 
   /** Runs until all sources have ended and everything is settled, or `kill` was called. Rejects only on a bug. */
@@ -113,7 +115,9 @@ export class Pipeline {
     const { positions, hostname, metrics, log, once, now } = this.#options;
     const sourceMetrics = metrics.source(config.name);
     const checkpoint = positions ?? new MemoryCheckpoint();
-    const outlets = this.#branches.filter((branch) => branch.config.inputs.includes(config.name)).map((branch) =>
+    const outlets = this.#branches.filter((branch) => branch.config.inputs.includes(config.name)).map((
+      branch,
+    ) =>
       new Lane({
         source: config.name,
         sink: branch.config.name,
@@ -137,7 +141,9 @@ export class Pipeline {
     );
     // A source that no sink reads is not opened; the configuration check has warned about it.
     if (outlets.length === 0) return null;
-    if (config.type === "stdin") return createStdinSource({ config, outlets, metrics: sourceMetrics, log, pool });
+    if (config.type === "stdin") {
+      return createStdinSource({ config, outlets, metrics: sourceMetrics, log, pool });
+    }
     return createFileSource({
       config,
       outlets,

@@ -236,7 +236,8 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     for (let i = 0; i < count; i++) {
       const queue = topic.queues[(topic.nextPartition + i) % count]!;
       if (queue.sealed.length >= SEALED_MAX) continue;
-      const rank = queue.sealed.length + (this.#options.isAvailable(topic.name, queue.id) ? 0 : 2 * SEALED_MAX);
+      const rank = queue.sealed.length +
+        (this.#options.isAvailable(topic.name, queue.id) ? 0 : 2 * SEALED_MAX);
       if (rank >= bestRank) continue;
       best = queue;
       bestRank = rank;

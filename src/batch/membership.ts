@@ -54,7 +54,9 @@ export class Membership {
 
   /** Calls back for each run of events of one delivery. */
   forEachRun(callback: (delivery: Delivery, eventCount: number) => void): void {
-    for (let run = 0; run < this.#deliveries.length; run++) callback(this.#deliveries[run]!, this.#counts[run]!);
+    for (let run = 0; run < this.#deliveries.length; run++) {
+      callback(this.#deliveries[run]!, this.#counts[run]!);
+    }
   }
 
   /** "file.log" at byte 1234: where member `index` came from, for messages. */
@@ -70,7 +72,9 @@ export class Membership {
 
   /** Settles all members. */
   settle(status: BatchStatus): void {
-    for (let run = 0; run < this.#deliveries.length; run++) this.#deliveries[run]!.settle(this.#counts[run]!, status);
+    for (let run = 0; run < this.#deliveries.length; run++) {
+      this.#deliveries[run]!.settle(this.#counts[run]!, status);
+    }
   }
 
   #addToRun(delivery: Delivery, count: number): void {

@@ -96,7 +96,9 @@ export class MemoryBuffer implements EventBuffer {
   waitForData(): Promise<boolean> {
     if (this.#length > 0) return Promise.resolve(true);
     if (this.#hasEnded) return Promise.resolve(false);
-    if (this.#dataWaiter !== null) throw new Error("Cannot wait twice for the same buffer: it has one reader");
+    if (this.#dataWaiter !== null) {
+      throw new Error("Cannot wait twice for the same buffer: it has one reader");
+    }
     return new Promise((resolve) => this.#dataWaiter = resolve);
   }
 
@@ -121,7 +123,9 @@ export class MemoryBuffer implements EventBuffer {
 
   #grow(): void {
     const larger = new Array<Delivery | null>(this.#ring.length * 2).fill(null);
-    for (let i = 0; i < this.#length; i++) larger[i] = this.#ring[(this.#head + i) & (this.#ring.length - 1)]!;
+    for (let i = 0; i < this.#length; i++) {
+      larger[i] = this.#ring[(this.#head + i) & (this.#ring.length - 1)]!;
+    }
     this.#ring = larger;
     this.#head = 0;
   }

@@ -62,7 +62,10 @@ export class AnswerHandler {
     batch.isInFlight = false;
     this.#backOff(queue, error.code, nodeId);
     this.#options.wantMetadata(queue.topic);
-    this.#options.problem(`Cannot send to partition ${queue.id} of topic "${queue.topic}": ${error.message}`, error.hint);
+    this.#options.problem(
+      `Cannot send to partition ${queue.id} of topic "${queue.topic}": ${error.message}`,
+      error.hint,
+    );
   }
 
   /** Gives a whole batch up. `why` completes "events of it can't be delivered: ...". */
@@ -70,10 +73,13 @@ export class AnswerHandler {
     const { accumulator, log } = this.#options;
     const first = batch.members.describe(0);
     const where = first.path === "" ? `source "${first.source}"` : `"${first.path}"`;
-    log.error(`Cannot deliver ${batch.count} event(s) from ${where} at byte ${first.offset}: ${why}; dropped and counted`, {
-      topic: queue.topic,
-      reason,
-    });
+    log.error(
+      `Cannot deliver ${batch.count} event(s) from ${where} at byte ${first.offset}: ${why}; dropped and counted`,
+      {
+        topic: queue.topic,
+        reason,
+      },
+    );
     this.#countDropped(batch, reason);
     accumulator.finish(queue, batch);
     batch.members.settle("rejected");
@@ -83,7 +89,9 @@ export class AnswerHandler {
   #delivered(queue: PartitionSender, batch: ProduceBatch, isUnconfirmed: boolean): void {
     const { metrics, accumulator, now } = this.#options;
     if (batch.numbers !== null) queue.nextSequence = sequenceAfter(batch.numbers.baseSequence, batch.count);
-    if (queue.failureCount > 0) this.#options.log.info(`Delivery to partition ${queue.id} of topic "${queue.topic}" goes on`);
+    if (queue.failureCount > 0) {
+      this.#options.log.info(`Delivery to partition ${queue.id} of topic "${queue.topic}" goes on`);
+    }
     queue.succeeded();
     const nowMs = now();
     metrics.deliveredEventsCount += batch.count;
@@ -129,10 +137,17 @@ export class AnswerHandler {
   #takeOut(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult): void {
     const { accumulator, pool } = this.#options;
     const name = errorInfo(result.errorCode).name;
-    const bad = result.recordErrors.map((each) => each.index).filter((index) => index >= 0 && index < batch.count);
+    const bad = result.recordErrors.map((each) => each.index).filter((index) =>
+      index >= 0 && index < batch.count
+    );
     if (batch.count === 1) {
       const said = result.recordErrors[0]?.message ?? result.errorMessage ?? "";
-      this.reject(queue, batch, "invalid_record", `the broker answers ${name}${said === "" ? "" : ` (${said})`}`);
+      this.reject(
+        queue,
+        batch,
+        "invalid_record",
+        `the broker answers ${name}${said === "" ? "" : ` (${said})`}`,
+      );
       return;
     }
     // Without names (a broker before 2.4) the bad ones are found by halves; with them, each gets a batch of its own to be refused in.
@@ -162,7 +177,8 @@ export class AnswerHandler {
     this.#backOff(queue, info.name, nodeId);
     if (info.refreshMetadata) this.#options.wantMetadata(queue.topic);
     const detail = said === null || said === "" ? "" : ` (${said})`;
-    const message = `Cannot write to partition ${queue.id} of topic "${queue.topic}": ${info.name}${detail}; trying again`;
+    const message =
+      `Cannot write to partition ${queue.id} of topic "${queue.topic}": ${info.name}${detail}; trying again`;
     this.#options.problem(message, info.hint);
   }
 
@@ -171,7 +187,8 @@ export class AnswerHandler {
     queue.failureCount++;
     queue.lastErrorName = errorName;
     queue.failedLeader = nodeId;
-    queue.retryAtMs = now() + backoffMs(queue.failureCount, config.retryIntervalMs, config.retryMaxIntervalMs, random());
+    queue.retryAtMs = now() +
+      backoffMs(queue.failureCount, config.retryIntervalMs, config.retryMaxIntervalMs, random());
     metrics.retries.add(errorName);
   }
 

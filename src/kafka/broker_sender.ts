@@ -114,12 +114,16 @@ export class BrokerSender {
     sent.then(
       (payload) => this.#answer(connection, load, payload, apiVersion),
       (error: unknown) => this.#fail(load, error),
-    ).catch((error: unknown) => this.#options.log.error(`Cannot handle an answer of broker ${connection.broker}: ${error}`));
+    ).catch((error: unknown) =>
+      this.#options.log.error(`Cannot handle an answer of broker ${connection.broker}: ${error}`)
+    );
   }
 
   #answer(connection: BrokerConnection, load: Load, payload: Buffer, apiVersion: number): void {
     if (this.#options.acks === 0) {
-      for (let i = 0; i < load.queues.length; i++) this.#options.onAnswer(load.queues[i]!, load.batches[i]!, null);
+      for (let i = 0; i < load.queues.length; i++) {
+        this.#options.onAnswer(load.queues[i]!, load.batches[i]!, null);
+      }
       this.#options.onReady();
       return;
     }
@@ -131,12 +135,18 @@ export class BrokerSender {
       return;
     }
     if (response.throttleMs > 0) connection.throttle(response.throttleMs);
-    const missing = new KafkaError("bad-answer", `Broker ${connection.broker} left a partition out of its answer`, {
-      broker: connection.broker,
-    });
+    const missing = new KafkaError(
+      "bad-answer",
+      `Broker ${connection.broker} left a partition out of its answer`,
+      {
+        broker: connection.broker,
+      },
+    );
     for (let i = 0; i < load.queues.length; i++) {
       const queue = load.queues[i]!;
-      const result = response.partitions.find((each) => each.topic === queue.topic && each.partition === queue.id);
+      const result = response.partitions.find((each) =>
+        each.topic === queue.topic && each.partition === queue.id
+      );
       if (result === undefined) this.#options.onFailure(queue, load.batches[i]!, missing);
       else this.#options.onAnswer(queue, load.batches[i]!, result);
     }
@@ -145,7 +155,9 @@ export class BrokerSender {
 
   #fail(load: Load, error: unknown): void {
     const failure = asKafkaError(error);
-    for (let i = 0; i < load.queues.length; i++) this.#options.onFailure(load.queues[i]!, load.batches[i]!, failure);
+    for (let i = 0; i < load.queues.length; i++) {
+      this.#options.onFailure(load.queues[i]!, load.batches[i]!, failure);
+    }
     this.#options.onReady();
   }
 

@@ -65,30 +65,6 @@ export function createCompressor(codec: CompressionCodec, level: number | null, 
   return new LimitedCompressor(CODEC_IDS[codec], host, createCodec(codec, level, host, log));
 }
 
-/** Writes the compressed form of `records` behind `headroomBytes` into shared memory that it allocates. */
-interface Codec {
-  run(records: Buffer, headroomBytes: number): Promise<Buffer>;
-  close(): void;
-}
-
-function createCodec(codec: CompressionCodec, level: number | null, host: KernelHost, log: Log): Codec {
-  switch (codec) {
-    case "none":
-      return new PoolCodec(host, (records) => Promise.resolve(records));
-    case "gzip": {
-      const options = { level: level ?? DEFAULT_LEVELS.gzip };
-      return new PoolCodec(host, (records) => gzipAsync(records, options));
-    }
-    case "zstd": {
-      const options = { level: level ?? DEFAULT_LEVELS.zstd };
-      return new PoolCodec(host, (records) => Bun.zstdCompress(records, options));
-    }
-    case "lz4":
-    case "snappy":
-      return new KernelCodec(codec, host, log);
-  }
-}
-
 class LimitedCompressor implements Compressor {
   readonly codecId: number;
   readonly #host: KernelHost;
@@ -144,78 +120,3 @@ class Compressed implements CompressedBuffer {
   }
 }
 
-/** A codec that works in the runtime's thread pool and returns memory of its own. */
-class PoolCodec implements Codec {
-  readonly #host: KernelHost;
-  readonly #compress: (records: Buffer) => Promise<Buffer>;
-
-  constructor(host: KernelHost, compress: (records: Buffer) => Promise<Buffer>) {
-    this.#host = host;
-    this.#compress = compress;
-  }
-
-  async run(records: Buffer, headroomBytes: number): Promise<Buffer> {
-    const compressed = await this.#compress(records);
-    const target = this.#host.shared.allocate(headroomBytes + compressed.length);
-    compressed.copy(target, headroomBytes);
-    return target;
-  }
-
-  close(): void {}
-}
-
-/** LZ4 and snappy: small batches at once, large ones in the Worker as soon as it runs. */
-class KernelCodec implements Codec {
-  readonly #codec: "lz4" | "snappy";
-  readonly #host: KernelHost;
-  readonly #thread: CompressionThread;
-  readonly #table: number;
-
-  constructor(codec: "lz4" | "snappy", host: KernelHost, log: Log) {
-    this.#codec = codec;
-    this.#host = host;
-    this.#thread = new CompressionThread(host, log);
-    this.#table = host.shared.addressOf(host.shared.allocate(TABLE_BYTES));
-  }
-
-  async run(records: Buffer, headroomBytes: number): Promise<Buffer> {
-    const { shared } = this.#host;
-    let source = shared.addressOf(records);
-    let copy: Buffer | null = null;
-    if (source === 0 && records.length > 0) {
-      copy = shared.allocate(records.length);
-      records.copy(copy);
-      source = shared.addressOf(copy);
-    }
-    let target: Buffer | null = null;
-    try {
-      target = shared.allocate(headroomBytes + compressedSizeMax(records.length));
-      const sizeBytes = await this.#runAt(source, records.length, shared.addressOf(target) + headroomBytes);
-      const kept = shared.shrink(target, headroomBytes + sizeBytes);
-      target = null;
-      return kept;
-    } finally {
-      if (target !== null) shared.free(target);
-      if (copy !== null) shared.free(copy);
-    }
-  }
-
-  async #runAt(source: number, length: number, target: number): Promise<number> {
-    if (length > INLINE_BYTES_MAX) {
-      if (this.#thread.isReady) {
-        const sizeBytes = await this.#thread.run(this.#codec, source, length, target);
-        if (sizeBytes !== THREAD_LOST) return sizeBytes;
-      } else {
-        this.#thread.start();
-      }
-    }
-    const { kernels } = this.#host;
-    return this.#codec === "lz4"
-      ? kernels.lz4Frame(source, length, target, this.#table)
-      : kernels.snappyXerial(source, length, target, this.#table);
-  }
-
-  close(): void {
-    this.#thread.close();
-  }
-}

@@ -100,7 +100,9 @@ export class Producer {
       problem: (message, hint) => this.#problem(message, hint),
     });
     this.#unsubscribe = cluster.onChange(() => this.#metadataChanged());
-    if (config.acks === "all") this.#obtainIdentity().catch((error: unknown) => log.error(`Cannot go on: ${error}`));
+    if (config.acks === "all") {
+      this.#obtainIdentity().catch((error: unknown) => log.error(`Cannot go on: ${error}`));
+    }
   }
 
   /** Events that were appended and are not settled yet wait here, in flight or parked. */
@@ -197,7 +199,12 @@ export class Producer {
   #sealed(queue: PartitionSender, batch: ProduceBatch): void {
     // A record that is larger than a batch is always alone in one.
     if (batch.count === 1 && batch.sizeBytes > this.#options.config.maxMessageBytes) {
-      this.#answers.reject(queue, batch, "record_too_large", `${batch.sizeBytes} bytes exceed max_message_bytes`);
+      this.#answers.reject(
+        queue,
+        batch,
+        "record_too_large",
+        `${batch.sizeBytes} bytes exceed max_message_bytes`,
+      );
       this.#wake();
     } else this.#compress(batch);
   }
@@ -216,7 +223,11 @@ export class Producer {
         this.#queuePump();
       },
       (error: unknown) => {
-        log.warn(`Cannot compress a batch, it is sent uncompressed: ${error instanceof Error ? error.message : error}`);
+        log.warn(
+          `Cannot compress a batch, it is sent uncompressed: ${
+            error instanceof Error ? error.message : error
+          }`,
+        );
         batch.isReady = true;
         this.#queuePump();
       },

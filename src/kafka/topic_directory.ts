@@ -38,7 +38,9 @@ export class TopicDirectory {
     this.#wanted.add(topic);
     if (this.#isRunning) return;
     this.#isRunning = true;
-    this.#run().catch((error: unknown) => this.#options.log.error(`Cannot go on asking for topics: ${error}`));
+    this.#run().catch((error: unknown) =>
+      this.#options.log.error(`Cannot go on asking for topics: ${error}`)
+    );
   }
 
   close(): void {
@@ -75,13 +77,19 @@ export class TopicDirectory {
     const metadata = this.#options.cluster.topic(topic);
     if (metadata === undefined) return "waiting";
     const { errorCode, partitions } = metadata;
-    if (partitions.length > 0 && (errorCode === ErrorCode.NONE || errorCode === ErrorCode.LEADER_NOT_AVAILABLE)) {
+    if (
+      partitions.length > 0 && (errorCode === ErrorCode.NONE || errorCode === ErrorCode.LEADER_NOT_AVAILABLE)
+    ) {
       this.#options.onKnown(topic, partitions.length);
       if (!partitions.some((partition) => partition.leader < 0)) {
         this.#wanted.delete(topic);
         return "usable";
       }
-      this.#options.onProblem("leader-unknown", `Cannot send to a partition of topic "${topic}": it has no leader`, null);
+      this.#options.onProblem(
+        "leader-unknown",
+        `Cannot send to a partition of topic "${topic}": it has no leader`,
+        null,
+      );
       return "waiting";
     }
     if (errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) {
@@ -94,7 +102,11 @@ export class TopicDirectory {
       return "missing";
     }
     const info = errorInfo(errorCode);
-    this.#options.onProblem(info.name, `Cannot send to topic "${topic}": the cluster answers ${info.name}`, info.hint);
+    this.#options.onProblem(
+      info.name,
+      `Cannot send to topic "${topic}": the cluster answers ${info.name}`,
+      info.hint,
+    );
     return "waiting";
   }
 

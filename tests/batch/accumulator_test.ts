@@ -1,0 +1,252 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { Accumulator, PARKED_EVENTS_MAX, SEALED_MAX } from "../../src/batch/accumulator.ts";
+import { murmur2Partition } from "../../src/batch/murmur2.ts";
+import { Membership } from "../../src/batch/membership.ts";
+import { type OpenBatch, PartitionQueue } from "../../src/batch/partition_queue.ts";
+import type { Delivery } from "../../src/event/delivery.ts";
+import { delivery } from "../support/events.ts";
+
+const BATCH_EVENTS = 4;
+
+/** Keeps values as texts instead of encoding them. */
+class TextBatch implements OpenBatch {
+  readonly members = new Membership();
+  readonly texts: string[] = [];
+
+  get count(): number {
+    return this.texts.length;
+  }
+
+  get capacityBytes(): number {
+    return 100 + this.texts.length;
+  }
+
+  appendRange(from: Delivery, start: number, end: number): number {
+    let index = start;
+    while (index < end && this.count < BATCH_EVENTS) this.#add(from, index++);
+    return index;
+  }
+
+  appendOne(from: Delivery, index: number): boolean {
+    if (this.count >= BATCH_EVENTS) return false;
+    this.#add(from, index);
+    return true;
+  }
+
+  #add(from: Delivery, index: number): void {
+    const { values } = from.batch;
+    this.texts.push(values.data.toString("utf8", values.starts[index], values.ends[index]));
+    this.members.addOne(from, index);
+  }
+}
+
+type Queue = PartitionQueue<TextBatch>;
+
+function accumulator(
+  options: {
+    canPark?: boolean;
+    memoryMaxBytes?: number;
+    unavailable?: number[];
+    partitioner?: "sticky" | "murmur2";
+  } = {},
+) {
+  return new Accumulator<TextBatch, Queue>({
+    newBatch: () => new TextBatch(),
+    newQueue: (topic, partition) => new PartitionQueue<TextBatch>(topic, partition),
+    onSealed: () => {},
+    isAvailable: (_topic, partition) => !(options.unavailable ?? []).includes(partition),
+    partitioner: options.partitioner ?? "murmur2",
+    memoryMaxBytes: options.memoryMaxBytes ?? 1_000_000,
+    canPark: options.canPark ?? false,
+  });
+}
+
+const texts = (count: number, prefix = "e") => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
+
+describe("Accumulator", () => {
+  test("fills one partition's batch before it goes to the next", () => {
+    const acc = accumulator();
+    acc.setPartitionCount("logs", 3, 0);
+    const { delivery: from } = delivery(texts(10));
+    expect(acc.append(from, 0, 0)).toBe(10);
+    const byPartition = [...acc.active].map((
+      queue,
+    ) => [queue.id, [...queue.sealed, queue.open!].filter(Boolean).map((b) => b.texts)]);
+    expect(byPartition).toEqual([[0, [["e0", "e1", "e2", "e3"]]], [1, [["e4", "e5", "e6", "e7"]]], [2, [[
+      "e8",
+      "e9",
+    ]]]]);
+  });
+
+  test("holds events back while every partition has enough to do, and takes them after a finish", () => {
+    const acc = accumulator();
+    acc.setPartitionCount("logs", 1, 0);
+    const { delivery: from } = delivery(texts(100));
+    const taken = acc.append(from, 0, 0);
+    expect(taken).toBe(SEALED_MAX * BATCH_EVENTS);
+    const queue = [...acc.active][0]!;
+    const head = queue.sealed[0]!;
+    head.members.settle("delivered");
+    acc.finish(queue, head);
+    expect(acc.append(from, taken, 0)).toBe(taken + BATCH_EVENTS);
+  });
+
+  test("avoids partitions without a leader while others have room", () => {
+    const acc = accumulator({ unavailable: [0, 2] });
+    acc.setPartitionCount("logs", 3, 0);
+    acc.append(delivery(texts(8)).delivery, 0, 0);
+    expect([...acc.active].map((queue) => queue.id)).toEqual([1]);
+  });
+
+  test("puts keyed events where the Java client puts them, and those with an empty key anywhere", () => {
+    const acc = accumulator();
+    acc.setPartitionCount("logs", 5, 0);
+    const keys = ["21", "foobar", "", "abc", "21"];
+    acc.append(delivery(texts(5), { keys }).delivery, 0, 0);
+    const where = new Map<string, number>();
+    for (const queue of acc.active) {
+      for (const batch of [...queue.sealed, queue.open!]) {
+        for (const text of batch.texts) where.set(text, queue.id);
+      }
+    }
+    for (const [i, key] of keys.entries()) {
+      if (key !== "") expect(where.get(`e${i}`)).toBe(murmur2Partition(Buffer.from(key), 0, key.length, 5));
+    }
+    expect(where.size).toBe(5);
+  });
+
+  test("stops at its memory limit, and one full partition cannot take all of it", () => {
+    const acc = accumulator({ memoryMaxBytes: 1_000 });
+    acc.setPartitionCount("logs", 2, 0);
+    const keys = Array.from({ length: 100 }, () => "same");
+    const taken = acc.append(delivery(texts(100), { keys }).delivery, 0, 0);
+    expect(acc.memoryBytes).toBeLessThan(800);
+    const other = ["a", "b", "c", "d", "e", "f"].find((key) =>
+      murmur2Partition(Buffer.from(key), 0, 1, 2) !== murmur2Partition(Buffer.from("same"), 0, 4, 2)
+    )!;
+    expect(taken).toBeLessThan(100);
+    expect(acc.append(delivery(["x"], { keys: [other] }).delivery, 0, 0)).toBe(1);
+  });
+
+  test("lets events of an unknown topic step aside when topics are templated, up to a limit", () => {
+    const acc = accumulator({ canPark: true });
+    acc.setPartitionCount("known", 1, 0);
+    const { delivery: from } = delivery(texts(4), {
+      topics: ["unknown", "known"],
+      topicIndexes: [0, 1, 0, 1],
+    });
+    expect(acc.append(from, 0, 0)).toBe(4);
+    expect(acc.parkedEvents).toBe(2);
+    expect([...acc.unknownTopics]).toEqual(["unknown"]);
+    acc.setPartitionCount("unknown", 1, 0);
+    expect(acc.parkedEvents).toBe(0);
+    const unknown = [...acc.active].find((queue) => queue.topic === "unknown")!;
+    expect(unknown.open!.texts).toEqual(["e0", "e2"]);
+    const many = delivery(Array.from({ length: PARKED_EVENTS_MAX + 10 }, () => "x"), { topics: ["other"] });
+    expect(acc.append(many.delivery, 0, 0)).toBe(PARKED_EVENTS_MAX);
+  });
+
+  test("holds everything for an unknown topic when the topic is fixed", () => {
+    const acc = accumulator();
+    expect(acc.append(delivery(texts(3)).delivery, 0, 0)).toBe(0);
+  });
+
+  test("gives everything up as errored", () => {
+    const acc = accumulator({ canPark: true });
+    acc.setPartitionCount("logs", 2, 0);
+    const one = delivery(texts(6));
+    const two = delivery(texts(2), { topics: ["unknown"] });
+    acc.append(one.delivery, 0, 0);
+    acc.append(two.delivery, 0, 0);
+    let releasedCount = 0;
+    acc.abandon(() => releasedCount++);
+    expect(one.statuses).toEqual(["errored"]);
+    expect(two.statuses).toEqual(["errored"]);
+    expect(releasedCount).toBe(2);
+    expect(acc.memoryBytes).toBe(0);
+    expect(acc.active.size).toBe(0);
+  });
+
+  test("whatever is appended, finished, split and parked: every event settles once, in order by partition", () => {
+    const action = fc.oneof(
+      fc.record({
+        kind: fc.constant("append" as const),
+        count: fc.integer({ min: 1, max: 9 }),
+        keyed: fc.boolean(),
+        topics: fc.integer({ min: 1, max: 3 }),
+      }),
+      fc.record({ kind: fc.constant("finish" as const), pick: fc.nat() }),
+      fc.record({ kind: fc.constant("seal" as const), pick: fc.nat() }),
+      fc.record({
+        kind: fc.constant("partitions" as const),
+        topic: fc.integer({ min: 0, max: 2 }),
+        count: fc.integer({ min: 1, max: 4 }),
+      }),
+    );
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 120 }), (actions) => {
+        const acc = accumulator({ canPark: true, memoryMaxBytes: 1_500 });
+        acc.setPartitionCount("t0", 2, 0);
+        let nextValue = 0;
+        const pending: { delivery: Delivery; next: number }[] = [];
+        const all: { statuses: string[] }[] = [];
+        const done = new Map<string, number[]>();
+        const finish = (queue: Queue, batch: TextBatch) => {
+          acc.finish(queue, batch);
+          const key = `${queue.topic}-${queue.id}`;
+          done.set(key, [...(done.get(key) ?? []), ...batch.texts.map(Number)]);
+          batch.members.settle("delivered");
+        };
+        const push = () => {
+          while (pending.length > 0) {
+            const first = pending[0]!;
+            first.next = acc.append(first.delivery, first.next, 0);
+            if (first.next < first.delivery.batch.count) return;
+            pending.shift();
+          }
+        };
+        const step = (a: typeof actions[number]) => {
+          const queues = [...acc.active];
+          if (a.kind === "append") {
+            const values = Array.from({ length: a.count }, () => String(nextValue++));
+            const made = delivery(values, {
+              topics: ["t0", "t1", "t2"].slice(0, a.topics),
+              topicIndexes: values.map((_, i) => i % a.topics),
+              ...(a.keyed ? { keys: values.map((v) => Number(v) % 3 === 0 ? "" : `k${Number(v) % 5}`) } : {}),
+            });
+            all.push(made);
+            pending.push({ delivery: made.delivery, next: 0 });
+          } else if (a.kind === "partitions") acc.setPartitionCount(`t${a.topic}`, a.count, 0);
+          else if (queues.length > 0) {
+            const queue = queues[a.pick % queues.length]!;
+            if (a.kind === "seal") acc.seal(queue);
+            else if (queue.sealed.length > 0) finish(queue, queue.sealed[0]!);
+          }
+          push();
+        };
+        for (const a of actions) step(a);
+        for (const topic of [0, 1, 2]) step({ kind: "partitions", topic, count: 4 });
+        for (
+          let rounds = 0;
+          rounds < 10_000 && (acc.active.size > 0 || acc.parkedEvents > 0 || pending.length > 0);
+          rounds++
+        ) {
+          for (const queue of [...acc.active]) {
+            acc.seal(queue);
+            while (queue.sealed.length > 0) finish(queue, queue.sealed[0]!);
+          }
+          acc.retryParked(0);
+          push();
+        }
+        expect([...done.values()].flat().sort((a, b) => a - b)).toEqual(
+          Array.from({ length: nextValue }, (_, i) => i),
+        );
+        for (const { statuses } of all) expect(statuses).toEqual(["delivered"]);
+        for (const values of done.values()) expect(values).toEqual([...values].sort((a, b) => a - b));
+        expect(acc.memoryBytes).toBe(0);
+      }),
+      { numRuns: 150 },
+    );
+  });
+});

@@ -1,0 +1,126 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { ArenaPool } from "../../src/kafka/arena_pool.ts";
+import { writeBatchHeader } from "../../src/kafka/batch_header.ts";
+import { BATCH_HEADER_BYTES, RecordBatchBuilder } from "../../src/kafka/record_batch.ts";
+import { delivery } from "../support/events.ts";
+import { readBatchHeader, readRecords } from "../support/record_batches.ts";
+
+const wide = { batchMaxBytes: 1_000_000, batchMaxEvents: 50_000 };
+
+/** CRC-32C bit by bit: slow, and nothing to get wrong. */
+function referenceCrc32c(data: Buffer): number {
+  let crc = 0xffffffff;
+  for (const byte of data) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
+describe("RecordBatchBuilder", () => {
+  test("encodes values without keys so that an independent reader gets them back", () => {
+    const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+    const values = ["", "a", "x".repeat(63), "y".repeat(64), "z".repeat(8_200), "ä€😀"];
+    expect(builder.appendRange(delivery(values).delivery, 0, values.length, wide)).toBe(values.length);
+    const records = readRecords(builder.bytes.subarray(BATCH_HEADER_BYTES), builder.count);
+    expect(records.map((record) => record.value!.toString())).toEqual(values);
+    expect(records.map((record) => record.offsetDelta)).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(records.every((record) => record.key === null && record.headerCount === 0)).toBe(true);
+    expect(builder.payloadBytes).toBe(Buffer.byteLength(values.join("")));
+  });
+
+  test("stops at batch.max_bytes and at batch.max_events, and goes on in the next batch", () => {
+    const values = Array.from({ length: 100 }, (_, i) => `line ${i} ${"x".repeat(i)}`);
+    const { delivery: from } = delivery(values);
+    const read: string[] = [];
+    for (let next = 0; next < values.length;) {
+      const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+      next = builder.appendRange(from, next, values.length, { batchMaxBytes: 700, batchMaxEvents: 8 });
+      expect(builder.sizeBytes).toBeLessThanOrEqual(700);
+      expect(builder.count).toBeLessThanOrEqual(8);
+      const records = readRecords(builder.bytes.subarray(BATCH_HEADER_BYTES), builder.count);
+      read.push(...records.map((record) => record.value!.toString()));
+    }
+    expect(read).toEqual(values);
+  });
+
+  test("takes a record larger than the limit alone", () => {
+    const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+    const { delivery: from } = delivery(["x".repeat(5_000), "y"]);
+    expect(builder.appendRange(from, 0, 2, { batchMaxBytes: 1_000, batchMaxEvents: 10 })).toBe(1);
+    expect(builder.count).toBe(1);
+  });
+
+  test("round-trips any keys and values, alone and cut out of a batch", () => {
+    const event = fc.tuple(
+      fc.string({ unit: "grapheme", maxLength: 80 }),
+      fc.string({ unit: "grapheme", maxLength: 300 }),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(event, { minLength: 1, maxLength: 200 }),
+        fc.boolean(),
+        fc.nat(),
+        fc.nat(),
+        (events, hasKeys, a, b) => {
+          const keys = events.map(([key]) => key);
+          const values = events.map(([, value]) => value);
+          const pool = new ArenaPool();
+          const builder = new RecordBatchBuilder(pool, 0);
+          const { delivery: from } = delivery(values, hasKeys ? { keys } : {});
+          if (hasKeys) {
+            for (let i = 0; i < values.length; i++) expect(builder.appendOne(from, i, wide)).toBe(true);
+          } else builder.appendRange(from, 0, values.length, wide);
+          const cutStart = a % values.length;
+          const cutEnd = cutStart + 1 + (b % (values.length - cutStart));
+          const part = builder.copyRecords(cutStart, cutEnd);
+          for (
+            const [built, start, end] of [[builder, 0, values.length], [part, cutStart, cutEnd]] as const
+          ) {
+            const records = readRecords(built.bytes.subarray(BATCH_HEADER_BYTES), built.count);
+            expect(records.map((record) => record.value!.toString())).toEqual(values.slice(start, end));
+            expect(records.map((record) => record.key?.toString() ?? null)).toEqual(
+              keys.slice(start, end).map((key) => hasKeys ? key : null),
+            );
+            expect(records.map((record) => record.offsetDelta)).toEqual(records.map((_, i) => i));
+            const payload = Buffer.byteLength(values.slice(start, end).join("")) +
+              (hasKeys ? Buffer.byteLength(keys.slice(start, end).join("")) : 0);
+            expect(built.payloadBytes).toBe(payload);
+          }
+          const cutIndexes: number[] = [];
+          part.members.forEach((_delivery, index) => cutIndexes.push(index));
+          expect(cutIndexes).toEqual(Array.from({ length: cutEnd - cutStart }, (_, i) => cutStart + i));
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  test("refuses to be released twice, because its memory may be someone else's by then", () => {
+    const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+    builder.release();
+    expect(() => builder.release()).toThrow("twice");
+  });
+});
+
+describe("writeBatchHeader", () => {
+  test("writes what KIP-98 says, with a checksum over attributes to end", () => {
+    const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+    builder.appendRange(delivery(["one", "two"]).delivery, 0, 2, wide);
+    const timestampMs = Date.UTC(2026, 10, 21, 12);
+    const producer = { producerIdHigh: 1, producerIdLow: -2, epoch: 7, baseSequence: 0x7ffffffe };
+    writeBatchHeader(builder.bytes, { recordCount: 2, codecId: 0, timestampMs, producer });
+    const header = readBatchHeader(builder.bytes);
+    expect(header.batchLength).toBe(builder.bytes.length - 12);
+    expect(header.magic).toBe(2);
+    expect(header.crc).toBe(referenceCrc32c(builder.bytes.subarray(21)));
+    expect(header.lastOffsetDelta).toBe(1);
+    expect(header.baseTimestamp).toBe(BigInt(timestampMs));
+    expect(header.maxTimestamp).toBe(BigInt(timestampMs));
+    expect(header.producerId).toBe(0x1_ffff_fffen);
+    expect(header.producerEpoch).toBe(7);
+    expect(header.baseSequence).toBe(0x7ffffffe);
+    expect(header.recordCount).toBe(2);
+  });
+});

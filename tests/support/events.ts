@@ -1,0 +1,73 @@
+import { Delivery } from "../../src/event/delivery.ts";
+import type { BatchStatus } from "../../src/event/delivery.ts";
+import type { ByteColumn, EventBatch } from "../../src/event/event_batch.ts";
+import { unpooled } from "../../src/event/pooled_buffer.ts";
+import type { Stream } from "../../src/event/stream.ts";
+
+export const testStream: Stream = {
+  id: "1:2:3",
+  source: "app",
+  sourceType: "file",
+  path: "/var/log/app.log",
+};
+
+/** Columns of the given texts, with a gap of one byte between them. */
+export function column(texts: readonly (string | Buffer)[]): ByteColumn {
+  const parts = texts.map((text) => Buffer.from(text as string));
+  const starts = new Uint32Array(parts.length);
+  const ends = new Uint32Array(parts.length);
+  let at = 0;
+  for (let i = 0; i < parts.length; i++) {
+    starts[i] = at;
+    ends[i] = at + parts[i]!.length;
+    at = ends[i]! + 1;
+  }
+  const data = Buffer.alloc(at, 0x0a);
+  for (let i = 0; i < parts.length; i++) parts[i]!.copy(data, starts[i]);
+  return { data, starts, ends };
+}
+
+export interface TestBatchOptions {
+  readonly keys?: readonly string[];
+  readonly topics?: readonly string[];
+  readonly topicIndexes?: readonly number[];
+  readonly offset?: number;
+  readonly stream?: Stream;
+}
+
+/** An event batch of these values, as a shaper would make it. */
+export function eventBatch(values: readonly (string | Buffer)[], options: TestBatchOptions = {}): EventBatch {
+  const valueColumn = column(values);
+  const keys = options.keys === undefined ? null : column(options.keys);
+  let byteSize = 0;
+  for (const part of keys === null ? [valueColumn] : [valueColumn, keys]) {
+    for (let i = 0; i < values.length; i++) byteSize += part.ends[i]! - part.starts[i]!;
+  }
+  const startOffset = options.offset ?? 0;
+  return {
+    count: values.length,
+    values: valueColumn,
+    keys,
+    topics: options.topics ?? ["logs"],
+    topicIndexes: options.topicIndexes === undefined ? null : Uint16Array.from(options.topicIndexes),
+    receivedMs: 1_000,
+    origin: {
+      stream: options.stream ?? testStream,
+      startOffset,
+      endOffset: startOffset + valueColumn.data.length,
+    },
+    rawEnds: Uint32Array.from(valueColumn.ends, (end) => end + 1),
+    byteSize,
+    pinnedBytes: valueColumn.data.length,
+    owners: [unpooled(valueColumn.data)],
+  };
+}
+
+/** A delivery whose statuses are collected in `statuses`. */
+export function delivery(
+  values: readonly (string | Buffer)[],
+  options: TestBatchOptions = {},
+): { delivery: Delivery; statuses: BatchStatus[] } {
+  const statuses: BatchStatus[] = [];
+  return { delivery: new Delivery(eventBatch(values, options), (status) => statuses.push(status)), statuses };
+}
