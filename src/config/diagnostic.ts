@@ -94,8 +94,12 @@ export class Report {
 
   /** A problem that has no line to show. */
   addForFile(code: DiagnosticCode, file: SourceText, message: string, hint: string): void {
-    this.errorCount++;
-    this.#plain.push(fileDiagnostic(code, file.path, file.index, message, hint));
+    this.addFinished(fileDiagnostic(code, file.path, file.index, message, hint));
+  }
+
+  addFinished(diagnostic: Diagnostic): void {
+    if (diagnostic.severity === "error") this.errorCount++;
+    this.#plain.push(diagnostic);
   }
 
   /** All diagnostics, by file, then by line and column. */

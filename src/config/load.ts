@@ -42,16 +42,21 @@ export interface LoadResult {
 
 /**
  * Reads configuration texts into one configuration: tables of several files are joined, and what is set twice is an error. All problems are
- * found in one run; only a file that is not TOML ends with its first. Pure: opens nothing, and never throws for any text.
+ * found in one run; only a file that is not TOML ends with its first. A diagnostic among the files stands for one that could not be read: it is
+ * reported with what is wrong inside of the others. Pure: opens nothing, and never throws for any text.
  */
 export function loadConfig(
-  files: readonly ConfigFile[],
+  files: readonly (ConfigFile | Diagnostic)[],
   env: Readonly<Record<string, string | undefined>>,
   context: LoadContext,
 ): LoadResult {
   const report = new Report();
   const session: CheckSession = { report, env };
-  const texts = files.map((each, index) => new SourceText(each.path, each.text, index));
+  const texts: SourceText[] = [];
+  for (const [index, file] of files.entries()) {
+    if ("text" in file) texts.push(new SourceText(file.path, file.text, index));
+    else report.addFinished(file);
+  }
   const roots: TomlTable[] = [];
   for (const text of texts) {
     const root = parseToml(text, report);
@@ -70,7 +75,7 @@ export function loadConfig(
   const sources = checkComponents("sources", roots, session);
   const sinks = checkComponents("sinks", roots, session);
   for (const sink of sinks) if (sink.table !== null) checkSinkRules(sink.table, report);
-  const read = checkPipelineRules({ sources, sinks }, texts, roots.length === texts.length, report);
+  const read = checkPipelineRules({ sources, sinks }, texts, roots.length === files.length, report);
   const dataDir = chooseDataDir(top.top, sources, texts, context, report);
 
   const diagnostics = report.finish();

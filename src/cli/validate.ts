@@ -1,0 +1,36 @@
+import { renderDiagnostics } from "../config/diagnostic_render.ts";
+import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
+
+/** Where a command writes. */
+export interface CommandOutput {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  /** Colour on stderr: only on a terminal. */
+  readonly color: boolean;
+}
+
+/** Wrong configuration: EX_CONFIG of sysexits.h. */
+export const EXIT_CONFIG = 78;
+
+/**
+ * `shipper validate`: every problem of the files on stderr, one line about a good configuration on stdout. Returns the exit code: 0 when there
+ * is no error (warnings are printed), 78 otherwise. Opens the configuration files and nothing else.
+ */
+export async function validate(
+  configPaths: readonly string[],
+  context: LoadFilesContext,
+  output: CommandOutput,
+): Promise<number> {
+  const { config, diagnostics } = await loadConfigFiles(configPaths, context);
+  output.stderr(renderDiagnostics(diagnostics, { color: output.color }));
+  if (config === null) return EXIT_CONFIG;
+  const sources = countOf(config.sources.length, "source");
+  const sinks = countOf(config.sinks.length, "sink");
+  const names = configPaths.map((each) => each === "-" ? "<stdin>" : each).join(", ");
+  output.stdout(`The configuration in ${names} is valid: ${sources}, ${sinks}\n`);
+  return 0;
+}
+
+function countOf(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
