@@ -157,20 +157,25 @@ function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
 }
 
-/** What the main thread works with: made at the first use, one for the process. */
+/** What the main thread works with. `table` is the compressors' scratch memory: calls are synchronous, so all share it. */
 export interface KernelHost {
   readonly module: WebAssembly.Module;
   readonly shared: SharedMemory;
+  readonly memory: WebAssembly.Memory;
   readonly kernels: Kernels;
+  readonly table: number;
 }
 
 let host: KernelHost | null = null;
 
+/** The kernels of the main thread: made at the first use, one for the process. */
 export function kernelHost(): KernelHost {
   if (host === null) {
     const module = compileKernels();
     const shared = new SharedMemory();
-    host = { module, shared, kernels: bindKernels(module, shared.memory) };
+    const { memory } = shared;
+    const table = shared.addressOf(shared.allocate(TABLE_BYTES));
+    host = { module, shared, memory, kernels: bindKernels(module, memory), table };
   }
   return host;
 }
