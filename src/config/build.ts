@@ -12,7 +12,8 @@ import type {
   TlsConfig,
 } from "./config.ts";
 import type { OptionGroup, Values } from "./option.ts";
-import type { consoleSinkGroup, kafkaSinkGroup } from "./options_sinks.ts";
+import type { consoleSinkGroup } from "./options_console_sink.ts";
+import type { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import type { fileSourceGroup, stdinSourceGroup } from "./options_sources.ts";
 import type { apiGroup, logGroup } from "./options_top.ts";
 

@@ -1,8 +1,9 @@
-import { type CheckSession, checkValue, INVALID, maskNode } from "./check_value.ts";
+import { checkValue } from "./check_value.ts";
 import type { Option, OptionGroup } from "./option.ts";
 import { quote, type Span } from "./source_text.ts";
 import { editDistance, nearest } from "./suggest.ts";
 import type { TomlEntry, TomlTable } from "./toml_tree.ts";
+import { type CheckSession, INVALID, maskNode } from "./value_context.ts";
 
 /** An option that stands in the file. */
 export interface FoundOption {

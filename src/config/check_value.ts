@@ -1,26 +1,20 @@
-import type { Report } from "./diagnostic.ts";
-import { expand, type ExpansionError } from "./interpolate.ts";
-import type { ChoiceType, NumberType, Option, OptionType, StringCheck, StringProblem } from "./option.ts";
-import { isBareReference, quote, quoteWidth, type Span } from "./source_text.ts";
+import type { ChoiceType, NumberType, Option, StringCheck, StringProblem } from "./option.ts";
+import { quote } from "./source_text.ts";
 import { checkAddress } from "./string_checks.ts";
 import { nearest } from "./suggest.ts";
 import type { TomlNode, TomlScalar } from "./toml_tree.ts";
-
-/** What the checks need besides the tables. */
-export interface CheckSession {
-  readonly report: Report;
-  readonly env: Readonly<Record<string, string | undefined>>;
-}
-
-/** A value that was refused and reported. */
-export const INVALID = Symbol("invalid");
-
-interface ValueContext {
-  readonly session: CheckSession;
-  /** As the user wrote the key: an alias, perhaps. */
-  readonly key: string;
-  readonly option: Option<unknown>;
-}
+import {
+  type CheckSession,
+  type ExpandedString,
+  expandScalar,
+  holdsPrivateKey,
+  INVALID,
+  maskNode,
+  partSpan,
+  rawText,
+  type ValueContext,
+} from "./value_context.ts";
+import { oneOf, wrongType } from "./wrong_type.ts";
 
 /** Checks one value against its option. Reports what is wrong and returns INVALID, or returns the value with its unit of the declaration. */
 export function checkValue(
@@ -46,77 +40,6 @@ export function checkValue(
     default:
       return checkNumber(node, type, context);
   }
-}
-
-/** Hides every string in a node from the lines that are shown; a lone reference to the environment is no secret. */
-export function maskNode(node: TomlNode): void {
-  if (node.kind === "array") node.items.forEach(maskNode);
-  else if (node.kind === "table") { for (const entry of node.entries.values()) maskNode(entry.node); }
-  else if (!isBareReference(rawText(node.at))) {
-    const width = quoteWidth(rawText(node.at));
-    node.at.file.maskSecret(node.at.start + width, node.at.end - width);
-  }
-}
-
-function holdsPrivateKey(node: TomlNode): boolean {
-  return node.kind === "string" && String(node.value).includes("PRIVATE KEY-----");
-}
-
-interface ExpandedString {
-  readonly value: string;
-  /** The whole string is one reference: it may stand for a number or a boolean. */
-  readonly alone: boolean;
-  /** How the value may be named in a message: as written when it came from the environment. */
-  readonly shown: string;
-}
-
-function expandScalar(node: TomlScalar, context: ValueContext): ExpandedString | typeof INVALID {
-  const text = String(node.value);
-  const expansion = expand(text, context.session.env);
-  if (expansion.ok) {
-    const shown = context.option.secret
-      ? "a hidden value"
-      : shownValue(text, expansion.value, expansion.variables);
-    return { value: expansion.value, alone: expansion.alone, shown };
-  }
-  reportExpansion(node, text, expansion, context);
-  return INVALID;
-}
-
-/** A value from a variable with a telling name is not repeated: it may be a secret in the wrong place. */
-function shownValue(text: string, value: string, variables: readonly string[]): string {
-  const secret = variables.some((each) => /pass|pwd|secret|token|key|credential/iu.test(each));
-  return secret ? `the value of ${quote(text)}` : quote(value);
-}
-
-function reportExpansion(node: TomlScalar, text: string, error: ExpansionError, context: ValueContext): void {
-  if (error.code === "missing-env") {
-    const given = error.reason === "the environment variable is not set"
-      ? error.reason
-      : printableReason(error.reason);
-    const withDefault = `\${${error.variable}:-value}`;
-    const whole = context.option.secret || text.length > 60
-      ? withDefault
-      : text.replace(error.reference, () => withDefault);
-    context.session.report.add({
-      code: "missing-env",
-      message: `Cannot expand ${quote(`\${${error.variable}}`)}: ${given}`,
-      at: partSpan(node.at, error.reference),
-      hint: `set ${error.variable}, or give a default: ${quote(whole)}`,
-    });
-    return;
-  }
-  const shown = context.option.secret ? "a reference" : quote(error.reference);
-  context.session.report.add({
-    code: "bad-interpolation",
-    message: `Cannot expand ${shown} in option ${quote(context.key)}: ${error.reason}`,
-    at: partSpan(node.at, error.reference),
-    hint: 'write "$$" for a dollar that is none of these',
-  });
-}
-
-function printableReason(reason: string): string {
-  return quote(reason).slice(1, -1);
 }
 
 function checkString(
@@ -260,12 +183,6 @@ function checkChoice(node: TomlNode, type: ChoiceType, context: ValueContext): s
   return INVALID;
 }
 
-/** `one of "a", "b"`, or `"a"` alone. */
-export function oneOf(values: readonly string[]): string {
-  const list = values.map((each) => quote(each)).join(", ");
-  return values.length === 1 ? list : `one of ${list}`;
-}
-
 function checkStrings(
   node: TomlNode,
   countMin: number,
@@ -327,79 +244,4 @@ function checkAddresses(node: TomlNode, context: ValueContext): readonly string[
     hint: `write, for example, ${context.key} = ${context.option.example}`,
   });
   return INVALID;
-}
-
-/** Reports a value of another type than the option's. */
-function wrongType(node: TomlNode, context: ValueContext, expanded?: ExpandedString): typeof INVALID {
-  const { key, option } = context;
-  const hidden = option.secret && node.kind === "string";
-  const found = expanded === undefined ? describe(node, hidden) : `the string ${expanded.shown}`;
-  context.session.report.add({
-    code: "wrong-type",
-    message: `Cannot read option ${quote(key)}: expected ${typeNoun(option.type)}, found ${found}`,
-    at: node.at,
-    hint: typeHint(node, key, option),
-  });
-  return INVALID;
-}
-
-function typeNoun(type: OptionType): string {
-  switch (type.kind) {
-    case "string":
-      return "a string";
-    case "boolean":
-      return "true or false";
-    case "choice":
-      return oneOf(type.values);
-    case "strings":
-      return "a list of strings";
-    case "addresses":
-      return 'a list of "host:port" addresses';
-    case "integer":
-      return "an integer";
-    case "seconds":
-      return "a number of seconds";
-    case "size":
-      return 'a number of bytes, or a string such as "64MiB"';
-  }
-}
-
-function typeHint(node: TomlNode, key: string, option: Option<unknown>): string {
-  if (node.kind === "string") {
-    const bare = String(node.value);
-    const number = ["integer", "seconds", "size"].includes(option.type.kind) && /^-?[0-9]+$/u.test(bare);
-    const boolean = option.type.kind === "boolean" && /^(?:true|false)$/u.test(bare);
-    if (number || boolean) return `remove the quotes: ${key} = ${bare}`;
-  }
-  if (option.type.kind === "integer" || option.type.kind === "seconds") {
-    return `write the number${option.unit === null ? "" : ` of ${option.unit}`}: ${key} = ${option.example}`;
-  }
-  return `write, for example, ${key} = ${option.example}`;
-}
-
-function describe(node: TomlNode, hidden: boolean): string {
-  switch (node.kind) {
-    case "table":
-      return "a table";
-    case "array":
-      return "a list";
-    case "string":
-      return hidden ? "a string" : `the string ${quote(String(node.value))}`;
-    case "boolean":
-      return String(node.value);
-    case "date":
-      return `the date ${node.value}`;
-    default:
-      return `the number ${rawText(node.at)}`;
-  }
-}
-
-function rawText(at: Span): string {
-  return at.file.text.slice(at.start, at.end);
-}
-
-/** The part of a value to point at; the whole value when its text is not found there, as after an escape sequence. */
-function partSpan(at: Span, part: string): Span {
-  const found = part === "" ? -1 : rawText(at).indexOf(part);
-  return found === -1 ? at : { file: at.file, start: at.start + found, end: at.start + found + part.length };
 }

@@ -1,11 +1,12 @@
 import { type CheckedTable, checkTable, maskSecretsInside } from "./check.ts";
-import { type CheckSession, oneOf } from "./check_value.ts";
 import { expand } from "./interpolate.ts";
 import type { OptionGroup } from "./option.ts";
 import { plannedSinkTypes, plannedSourceTypes, sinkGroups, sourceGroups } from "./schema.ts";
 import { quote } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
 import { stringItems, type TomlEntry, type TomlScalar, type TomlTable } from "./toml_tree.ts";
+import type { CheckSession } from "./value_context.ts";
+import { oneOf } from "./wrong_type.ts";
 
 /** A source or a sink as it stands in a file. */
 export interface Component {

@@ -8,7 +8,6 @@ import {
   toMs,
 } from "./build.ts";
 import { type CheckedTable, checkTable } from "./check.ts";
-import type { CheckSession } from "./check_value.ts";
 import { checkComponents, type Component } from "./components.ts";
 import type { Config, SinkConfig, SourceConfig } from "./config.ts";
 import { type Diagnostic, Report } from "./diagnostic.ts";
@@ -18,6 +17,7 @@ import { checkPipelineRules } from "./rules_pipeline.ts";
 import { checkSinkRules } from "./rules_sink.ts";
 import { quote, SourceText } from "./source_text.ts";
 import { parseToml, type TomlEntry, type TomlTable } from "./toml_tree.ts";
+import type { CheckSession } from "./value_context.ts";
 
 /** The text of a configuration file; "-" as path means that it came from standard input. */
 export interface ConfigFile {

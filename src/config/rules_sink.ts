@@ -1,7 +1,8 @@
 import type { CheckedTable, FoundOption } from "./check.ts";
 import type { Report } from "./diagnostic.ts";
 import type { Values } from "./option.ts";
-import { type consoleSinkGroup, kafkaSinkGroup } from "./options_sinks.ts";
+import type { consoleSinkGroup } from "./options_console_sink.ts";
+import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { quote } from "./source_text.ts";
 
 /** Rules between the options of one sink. Every option was checked alone before. */

@@ -1,5 +1,6 @@
 import type { OptionGroup } from "./option.ts";
-import { consoleSinkGroup, kafkaSinkGroup } from "./options_sinks.ts";
+import { consoleSinkGroup } from "./options_console_sink.ts";
+import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { fileSourceGroup, stdinSourceGroup } from "./options_sources.ts";
 import { apiGroup, logGroup, topGroup } from "./options_top.ts";
 

@@ -1,99 +1,13 @@
-import { addresses, choice, flag, group, integer, milliseconds, size, strings, text } from "./option.ts";
+import { addresses, choice, flag, group, integer, milliseconds, size, text } from "./option.ts";
+import {
+  bufferOptions,
+  encodingOptions,
+  healthcheckOption,
+  inputsOption,
+  MIB,
+  plannedEncodingOptions,
+} from "./options_sink_common.ts";
 import { checkClientId, checkFieldPath, checkNotEmpty, checkTopic } from "./string_checks.ts";
-
-const MIB = 1_048_576;
-
-const inputs = strings({
-  required: true,
-  countMin: 1,
-  doc: "The sources to ship, by name.",
-  example: '["app"]',
-});
-
-const healthcheck = flag({
-  default: true,
-  doc:
-    "Check at start that the sink can deliver. A failure is logged and the run goes on; with `--require-healthy` " +
-    "shipper exits with code 78.",
-  example: "false",
-});
-
-const encodingOptions = {
-  "encoding.codec": choice({
-    values: ["text", "json", "raw"],
-    default: "text",
-    doc:
-      "`text`: the field `message`. `json`: one object with all fields. `raw`: the bytes of the line, untouched.",
-    example: '"json"',
-  }),
-  "encoding.only_fields": strings({
-    default: null,
-    defaultText: "all fields",
-    countMin: 1,
-    check: checkFieldPath,
-    doc:
-      "Encode these fields alone. Dots reach into nested objects. Not together with `encoding.except_fields`.",
-    example: '["timestamp", "message"]',
-  }),
-  "encoding.except_fields": strings({
-    default: null,
-    defaultText: "none",
-    check: checkFieldPath,
-    doc: "Encode all fields but these. Not together with `encoding.only_fields`.",
-    example: '["source_type", "request.headers"]',
-  }),
-  "encoding.timestamp_format": choice({
-    values: ["rfc3339", "unix", "unix_ms", "unix_ns"],
-    default: "rfc3339",
-    doc:
-      "How times are written in JSON: as text, or as a whole number of seconds, milliseconds or nanoseconds.",
-    example: '"unix_ms"',
-  }),
-};
-
-const bufferOptions = {
-  "buffer.type": choice({
-    values: ["memory"],
-    unsupported: {
-      disk:
-        'remove it: files are read again from their last confirmed position, so the "memory" buffer loses none of them',
-    },
-    default: "memory",
-    doc:
-      "Where events wait for the sink. Files are read again after a restart, so nothing of them is lost with it.",
-    example: '"memory"',
-  }),
-  "buffer.max_events": integer({
-    default: 50_000,
-    min: 1,
-    max: 100_000_000,
-    unit: "events",
-    doc: "The buffer is full with this many events.",
-    example: "10000",
-  }),
-  "buffer.max_size": size({
-    default: 64 * MIB,
-    min: MIB,
-    max: 1_099_511_627_776,
-    doc: "The buffer is full when its events hold this much memory.",
-    example: '"256MiB"',
-  }),
-  "buffer.when_full": choice({
-    values: ["block", "drop_newest"],
-    default: "block",
-    doc: "`block`: the sources wait. `drop_newest`: new events are dropped and counted.",
-    example: '"drop_newest"',
-  }),
-};
-
-const plannedEncoding = [
-  "encoding.json.data_only",
-  "encoding.json.update_format",
-  "encoding.json.array",
-  "encoding.csv.fields",
-  "encoding.csv.delimiter",
-  "encoding.csv.quote",
-];
 
 const saslOptions = {
   "sasl.enabled": flag({ default: false, doc: "Log in to the brokers.", example: "true" }),
@@ -264,7 +178,7 @@ export const kafkaSinkGroup = group({
   doc: "Delivers to Apache Kafka, 0.11 or later.",
   options: {
     type: choice({ values: ["kafka"], required: true, doc: "The kind of sink.", example: '"kafka"' }),
-    inputs,
+    inputs: inputsOption,
     bootstrap_servers: addresses({
       required: true,
       aliases: ["brokers"],
@@ -354,12 +268,12 @@ export const kafkaSinkGroup = group({
     ...encodingOptions,
     ...bufferOptions,
     ...connectionOptions,
-    healthcheck,
+    healthcheck: healthcheckOption,
     ...saslOptions,
     ...tlsOptions,
   },
   planned: [
-    ...plannedEncoding,
+    ...plannedEncodingOptions,
     "allowed_topics",
     "connect_timeout_max_ms",
     "dead_letter.file",
@@ -394,25 +308,4 @@ export const kafkaSinkGroup = group({
     "transaction_timeout_ms",
     "transactional_id",
   ],
-});
-
-export const consoleSinkGroup = group({
-  table: "sinks.NAME",
-  type: "console",
-  title: "Sink: console",
-  doc: "Writes events to standard output, one a line. For trying out sources and encodings.",
-  options: {
-    type: choice({ values: ["console"], required: true, doc: "The kind of sink.", example: '"console"' }),
-    inputs,
-    target: choice({
-      values: ["stdout", "stderr"],
-      default: "stdout",
-      doc: "Where to write.",
-      example: '"stderr"',
-    }),
-    ...encodingOptions,
-    ...bufferOptions,
-    healthcheck,
-  },
-  planned: plannedEncoding,
 });

@@ -1,0 +1,102 @@
+import type { Report } from "./diagnostic.ts";
+import { expand, type ExpansionError } from "./interpolate.ts";
+import type { Option } from "./option.ts";
+import { isBareReference, quote, quoteWidth, type Span } from "./source_text.ts";
+import type { TomlNode, TomlScalar } from "./toml_tree.ts";
+
+/** What the checks need besides the tables. */
+export interface CheckSession {
+  readonly report: Report;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** A value that was refused and reported. */
+export const INVALID = Symbol("invalid");
+
+export interface ValueContext {
+  readonly session: CheckSession;
+  /** As the user wrote the key: an alias, perhaps. */
+  readonly key: string;
+  readonly option: Option<unknown>;
+}
+
+/** Hides every string in a node from the lines that are shown; a lone reference to the environment is no secret. */
+export function maskNode(node: TomlNode): void {
+  if (node.kind === "array") node.items.forEach(maskNode);
+  else if (node.kind === "table") { for (const entry of node.entries.values()) maskNode(entry.node); }
+  else if (!isBareReference(rawText(node.at))) {
+    const width = quoteWidth(rawText(node.at));
+    node.at.file.maskSecret(node.at.start + width, node.at.end - width);
+  }
+}
+
+export function holdsPrivateKey(node: TomlNode): boolean {
+  return node.kind === "string" && String(node.value).includes("PRIVATE KEY-----");
+}
+
+export interface ExpandedString {
+  readonly value: string;
+  /** The whole string is one reference: it may stand for a number or a boolean. */
+  readonly alone: boolean;
+  /** How the value may be named in a message: as written when it came from the environment. */
+  readonly shown: string;
+}
+
+export function expandScalar(node: TomlScalar, context: ValueContext): ExpandedString | typeof INVALID {
+  const text = String(node.value);
+  const expansion = expand(text, context.session.env);
+  if (expansion.ok) {
+    const shown = context.option.secret
+      ? "a hidden value"
+      : shownValue(text, expansion.value, expansion.variables);
+    return { value: expansion.value, alone: expansion.alone, shown };
+  }
+  reportExpansion(node, text, expansion, context);
+  return INVALID;
+}
+
+/** A value from a variable with a telling name is not repeated: it may be a secret in the wrong place. */
+function shownValue(text: string, value: string, variables: readonly string[]): string {
+  const secret = variables.some((each) => /pass|pwd|secret|token|key|credential/iu.test(each));
+  return secret ? `the value of ${quote(text)}` : quote(value);
+}
+
+function reportExpansion(node: TomlScalar, text: string, error: ExpansionError, context: ValueContext): void {
+  if (error.code === "missing-env") {
+    const given = error.reason === "the environment variable is not set"
+      ? error.reason
+      : printableReason(error.reason);
+    const withDefault = `\${${error.variable}:-value}`;
+    const whole = context.option.secret || text.length > 60
+      ? withDefault
+      : text.replace(error.reference, () => withDefault);
+    context.session.report.add({
+      code: "missing-env",
+      message: `Cannot expand ${quote(`\${${error.variable}}`)}: ${given}`,
+      at: partSpan(node.at, error.reference),
+      hint: `set ${error.variable}, or give a default: ${quote(whole)}`,
+    });
+    return;
+  }
+  const shown = context.option.secret ? "a reference" : quote(error.reference);
+  context.session.report.add({
+    code: "bad-interpolation",
+    message: `Cannot expand ${shown} in option ${quote(context.key)}: ${error.reason}`,
+    at: partSpan(node.at, error.reference),
+    hint: 'write "$$" for a dollar that is none of these',
+  });
+}
+
+function printableReason(reason: string): string {
+  return quote(reason).slice(1, -1);
+}
+
+export function rawText(at: Span): string {
+  return at.file.text.slice(at.start, at.end);
+}
+
+/** The part of a value to point at; the whole value when its text is not found there, as after an escape sequence. */
+export function partSpan(at: Span, part: string): Span {
+  const found = part === "" ? -1 : rawText(at).indexOf(part);
+  return found === -1 ? at : { file: at.file, start: at.start + found, end: at.start + found + part.length };
+}
