@@ -1,0 +1,151 @@
+import { backoffMs } from "./backoff.ts";
+import type { BrokerConnection } from "./connection.ts";
+import { KafkaError, RequestError } from "./errors.ts";
+
+export interface BrokerLinkOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly retryIntervalMs: number;
+  readonly retryMaxIntervalMs: number;
+  readonly random: () => number;
+  readonly open: (host: string, port: number, signal: AbortSignal) => Promise<BrokerConnection>;
+}
+
+/**
+ * The way to one broker: at most one connection, opened when first wanted, with back-off between tries. A connection that opens and is
+ * lost soon after counts as a failed try, or a broker that drops every client would be asked in a tight loop.
+ */
+export class BrokerLink {
+  readonly #options: BrokerLinkOptions;
+  readonly #abort = new AbortController();
+  #host: string;
+  #port: number;
+  #connection: BrokerConnection | null = null;
+  #opening: Promise<BrokerConnection> | null = null;
+  #failureCount = 0;
+  #nextTryMs = 0;
+  #endPause: (() => void) | null = null;
+
+  constructor(options: BrokerLinkOptions) {
+    this.#options = options;
+    this.#host = options.host;
+    this.#port = options.port;
+  }
+
+  get host(): string {
+    return this.#host;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** The open connection, or null. */
+  get connection(): BrokerConnection | null {
+    return this.#connection?.isOpen === true ? this.#connection : null;
+  }
+
+  /** True while the next try has to wait. */
+  get isBackingOff(): boolean {
+    return this.connection === null && this.#nextTryMs > Date.now();
+  }
+
+  /**
+   * The open connection, or a new one after what is left of the back-off; callers share the try. Rejects with ConnectError when the try
+   * fails, RequestError "closed" when the link is closed meanwhile.
+   */
+  connect(): Promise<BrokerConnection> {
+    const open = this.connection;
+    if (open !== null) return Promise.resolve(open);
+    this.#opening ??= this.#open().finally(() => this.#opening = null);
+    return this.#opening;
+  }
+
+  async #open(): Promise<BrokerConnection> {
+    const waitMs = this.#nextTryMs - Date.now();
+    if (waitMs > 0) await this.#pause(waitMs);
+    if (this.#abort.signal.aborted) throw this.#closedError();
+    try {
+      const connection = await this.#options.open(this.#host, this.#port, this.#abort.signal);
+      if (this.#abort.signal.aborted) {
+        connection.close();
+        throw this.#closedError();
+      }
+      this.#take(connection);
+      return connection;
+    } catch (error) {
+      this.#failed();
+      throw error;
+    }
+  }
+
+  /** Takes over a connection to the same address that was opened elsewhere. False when there is one already. */
+  adopt(connection: BrokerConnection): boolean {
+    if (this.connection !== null || this.#opening !== null || this.#abort.signal.aborted) return false;
+    this.#take(connection);
+    return true;
+  }
+
+  /** Gives the connection away: it is no longer closed with this link. */
+  release(): BrokerConnection | null {
+    const connection = this.connection;
+    this.#connection = null;
+    return connection;
+  }
+
+  #take(connection: BrokerConnection): void {
+    const openedMs = Date.now();
+    this.#connection = connection;
+    connection.onClose(() => {
+      if (this.#connection !== connection) return;
+      this.#connection = null;
+      if (Date.now() - openedMs < this.#options.retryMaxIntervalMs) this.#failed();
+      else this.#failureCount = 0;
+    });
+  }
+
+  #failed(): void {
+    const { retryIntervalMs, retryMaxIntervalMs, random } = this.#options;
+    this.#failureCount++;
+    this.#nextTryMs = Date.now() +
+      backoffMs(this.#failureCount, retryIntervalMs, retryMaxIntervalMs, random());
+  }
+
+  /** The broker is said to be there (again): the next try is at once. */
+  hurry(): void {
+    this.#failureCount = 0;
+    this.#nextTryMs = 0;
+    this.#endPause?.();
+  }
+
+  /** A new address counts from the next connection on; an open one stays while it lives. */
+  move(host: string, port: number): void {
+    if (host === this.#host && port === this.#port) return;
+    this.#host = host;
+    this.#port = port;
+    this.hurry();
+  }
+
+  close(): void {
+    this.#abort.abort();
+    this.#endPause?.();
+    this.#connection?.close();
+    this.#connection = null;
+  }
+
+  #pause(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#endPause?.(), waitMs);
+      this.#endPause = () => {
+        clearTimeout(timer);
+        this.#endPause = null;
+        resolve();
+      };
+    });
+  }
+
+  #closedError(): KafkaError {
+    const broker = `${this.#host}:${this.#port}`;
+    return new RequestError("closed", `Broker "${broker}" is no longer wanted`, { broker });
+  }
+}

@@ -1,0 +1,116 @@
+import type { HealthFailure } from "../sink/sink.ts";
+import type { Cluster } from "./cluster.ts";
+import { KafkaError } from "./errors.ts";
+import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
+import type { TopicMetadata } from "./protocol/metadata.ts";
+
+/** A topic that was created just now has no leaders for a moment. */
+const LEADER_WAIT_MS = 3_000;
+const LEADER_POLL_MS = 200;
+
+/**
+ * Tries what delivery needs: reach a broker, authenticate, know the topics and their leaders (or be able to create them), reach each leader
+ * at the address that the cluster gives. Null when all is well, else the first thing that is not, as one sentence with a hint.
+ */
+export async function diagnoseCluster(
+  cluster: Cluster,
+  topics: readonly string[],
+  options: { readonly autocreate: boolean },
+  signal: AbortSignal,
+): Promise<HealthFailure | null> {
+  try {
+    const leaders = new Set<number>();
+    const deadlineMs = Date.now() + LEADER_WAIT_MS;
+    for (let first = true;; first = false) {
+      await cluster.refresh(topics, first ? "health check" : "health check: a partition has no leader");
+      const failure = await checkTopics(cluster, topics, options.autocreate, leaders, signal);
+      if (failure === null) break;
+      if (failure.code !== "leader-unknown" || Date.now() > deadlineMs || signal.aborted) return failure;
+      await Bun.sleep(LEADER_POLL_MS);
+    }
+    for (const leader of leaders) await cluster.connectionTo(leader);
+    return null;
+  } catch (error) {
+    if (error instanceof KafkaError) return { code: error.code, message: error.message, hint: error.hint };
+    throw error;
+  }
+}
+
+async function checkTopics(
+  cluster: Cluster,
+  topics: readonly string[],
+  autocreate: boolean,
+  leaders: Set<number>,
+  signal: AbortSignal,
+): Promise<HealthFailure | null> {
+  leaders.clear();
+  for (const name of topics) {
+    const topic = cluster.topic(name);
+    if (topic === undefined) {
+      return {
+        code: "topic-unknown",
+        message: `Cannot find topic "${name}": no broker said anything about it`,
+        hint: null,
+      };
+    }
+    if (topic.errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && autocreate) {
+      const failure = await checkCreatable(cluster, name, signal);
+      if (failure !== null) return failure;
+      continue;
+    }
+    const failure = checkTopic(topic);
+    if (failure !== null) return failure;
+    for (const partition of topic.partitions) leaders.add(partition.leader);
+  }
+  return null;
+}
+
+function checkTopic(topic: TopicMetadata): HealthFailure | null {
+  const { name, errorCode, partitions } = topic;
+  if (errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) {
+    return {
+      code: "topic-unknown",
+      message: `Cannot find topic "${name}": the cluster does not know it`,
+      hint: "Create the topic, correct its name, or set topics_autocreate = true",
+    };
+  }
+  if (errorCode !== ErrorCode.NONE && errorCode !== ErrorCode.LEADER_NOT_AVAILABLE) {
+    const info = errorInfo(errorCode);
+    return {
+      code: info.name,
+      message: `Cannot use topic "${name}": the cluster answers ${info.name}`,
+      hint: info.hint,
+    };
+  }
+  const without = partitions.filter((partition) => partition.leader < 0);
+  if (partitions.length > 0 && without.length === 0) return null;
+  const ids = without.slice(0, 10).map((partition) => partition.id).join(", ");
+  const which = without.length === 0 ? "it has no partitions yet" : `no leader for partition ${ids}`;
+  return {
+    code: "leader-unknown",
+    message: `Cannot send to topic "${name}": ${which}${without.length > 10 ? ", ..." : ""}`,
+    hint: "Start the brokers that hold its replicas",
+  };
+}
+
+async function checkCreatable(
+  cluster: Cluster,
+  name: string,
+  signal: AbortSignal,
+): Promise<HealthFailure | null> {
+  const wanted = [{ name, partitions: -1, replicationFactor: -1 }];
+  const [answer] = await cluster.createTopics(wanted, signal, true).catch((error: unknown) => {
+    // Before Kafka 2.4 the defaults can't be asked for, so it can't be tried out.
+    if (error instanceof KafkaError && error.code === "unsupported-version") return [];
+    throw error;
+  });
+  if (answer === undefined) return null;
+  if (answer.errorCode === ErrorCode.NONE || answer.errorCode === ErrorCode.TOPIC_ALREADY_EXISTS) return null;
+  const info = errorInfo(answer.errorCode);
+  const said = answer.errorMessage === null ? "" : ` (${answer.errorMessage})`;
+  return {
+    code: "topic-not-creatable",
+    message: `Cannot create topic "${name}": the cluster answers ${info.name}${said}`,
+    hint: info.hint,
+  };
+}

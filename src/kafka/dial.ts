@@ -1,0 +1,73 @@
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import type { ConnectionOptions } from "node:tls";
+import { type ConnectContext, type ConnectStage, explainConnectError } from "./connect_errors.ts";
+import {
+  type BrokerConnection,
+  type BrokerConnectionOptions,
+  brokerName,
+  KafkaJsBrokerConnection,
+} from "./connection.ts";
+import { withDeadline } from "./deadline.ts";
+import { type ConnectError, KafkaError } from "./errors.ts";
+import { tlsOptions } from "./security.ts";
+
+const STAGES: readonly ConnectStage[] = ["resolve", "connect", "tls", "versions", "sasl"];
+/** Addresses of one name that are tried in one attempt. */
+const ADDRESSES_MAX = 8;
+/** Connects, agrees on versions, authenticates. Rejects with ConnectError; nothing of a failed attempt stays behind. */
+export async function openBrokerConnection(options: BrokerConnectionOptions): Promise<BrokerConnection> {
+  const context = (stage: ConnectStage): ConnectContext => ({
+    broker: brokerName(options.host, options.port),
+    host: options.host,
+    stage,
+    tls: options.tls !== null,
+    saslMechanism: options.sasl?.mechanism ?? null,
+    advertised: options.advertised ?? false,
+    connectTimeoutMs: options.connectTimeoutMs,
+    offeredMechanisms: [],
+  });
+  const addresses = await resolveHost(options).catch((error: unknown) => {
+    throw explainConnectError(error, context("resolve"));
+  });
+  let secure: ConnectionOptions | null = null;
+  try {
+    if (options.tls !== null) secure = await tlsOptions(options.tls);
+  } catch (error) {
+    throw explainConnectError(error, context("connect"));
+  }
+  let furthest: ConnectError | null = null;
+  let furthestStage = -1;
+  for (const address of addresses) {
+    const attempt = new KafkaJsBrokerConnection(options, address, secure);
+    try {
+      await attempt.open();
+      return attempt;
+    } catch (error) {
+      const failure = explainConnectError(attempt.closeReason ?? error, {
+        ...context(attempt.stage),
+        offeredMechanisms: attempt.offeredMechanisms,
+      });
+      attempt.close();
+      if (failure.code === "aborted") throw failure;
+      const stage = STAGES.indexOf(attempt.stage);
+      if (stage > furthestStage) {
+        furthestStage = stage;
+        furthest = failure;
+      }
+    }
+  }
+  throw furthest!;
+}
+
+async function resolveHost(options: BrokerConnectionOptions): Promise<string[]> {
+  if (isIP(options.host) !== 0) return [options.host];
+  const found = await withDeadline(
+    lookup(options.host, { all: true }),
+    options.connectTimeoutMs,
+    options.signal,
+  );
+  const addresses = [...new Set(found.map((entry) => entry.address))].slice(0, ADDRESSES_MAX);
+  if (addresses.length === 0) throw new KafkaError("ENOTFOUND", "No address");
+  return addresses;
+}
