@@ -10,11 +10,17 @@ export interface PooledBuffer {
   release(): void;
 }
 
-/** Sizes of pooled memory in bytes. A small append pins a small buffer; a backlog is read in large ones. */
-export const POOLED_SIZES_BYTES = [4_096, 16_384, 65_536, 262_144] as const;
+/**
+ * Sizes of pooled memory in bytes. A small append pins a small buffer; a backlog is read in large ones, and what is encoded from them
+ * needs twice to four times as much.
+ */
+export const POOLED_SIZES_BYTES = [4_096, 16_384, 65_536, 262_144, 524_288, 1_048_576] as const;
 
 /** Free buffers that are kept for each size; what comes back beyond this is left to the garbage collector. */
 export const POOLED_FREE_MAX = 64;
+
+/** Bytes of free buffers that are kept for each size. */
+export const POOLED_FREE_MAX_BYTES = 16_777_216;
 
 class Pooled implements PooledBuffer {
   readonly data: Buffer;
@@ -38,7 +44,8 @@ class Pooled implements PooledBuffer {
   release(): void {
     if (this.#owners === 0) throw new Error("Cannot release a buffer that was given back to its pool");
     if (--this.#owners > 0) return;
-    if (this.#free !== null && this.#free.length < POOLED_FREE_MAX) this.#free.push(this);
+    const freeMax = Math.min(POOLED_FREE_MAX, POOLED_FREE_MAX_BYTES / this.data.length);
+    if (this.#free !== null && this.#free.length < freeMax) this.#free.push(this);
   }
 }
 

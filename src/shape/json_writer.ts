@@ -1,7 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import type { BufferPool } from "../event/pooled_buffer.ts";
-import { ByteWriter } from "./byte_writer.ts";
-import { type KeptLines, owned, type OwnedColumn } from "./columns.ts";
+import type { ByteWriter } from "./byte_writer.ts";
 
 const QUOTE = 34;
 const BACKSLASH = 92;
@@ -19,44 +17,6 @@ for (
   SHORT_ESCAPES[byte] = letter.charCodeAt(0);
 }
 const HEX = Buffer.from("0123456789abcdef");
-
-/** JSON objects around the lines, and how many lines held bytes that are not UTF-8 (replaced by U+FFFD). */
-export interface EncodedLines {
-  readonly column: OwnedColumn;
-  readonly invalidUtf8Count: number;
-}
-
-/** Writes one JSON object for each line, bytes to bytes. */
-export function encodeLines(
-  lines: KeptLines,
-  envelope: { readonly head: Buffer; readonly tail: Buffer },
-  pool: BufferPool,
-): EncodedLines {
-  const { count, starts, ends } = lines;
-  const data = lines.chunk.data;
-  const spanStart = starts[0]!;
-  const spanEnd = ends[count - 1]!;
-  const isValid = isUtf8(data.subarray(spanStart, spanEnd));
-  // The tail of one object and the head of the next are written by one copy.
-  const joint = Buffer.concat([envelope.tail, envelope.head]);
-  const writer = new ByteWriter(pool, Math.ceil((spanEnd - spanStart) * 1.05) + (count + 1) * joint.length);
-  const outStarts = new Uint32Array(count);
-  const outEnds = new Uint32Array(count);
-  let invalidUtf8Count = 0;
-  writer.copy(envelope.head, 0, envelope.head.length);
-  let start = 0;
-  for (let i = 0; i < count; i++) {
-    if (isValid) writeEscaped(writer, data, starts[i]!, ends[i]!);
-    else if (!writeEscapedLossy(writer, data, starts[i]!, ends[i]!)) invalidUtf8Count++;
-    outStarts[i] = start;
-    outEnds[i] = writer.length + envelope.tail.length;
-    writer.copy(joint, 0, joint.length);
-    start = outEnds[i]!;
-  }
-  writer.length = start;
-  const { data: bytes, owner } = writer.finish();
-  return { column: owned({ data: bytes, starts: outStarts, ends: outEnds }, start, owner), invalidUtf8Count };
-}
 
 /** As `writeEscaped`, with bytes that are not UTF-8 replaced by U+FFFD. False when there were any. */
 export function writeEscapedLossy(writer: ByteWriter, source: Buffer, start: number, end: number): boolean {

@@ -3,7 +3,7 @@ import type { LineBatch } from "../event/line_batch.ts";
 import { constantColumn, joinBatch, type KeptLines, lineColumn, type OwnedColumn } from "./columns.ts";
 import { envelopeOf, type EventFields } from "./event_fields.ts";
 import { fieldAt, scalarText } from "./fields.ts";
-import { encodeLines } from "./json_writer.ts";
+import { LineEncoder } from "./line_encoder.ts";
 import type { ShapePlan, Shaper, ShapeResult } from "./shaper.ts";
 import { keepAll, LineSelection } from "./topics.ts";
 
@@ -16,9 +16,11 @@ const NO_FIELDS: Fields = {};
  */
 export class TextShaper implements Shaper {
   readonly #plan: ShapePlan;
+  readonly #encoder: LineEncoder;
 
   constructor(plan: ShapePlan) {
     this.#plan = plan;
+    this.#encoder = new LineEncoder(plan.pool);
   }
 
   shape(lines: LineBatch): ShapeResult {
@@ -49,13 +51,13 @@ export class TextShaper implements Shaper {
   }
 
   #values(kept: KeptLines, fields: EventFields): OwnedColumn {
-    const { codec, filter, metrics, pool } = this.#plan;
+    const { codec, filter, metrics } = this.#plan;
     const hasMessage = filter?.keeps("message") ?? true;
     if (codec === "raw" || (codec === "text" && hasMessage)) return lineColumn(kept);
     if (codec === "text") return constantColumn(NO_BYTES, kept.count);
     const { head, tail } = envelopeOf(fields, filter);
     if (head === null) return constantColumn(tail, kept.count);
-    const { column, invalidUtf8Count } = encodeLines(kept, { head, tail }, pool);
+    const { column, invalidUtf8Count } = this.#encoder.encode(kept, { head, tail });
     metrics.invalidUtf8Count += invalidUtf8Count;
     return column;
   }
