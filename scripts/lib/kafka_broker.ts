@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { javaArguments, type KafkaFiles } from "./kafka_files.ts";
@@ -12,10 +12,30 @@ const POLL_MS = 20;
 const LOG_TAIL_CHARS = 3_000;
 
 /**
- * Runs "$@" in the place of this shell. A helper beside it reads file descriptor 3, whose other end the parent holds: when the parent
- * is gone, however it died, the read ends without a line and the helper kills the program.
+ * Runs a program in the background, prints its pid and goes away as a child of the caller (a test runner kills its children when a test
+ * takes too long). $1: a FIFO whose other end the caller holds open. When the caller is gone, however it died, reading it ends, and the
+ * program is killed and its folder removed. $2: the caller's pid, $3: the folder, $4: the log.
  */
-const WATCHED = '(read -r _ <&3 || kill -9 $$) </dev/null & exec "$@" 3<&-';
+const WATCHED = `
+lifeline=$1 caller=$2 dir=$3 log=$4
+shift 4
+{
+  exec 3<"$lifeline"
+  "$@" </dev/null >>"$log" 2>&1 3<&- &
+  program=$!
+  echo "$program"
+  exec >/dev/null 2>&1
+  { read -r _ <&3; kill -9 "$program"; } &
+  watcher=$!
+  exec 3<&-
+  wait "$program"
+  kill "$watcher"
+  if ! kill -0 "$caller"; then
+    rm -rf "$dir" "\${dir%/*}/cluster.json" "\${dir%/*}/certificates" "$lifeline"
+    rmdir "\${dir%/*}"
+  fi
+} &
+`;
 
 /** One Kafka process of a test cluster, on loopback. It keeps its ports and data over `stop`, `kill` and `start`. */
 export class Broker {
@@ -27,7 +47,6 @@ export class Broker {
   readonly #files: KafkaFiles;
   readonly #heapMb: number;
   #process: ProcessIdentity | null = null;
-  #child: ChildProcess | null = null;
 
   constructor(dir: string, plan: BrokerPlan, files: KafkaFiles, heapMb: number) {
     this.id = plan.id;
@@ -41,6 +60,11 @@ export class Broker {
   /** Port of the PLAINTEXT listener. */
   get port(): number {
     return this.ports.PLAINTEXT;
+  }
+
+  /** Under which the PROXIED listener is advertised, or null. */
+  get advertisedPort(): number | null {
+    return this.#plan.advertisedPort;
   }
 
   /** Pid of the running process, or null. */
@@ -83,29 +107,24 @@ export class Broker {
     ]);
   }
 
-  /** Starts the process; it answers some seconds later (`Cluster.waitUntilReady`). With `detached` it outlives its starter. */
-  launch(detached: boolean): void {
+  /**
+   * Starts the process; it answers some seconds later (`Cluster.waitUntilReady`). It dies with this process, which holds the other end of
+   * the FIFO at `lifelinePath`; with null it outlives it.
+   */
+  async launch(lifelinePath: string | null): Promise<void> {
     if (this.process !== null) {
       throw new Error(`Cannot start broker ${this.id}: it is running as pid ${this.pid}`);
     }
-    const log = openSync(this.logPath, "a");
     const java = [
       "java",
       ...javaArguments(this.#files, "broker", join(this.dir, "tmp"), this.#heapMb),
       "kafka.Kafka",
       this.#propertiesPath,
     ];
-    const child = detached
-      ? spawn(java[0]!, java.slice(1), { detached: true, stdio: ["ignore", log, log] })
-      : spawn("sh", ["-c", WATCHED, "sh", ...java], { stdio: ["ignore", log, log, "pipe"] });
-    closeSync(log);
-    child.unref();
-    if (child.pid === undefined) {
-      throw new Error(`Cannot start broker ${this.id}: "java" or "sh" could not be run`);
-    }
-    this.#child = child;
-    this.#process = identify(child.pid);
-    child.on("exit", () => releaseHelper(child));
+    const pid = lifelinePath === null
+      ? launchDetached(java, this.logPath)
+      : await launchWatched(java, lifelinePath, this.dir, this.logPath);
+    this.#process = identify(pid);
   }
 
   /** Ends it in order (SIGTERM), as an operator would; by force when that takes too long. */
@@ -148,8 +167,6 @@ export class Broker {
       if (Date.now() > deadlineMs) return false;
       await Bun.sleep(POLL_MS);
     }
-    if (this.#child !== null) releaseHelper(this.#child);
-    this.#child = null;
     return true;
   }
 
@@ -158,10 +175,30 @@ export class Broker {
   }
 }
 
-/** Tells the helper beside an ended program that there is nothing to kill: its pid may belong to another one soon. */
-function releaseHelper(child: ChildProcess): void {
-  const pipe = child.stdio[3] as import("node:stream").Writable | null | undefined;
-  if (pipe === null || pipe === undefined || pipe.destroyed || pipe.writableEnded) return;
-  pipe.on("error", () => {}); // the helper may be gone with its program
-  pipe.end("done\n");
+function launchDetached(command: readonly string[], logPath: string): number {
+  const log = openSync(logPath, "a");
+  const child = spawn(command[0]!, command.slice(1), { detached: true, stdio: ["ignore", log, log] });
+  closeSync(log);
+  child.unref();
+  if (child.pid === undefined) throw new Error(`Cannot start "${command[0]}": is it installed?`);
+  return child.pid;
+}
+
+async function launchWatched(
+  command: readonly string[],
+  lifelinePath: string,
+  dir: string,
+  logPath: string,
+): Promise<number> {
+  const { stdout } = await runCommand("sh", [
+    "-c",
+    WATCHED,
+    "sh",
+    lifelinePath,
+    String(process.pid),
+    dir,
+    logPath,
+    ...command,
+  ]);
+  return Number(stdout);
 }

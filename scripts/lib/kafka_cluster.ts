@@ -1,5 +1,15 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, statSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Broker } from "./kafka_broker.ts";
@@ -24,6 +34,7 @@ import {
   writeState,
 } from "./kafka_state.ts";
 import { identify, isRunning } from "./process_identity.ts";
+import { runCommand } from "./run_command.ts";
 
 export interface ClusterOptions {
   /** Default 1. The first three of them form the controller quorum (one, when there are two). */
@@ -50,6 +61,7 @@ const START_ATTEMPTS_MAX = 3;
 const POLL_MS = 50;
 const TEMP_PREFIX = "shipper-kafka-";
 const STATE_FILE = "cluster.json";
+const LIFELINE_FILE = "lifeline";
 
 /** A running Kafka cluster on loopback, for tests and trials. */
 export class Cluster {
@@ -60,6 +72,8 @@ export class Cluster {
   /** Bootstrap servers of each listener, "127.0.0.1:port,127.0.0.1:port". */
   readonly listeners: Readonly<Partial<Record<ListenerName, string>>>;
   readonly #detached: boolean;
+
+  #lifelineFd: number | null = null;
 
   constructor(
     dir: string,
@@ -87,9 +101,19 @@ export class Cluster {
 
   /** Starts a broker that was stopped or killed, on its ports and data, and waits until the cluster counts it again. */
   async startBroker(index: number): Promise<void> {
-    this.brokers[index]!.launch(this.#detached);
-    this.saveState();
+    await this.launch([this.brokers[index]!]);
     await this.waitUntilReady();
+  }
+
+  /** Starts processes, without waiting until they answer. */
+  async launch(brokers: readonly Broker[]): Promise<void> {
+    const lifelinePath = this.#detached ? null : join(this.dir, LIFELINE_FILE);
+    if (lifelinePath !== null && this.#lifelineFd === null) {
+      await runCommand("mkfifo", [lifelinePath]);
+      this.#lifelineFd = openSync(lifelinePath, "r+"); // both ends: opening one alone would wait for the other
+    }
+    await Promise.all(brokers.map((broker) => broker.launch(lifelinePath)));
+    this.saveState();
   }
 
   /** Resolves when every running broker knows a controller and all running brokers. Rejects when one ends, or takes too long. */
@@ -122,6 +146,8 @@ export class Cluster {
   /** Kills every broker and removes all that the cluster wrote. */
   async stop(): Promise<void> {
     await Promise.all(this.brokers.map((broker) => broker.kill()));
+    if (this.#lifelineFd !== null) closeSync(this.#lifelineFd);
+    this.#lifelineFd = null;
     removeClusterFiles(this.dir);
   }
 
@@ -132,10 +158,11 @@ export class Cluster {
       owner: this.#detached ? null : identify(process.pid),
       listeners: this.listeners,
       certificates: this.certificates,
-      brokers: this.brokers.map((broker) => ({
-        id: broker.id,
-        ports: broker.ports,
-        process: broker.process,
+      brokers: this.brokers.map(({ id, ports, advertisedPort, process }) => ({
+        id,
+        ports,
+        advertisedPort,
+        process,
       })),
     });
   }
@@ -176,7 +203,7 @@ async function startOnce(
     ? await makeCertificates(join(dir, "certificates"))
     : null;
   const plans = await planBrokers(dir, certificates, options);
-  const clusterId = randomBytes(16).toString("base64url");
+  const clusterId = newClusterId();
   const heapMb = options.heapMb ?? 512;
   const brokers = plans.map((plan) => new Broker(join(dir, `broker-${plan.id}`), plan, files, heapMb));
   const cluster = new Cluster(dir, clusterId, brokers, certificates, detached);
@@ -184,14 +211,18 @@ async function startOnce(
   try {
     progress(`Starting Apache Kafka ${files.version} with ${brokers.length} broker(s) in ${dir}`);
     await Promise.all(brokers.map((broker) => broker.prepare(clusterId)));
-    for (const broker of brokers) broker.launch(detached);
-    cluster.saveState();
+    await cluster.launch(brokers);
     await cluster.waitUntilReady();
     return cluster;
   } catch (error) {
     await cluster.stop();
     throw error;
   }
+}
+
+function newClusterId(): string {
+  const id = randomBytes(16).toString("base64url");
+  return id.startsWith("-") ? newClusterId() : id; // Kafka's tools take it for an option
 }
 
 async function planBrokers(
@@ -258,8 +289,10 @@ async function removeStaleClusters(): Promise<void> {
 function removeClusterFiles(dir: string): void {
   if (!existsSync(dir)) return;
   for (const name of readdirSync(dir)) {
-    if (name === STATE_FILE || name === "certificates" || /^broker-\d+$/.test(name)) {
-      rmSync(join(dir, name), { recursive: true, force: true });
+    if (
+      name === STATE_FILE || name === LIFELINE_FILE || name === "certificates" || /^broker-\d+$/.test(name)
+    ) {
+      rmSync(join(dir, name), { recursive: true, force: true, maxRetries: 5 });
     }
   }
   if (readdirSync(dir).length === 0) rmdirSync(dir);

@@ -18,6 +18,8 @@ export interface ClusterState {
 export interface BrokerState {
   readonly id: number;
   readonly ports: ListenerPorts;
+  /** Under which PROXIED is advertised. */
+  readonly advertisedPort: number | null;
   /** Null while it does not run. */
   readonly process: ProcessIdentity | null;
 }

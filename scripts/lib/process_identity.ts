@@ -1,16 +1,17 @@
+import { spawnSync } from "node:child_process";
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 
 /** A process that can be recognised later, when its pid may belong to another one. */
 export interface ProcessIdentity {
   readonly pid: number;
-  /** Clock ticks from boot to its start; "" where the system does not tell. */
+  /** When it was started, in the system's own way of saying. */
   readonly started: string;
 }
 
 /** The identity of a running process, or null when there is none with this pid. A zombie counts as gone. */
 export function identify(pid: number): ProcessIdentity | null {
-  if (process.platform !== "linux") return isSignalable(pid) ? { pid, started: "" } : null;
+  if (process.platform !== "linux") return identifyByPs(pid);
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     // The name, in parentheses, may hold spaces and parentheses itself.
@@ -24,7 +25,7 @@ export function identify(pid: number): ProcessIdentity | null {
 /** True when this very process is still running. */
 export function isRunning(identity: ProcessIdentity): boolean {
   const now = identify(identity.pid);
-  return now !== null && (identity.started === "" || now.started === identity.started);
+  return now !== null && now.started === identity.started;
 }
 
 /** Sends a signal to this very process; false when it is gone. */
@@ -48,11 +49,8 @@ export function pidScope(): string {
   }
 }
 
-function isSignalable(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
+function identifyByPs(pid: number): ProcessIdentity | null {
+  const { stdout } = spawnSync("ps", ["-o", "stat=,lstart=", "-p", String(pid)], { encoding: "utf8" });
+  const match = /^(\S+)\s+(.+)$/.exec(stdout.trim());
+  return match === null || match[1]!.startsWith("Z") ? null : { pid, started: match[2]! };
 }
