@@ -1,6 +1,6 @@
 import type { Chunk } from "../event/chunk.ts";
 import type { Stream } from "../event/stream.ts";
-import type { Fields } from "../decode/json_fields.ts";
+import type { Fields } from "./json_fields.ts";
 import type { FieldFilter } from "./fields.ts";
 import { type TimestampFormat, timestampToken } from "./timestamp.ts";
 

@@ -1,5 +1,5 @@
 import type { EncodingConfig } from "../config/config.ts";
-import type { Fields } from "../decode/json_fields.ts";
+import type { Fields } from "./json_fields.ts";
 
 /** Names of a path from the outside in: `["kubernetes", "pod"]`. */
 export type FieldPath = readonly string[];

@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { type Fields, jsonText, parseFields } from "../decode/json_fields.ts";
+import { type Fields, jsonText, parseFields } from "./json_fields.ts";
 import { releaseBatch } from "../event/event_batch.ts";
 import type { LineBatch } from "../event/line_batch.ts";
 import { ColumnWriter, joinBatch, lineColumn } from "./columns.ts";

@@ -1,4 +1,4 @@
-import type { Fields } from "../decode/json_fields.ts";
+import type { Fields } from "./json_fields.ts";
 import { fieldAt, type FieldPath, parseFieldPath, scalarText } from "./fields.ts";
 
 /** One piece of a template. */
@@ -62,7 +62,7 @@ export class Template {
 }
 
 /** Longest name of a topic in bytes, Kafka's own limit. */
-const TOPIC_BYTES_MAX = 249;
+export const TOPIC_BYTES_MAX = 249;
 const TOPIC_NAME = new RegExp(`^[a-zA-Z0-9._-]{1,${TOPIC_BYTES_MAX}}$`);
 
 /** Whether Kafka allows this name for a topic. */

@@ -1,4 +1,4 @@
-import type { Fields } from "../decode/json_fields.ts";
+import type { Fields } from "./json_fields.ts";
 import type { LineBatch } from "../event/line_batch.ts";
 import { constantColumn, joinBatch, type KeptLines, lineColumn, type OwnedColumn } from "./columns.ts";
 import { envelopeOf, type EventFields } from "./event_fields.ts";

@@ -1,7 +1,7 @@
-import type { Fields } from "../decode/json_fields.ts";
+import type { Fields } from "./json_fields.ts";
 import type { LineBatch } from "../event/line_batch.ts";
 import type { KeptLines } from "./columns.ts";
-import { isTopicName, type Template } from "./template.ts";
+import { isTopicName, type Template, TOPIC_BYTES_MAX } from "./template.ts";
 
 /** Distinct topics in one batch; events beyond are dropped. */
 export const BATCH_TOPICS_MAX = 65_535;
@@ -20,7 +20,7 @@ export class TopicNames {
   /** The topic of an event; null when a field is missing or the name is not allowed. */
   name(fields: Fields, defaults: Fields, timeMs: number): string | null {
     const rendered = this.template.render(fields, defaults, timeMs);
-    if (rendered === null) return null;
+    if (rendered === null || rendered.length > TOPIC_BYTES_MAX) return null;
     const known = this.#known.get(rendered);
     if (known !== undefined) return known;
     if (!isTopicName(rendered)) return null;

@@ -10,6 +10,8 @@ import { writeEscaped } from "../../src/shape/json_writer.ts";
 import { FILE } from "../decode/chunks.ts";
 import { shapeText } from "./shape_text.ts";
 
+const kernel = new EscapeKernel();
+
 /** The kernel's objects for these lines, with arbitrary bytes between and behind them. */
 function encode(lines: readonly Buffer[], head = '{"m":"', tail = '"}'): string[] {
   const gap = Buffer.from('"\\\n');
@@ -22,7 +24,6 @@ function encode(lines: readonly Buffer[], head = '{"m":"', tail = '"}'): string[
     ends[i] = at + line.length;
     at += line.length + gap.length;
   }
-  const kernel = new EscapeKernel();
   kernel.setEnvelope(Buffer.from(head), Buffer.from(tail));
   const writer = new ByteWriter(new BufferPool(), 16);
   const outStarts = new Uint32Array(lines.length);

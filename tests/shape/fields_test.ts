@@ -1,0 +1,126 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { fieldAt, FieldFilter, parseFieldPath, scalarText } from "../../src/shape/fields.ts";
+import { jsonText, parseFields } from "../../src/shape/json_fields.ts";
+import { parseRfc3339, timestampToken } from "../../src/shape/timestamp.ts";
+
+describe("field paths", () => {
+  test("dots and quotes", () => {
+    expect(parseFieldPath("a")).toEqual(["a"]);
+    expect(parseFieldPath("a.b c.d")).toEqual(["a", "b c", "d"]);
+    expect(parseFieldPath('a."b.c".d')).toEqual(["a", "b.c", "d"]);
+    expect(parseFieldPath('""')).toEqual([""]);
+    for (const bad of ["", ".", "a.", ".a", "a..b", '"a', 'a"b', '"a"b']) {
+      expect(() => parseFieldPath(bad)).toThrow(`Cannot read field path "${bad}"`);
+    }
+  });
+
+  test("only own fields are found", () => {
+    const fields = parseFields('{"a":{"b":[10,20]},"__proto__":{"x":1}}')!;
+    expect(fieldAt(fields, ["a", "b", "1"])).toBe(20);
+    expect(fieldAt(fields, ["__proto__", "x"])).toBe(1);
+    expect(fieldAt(fields, ["constructor"])).toBe(undefined);
+    expect(fieldAt(fields, ["a", "b", "c", "d"])).toBe(undefined);
+  });
+});
+
+describe("FieldFilter", () => {
+  const event = '{"z":1,"a":{"b":1,"c":{"d":2,"e":3}},"list":[{"b":1}],"__proto__":5,"1":0}';
+  const only = (...paths: string[]) =>
+    JSON.stringify(new FieldFilter(paths, true).apply(parseFields(event)!));
+  const except = (...paths: string[]) =>
+    JSON.stringify(new FieldFilter(paths, false).apply(parseFields(event)!));
+
+  test("only", () => {
+    expect(only("a.c.d", "z")).toBe('{"z":1,"a":{"c":{"d":2}}}');
+    expect(only("a.c", "a.c.d")).toBe('{"a":{"c":{"d":2,"e":3}}}');
+    expect(only("a.c.d", "a.c")).toBe('{"a":{"c":{"d":2,"e":3}}}');
+    expect(only("a.x", "list.b", "z.y")).toBe("{}");
+    expect(only("__proto__", "1")).toBe('{"1":0,"__proto__":5}');
+  });
+
+  test("except", () => {
+    expect(except("a.c.d", "list", "1", "__proto__")).toBe('{"z":1,"a":{"b":1,"c":{"e":3}}}');
+    expect(except("a.x", "z.y", "list.b")).toBe(JSON.stringify(JSON.parse(event)));
+    expect(except("a.b", "a.c", "z", "list", "1", "__proto__")).toBe('{"a":{}}');
+  });
+
+  test("only and except of the same outermost fields are the whole event", () => {
+    const name = fc.string({ maxLength: 3 });
+    fc.assert(fc.property(fc.dictionary(name, fc.jsonValue()), fc.array(name), (fields, names) => {
+      const paths = names.map((n) => JSON.stringify(n)).filter((path) => !path.slice(1, -1).match(/["\\]/));
+      const merged = {
+        ...new FieldFilter(paths, false).apply(fields),
+        ...new FieldFilter(paths, true).apply(fields),
+      };
+      expect(merged).toEqual({ ...fields });
+    }));
+  });
+});
+
+describe("parseFields", () => {
+  test("takes objects and nothing else", () => {
+    expect(parseFields(' {"a": 1} \r')).toEqual({ a: 1 });
+    for (
+      const text of [
+        "",
+        "text",
+        "[]",
+        "1",
+        "12345678901234567890",
+        '"{}"',
+        "null",
+        "true",
+        "{",
+        '{"a":}',
+        "{}{}",
+      ]
+    ) {
+      expect(parseFields(text)).toBe(null);
+    }
+  });
+
+  test("numbers that a double cannot hold are written as they were", () => {
+    const text = '{"id":12345678901234567890,"f":1e400,"e":[1E2,-0.12345678901234567890],"n":5,"s":"1e5"}';
+    const fields = parseFields(text)!;
+    expect(jsonText(fields)).toBe(text);
+    expect(scalarText(fields["id"])).toBe("12345678901234567890");
+    expect(scalarText(fields["n"])).toBe("5");
+  });
+
+  test("nesting that is too deep is no error", () => {
+    const deep = '{"a":'.repeat(200_000) + "1" + "}".repeat(200_000);
+    const fields = parseFields(deep);
+    expect(fields === null || jsonText(fields) === null).toBe(true);
+    expect(parseFields("[".repeat(1_000_000))).toBe(null);
+  });
+});
+
+describe("timestamps", () => {
+  test("formats", () => {
+    expect(timestampToken(1_500.9, "rfc3339")).toBe('"1970-01-01T00:00:01.500Z"');
+    expect(timestampToken(1_999, "unix")).toBe("1");
+    expect(timestampToken(1_500.9, "unix_ms")).toBe("1500");
+    expect(timestampToken(1_500.9, "unix_ns")).toBe("1500000000");
+    expect(timestampToken(0, "unix_ns")).toBe("0");
+  });
+
+  test("reads RFC 3339 and nothing else", () => {
+    expect(parseRfc3339("2026-01-31T09:05:07.123Z")).toBe(Date.UTC(2026, 0, 31, 9, 5, 7, 123));
+    expect(parseRfc3339("2026-01-31t09:05:07z")).toBe(Date.UTC(2026, 0, 31, 9, 5, 7));
+    expect(parseRfc3339("2026-01-31 09:05:07.123456789+01:30")).toBe(Date.UTC(2026, 0, 31, 7, 35, 7, 123));
+    for (
+      const other of [
+        "2026-01-31",
+        "31 Jan 2026 09:05 GMT",
+        "2026-13-31T09:05:07Z",
+        1769850307,
+        null,
+        undefined,
+        {},
+      ]
+    ) {
+      expect(parseRfc3339(other)).toBe(null);
+    }
+  });
+});
