@@ -84,7 +84,11 @@ export class Lane implements Outlet {
       return;
     }
     if (sinkMetrics.waitingSinceMs === 0) sinkMetrics.waitingSinceMs = now();
-    buffer.write(new Delivery(batch, (status: BatchStatus) => tracker.settle(ticket, status)));
+    const settled = (status: BatchStatus): void => {
+      if (status === "errored") sinkMetrics.undelivered.add(this.#options.source, batch.count);
+      tracker.settle(ticket, status);
+    };
+    buffer.write(new Delivery(batch, settled));
   }
 
   #drop(tracker: PositionTracker, ticket: number, count: number, reason: string): void {

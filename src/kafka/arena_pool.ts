@@ -1,32 +1,46 @@
 /** Sizes of arenas in bytes: an arena starts small and moves up, so that many quiet partitions cost little. */
 export const ARENA_SIZES_BYTES = [16_384, 65_536, 262_144, 1_048_576] as const;
 
-/** Free bytes that are kept for each size class; what comes back beyond is left to the garbage collector. */
+/** Free bytes that are kept for each size class; what comes back beyond goes back to the allocator. */
 export const ARENA_FREE_BYTES_MAX = 8 * 1_048_576;
 
-/** Reuses the memory that records are encoded into. Not for sharing between threads; one pool a sink. */
+/** Where arenas come from and go to. */
+export interface ArenaAllocator {
+  allocateArena(sizeBytes: number): Buffer;
+  /** Takes back what `allocateArena` returned. */
+  releaseArena(arena: Buffer): void;
+}
+
+/** Reuses the memory that records are encoded into. One pool a sink. */
 export class ArenaPool {
   readonly #free: Buffer[][] = ARENA_SIZES_BYTES.map(() => []);
-  readonly #allocate: (sizeBytes: number) => Buffer;
+  readonly #allocator: ArenaAllocator;
 
-  /** `allocate` makes new memory, for a compressor that wants a particular kind. */
-  constructor(allocate: (sizeBytes: number) => Buffer = Buffer.allocUnsafeSlow) {
-    this.#allocate = allocate;
+  constructor(allocator: ArenaAllocator) {
+    this.#allocator = allocator;
   }
 
   /** Memory of at least `sizeBytes`; its content is arbitrary. Owned by the caller until `give`. */
   take(sizeBytes: number): Buffer {
     for (let i = 0; i < ARENA_SIZES_BYTES.length; i++) {
-      if (sizeBytes <= ARENA_SIZES_BYTES[i]!) return this.#free[i]!.pop() ?? this.#allocate(ARENA_SIZES_BYTES[i]!);
+      const classBytes = ARENA_SIZES_BYTES[i]!;
+      if (sizeBytes <= classBytes) return this.#free[i]!.pop() ?? this.#allocator.allocateArena(classBytes);
     }
-    return this.#allocate(sizeBytes);
+    return this.#allocator.allocateArena(sizeBytes);
   }
 
   /** Takes memory back. It must not be touched afterwards. */
   give(arena: Buffer): void {
-    const i = ARENA_SIZES_BYTES.indexOf(arena.length as typeof ARENA_SIZES_BYTES[number]);
-    if (i < 0) return;
-    const free = this.#free[i]!;
-    if ((free.length + 1) * arena.length <= ARENA_FREE_BYTES_MAX) free.push(arena);
+    const free = this.#free[ARENA_SIZES_BYTES.indexOf(arena.length as typeof ARENA_SIZES_BYTES[number])];
+    if (free !== undefined && (free.length + 1) * arena.length <= ARENA_FREE_BYTES_MAX) free.push(arena);
+    else this.#allocator.releaseArena(arena);
+  }
+
+  /** Gives everything that is free back to the allocator. */
+  clear(): void {
+    for (const free of this.#free) {
+      for (const arena of free) this.#allocator.releaseArena(arena);
+      free.length = 0;
+    }
   }
 }

@@ -63,7 +63,7 @@ export class Producer {
   constructor(options: ProducerOptions) {
     this.#options = options;
     const { config, cluster, log, random } = options;
-    this.#pool = new ArenaPool((sizeBytes) => options.compressor.allocateArena(sizeBytes));
+    this.#pool = new ArenaPool(options.compressor);
     this.#limits = {
       batchMaxBytes: Math.min(config.batchMaxBytes, config.maxMessageBytes),
       batchMaxEvents: config.batchMaxEvents,
@@ -140,7 +140,9 @@ export class Producer {
     this.#topics.close();
     for (const sender of this.#senders.values()) sender.close();
     if (this.#timer !== null) clearTimeout(this.#timer);
+    // Batches in flight or in the compressor are left to the process's end: their bytes may still be read.
     this.#accumulator.abandon(() => {});
+    this.#pool.clear();
     this.#wake();
   }
 

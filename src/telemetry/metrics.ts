@@ -75,6 +75,8 @@ export class SinkMetrics {
   readonly dropped = new LabelledCounter();
   /** Retried produce attempts by error name, for example "NOT_LEADER_OR_FOLLOWER", "ECONNRESET". */
   readonly retries = new LabelledCounter();
+  /** Events of batches that were given up at the end of the run without being delivered whole, by source. */
+  readonly undelivered = new LabelledCounter();
   /** Events that are in the buffer now, and the memory they pin. */
   bufferedEvents = 0;
   bufferedBytes = 0;

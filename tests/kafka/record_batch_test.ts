@@ -6,6 +6,8 @@ import { BATCH_HEADER_BYTES, RecordBatchBuilder } from "../../src/kafka/record_b
 import { delivery } from "../support/events.ts";
 import { readBatchHeader, readRecords } from "../support/record_batches.ts";
 
+const newPool = () => new ArenaPool({ allocateArena: Buffer.allocUnsafeSlow, releaseArena: () => {} });
+
 const wide = { batchMaxBytes: 1_000_000, batchMaxEvents: 50_000 };
 
 /** CRC-32C bit by bit: slow, and nothing to get wrong. */
@@ -20,7 +22,7 @@ function referenceCrc32c(data: Buffer): number {
 
 describe("RecordBatchBuilder", () => {
   test("encodes values without keys so that an independent reader gets them back", () => {
-    const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+    const builder = new RecordBatchBuilder(newPool(), 100);
     const values = ["", "a", "x".repeat(63), "y".repeat(64), "z".repeat(8_200), "ä€😀"];
     expect(builder.appendRange(delivery(values).delivery, 0, values.length, wide)).toBe(values.length);
     const records = readRecords(builder.bytes.subarray(BATCH_HEADER_BYTES), builder.count);
@@ -35,7 +37,7 @@ describe("RecordBatchBuilder", () => {
     const { delivery: from } = delivery(values);
     const read: string[] = [];
     for (let next = 0; next < values.length;) {
-      const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+      const builder = new RecordBatchBuilder(newPool(), 100);
       next = builder.appendRange(from, next, values.length, { batchMaxBytes: 700, batchMaxEvents: 8 });
       expect(builder.sizeBytes).toBeLessThanOrEqual(700);
       expect(builder.count).toBeLessThanOrEqual(8);
@@ -46,7 +48,7 @@ describe("RecordBatchBuilder", () => {
   });
 
   test("takes a record larger than the limit alone", () => {
-    const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+    const builder = new RecordBatchBuilder(newPool(), 100);
     const { delivery: from } = delivery(["x".repeat(5_000), "y"]);
     expect(builder.appendRange(from, 0, 2, { batchMaxBytes: 1_000, batchMaxEvents: 10 })).toBe(1);
     expect(builder.count).toBe(1);
@@ -66,7 +68,7 @@ describe("RecordBatchBuilder", () => {
         (events, hasKeys, a, b) => {
           const keys = events.map(([key]) => key);
           const values = events.map(([, value]) => value);
-          const pool = new ArenaPool();
+          const pool = newPool();
           const builder = new RecordBatchBuilder(pool, 0);
           const { delivery: from } = delivery(values, hasKeys ? { keys } : {});
           if (hasKeys) {
@@ -98,7 +100,7 @@ describe("RecordBatchBuilder", () => {
   });
 
   test("refuses to be released twice, because its memory may be someone else's by then", () => {
-    const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+    const builder = new RecordBatchBuilder(newPool(), 100);
     builder.release();
     expect(() => builder.release()).toThrow("twice");
   });
@@ -106,7 +108,7 @@ describe("RecordBatchBuilder", () => {
 
 describe("writeBatchHeader", () => {
   test("writes what KIP-98 says, with a checksum over attributes to end", () => {
-    const builder = new RecordBatchBuilder(new ArenaPool(), 100);
+    const builder = new RecordBatchBuilder(newPool(), 100);
     builder.appendRange(delivery(["one", "two"]).delivery, 0, 2, wide);
     const timestampMs = Date.UTC(2026, 10, 21, 12);
     const producer = { producerIdHigh: 1, producerIdLow: -2, epoch: 7, baseSequence: 0x7ffffffe };

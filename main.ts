@@ -1,0 +1,50 @@
+import { hostname, homedir } from "node:os";
+import { helpText, parseArgs, renderUsageError } from "./src/cli/args.ts";
+import type { RunProcess } from "./src/cli/run.ts";
+import { run } from "./src/cli/run.ts";
+import { validate } from "./src/cli/validate.ts";
+import { writeStderr, writeStdout } from "./src/cli/standard_output.ts";
+import { version } from "./src/cli/version.ts";
+
+const EXIT_USAGE = 2;
+
+const isTerminal = process.stderr.isTTY === true;
+
+const context: RunProcess = {
+  version: version(),
+  env: process.env,
+  hostname: hostname(),
+  isRoot: process.getuid?.() === 0,
+  home: homedir(),
+  xdgStateHome: process.env["XDG_STATE_HOME"],
+  stdin: () => Bun.stdin.stream(),
+  stderr: { write: writeStderr, isTerminal },
+  now: Date.now,
+  random: Math.random,
+  onSignal: (callback) => {
+    process.on("SIGTERM", () => callback("SIGTERM"));
+    process.on("SIGINT", () => callback("SIGINT"));
+  },
+  exit: (code) => process.exit(code),
+};
+
+async function main(argv: readonly string[]): Promise<number> {
+  const args = parseArgs(argv);
+  switch (args.command) {
+    case "help":
+      writeStdout(helpText(args.topic));
+      return 0;
+    case "version":
+      writeStdout(`shipper ${context.version}\n`);
+      return 0;
+    case "usage-error":
+      writeStderr(renderUsageError(args));
+      return EXIT_USAGE;
+    case "validate":
+      return await validate(args.configPaths, context, { stdout: writeStdout, stderr: writeStderr, color: isTerminal });
+    case "run":
+      return await run(args, context);
+  }
+}
+
+process.exit(await main(process.argv.slice(2)));

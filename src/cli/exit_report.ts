@@ -1,0 +1,55 @@
+import type { Config } from "../config/config.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+
+export interface ExitReport {
+  /** 0: all delivered, or what is left is safe in its file. 1: data was lost, dropped under `--once`, or the run failed. */
+  readonly exitCode: 0 | 1;
+  readonly deliveredCount: number;
+  readonly droppedCount: number;
+  /** Events that were read from files, not delivered, and will be read again by the next run. */
+  readonly leftInFilesCount: number;
+  /** Events that came from stdin and went nowhere: they exist no more. */
+  readonly lostCount: number;
+  readonly isStored: boolean;
+}
+
+export interface ExitFacts {
+  readonly isOnce: boolean;
+  readonly hasFailed: boolean;
+  /** The last positions are on disk. */
+  readonly isStored: boolean;
+}
+
+/** Adds up what became of everything that was read. */
+export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): ExitReport {
+  const finite = new Set(config.sources.filter((source) => source.type === "stdin").map((source) => source.name));
+  let deliveredCount = 0;
+  let droppedCount = 0;
+  let leftInFilesCount = 0;
+  let lostCount = 0;
+  for (const sink of metrics.sinks.values()) {
+    deliveredCount += sink.deliveredEventsCount;
+    droppedCount += sink.dropped.total();
+    for (const [source, count] of sink.undelivered.values) {
+      if (finite.has(source)) lostCount += count;
+      else leftInFilesCount += count;
+    }
+  }
+  const isBad = facts.hasFailed || lostCount > 0 || (facts.isOnce && droppedCount > 0);
+  const { isStored } = facts;
+  return { exitCode: isBad ? 1 : 0, deliveredCount, droppedCount, leftInFilesCount, lostCount, isStored };
+}
+
+/** Says it, in one line for each thing that matters. */
+export function describeExit(report: ExitReport, log: Log): void {
+  const { deliveredCount, droppedCount, leftInFilesCount, lostCount, isStored } = report;
+  if (lostCount > 0) {
+    log.error(`Lost up to ${lostCount} events from stdin: they were read and could not be delivered before the end`);
+  }
+  if (!isStored) log.warn("The last positions could not be stored; the next run sends what came after them again");
+  if (leftInFilesCount > 0) {
+    log.warn(`Up to ${leftInFilesCount} events were read and not delivered; the next run reads them from their files again`);
+  }
+  log.info("Stopped", { delivered: deliveredCount, dropped: droppedCount });
+}

@@ -1,0 +1,182 @@
+import type { DataDirLock } from "../checkpoint/data_dir_lock.ts";
+import { acquireDataDir } from "../checkpoint/data_dir_lock.ts";
+import { openPositionStore, type PositionStore } from "../checkpoint/position_store.ts";
+import type { Config } from "../config/config.ts";
+import { renderDiagnostics } from "../config/diagnostic_render.ts";
+import { EXIT_CONFIG, StartError } from "../errors.ts";
+import { type ApiServer, startApi } from "../http/api.ts";
+import { Pipeline } from "../pipeline.ts";
+import { createLogger, type Logger } from "../telemetry/logger.ts";
+import { Metrics } from "../telemetry/metrics.ts";
+import { computeStatus } from "../telemetry/status.ts";
+import type { RunArgs } from "./args.ts";
+import { describeExit, exitReport } from "./exit_report.ts";
+import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
+import { startProgress } from "./progress.ts";
+
+/** The health check has to be done by then; `--require-healthy` promises an answer within 15 s. */
+export const HEALTH_CHECK_MAX_MS = 12_000;
+
+/** What the process gives to a run. */
+export interface RunProcess extends LoadFilesContext {
+  readonly version: string;
+  readonly stderr: { write(text: string): void; readonly isTerminal: boolean };
+  readonly now: () => number;
+  readonly random: () => number;
+  /** Calls back on SIGTERM and SIGINT. */
+  readonly onSignal: (callback: (signal: "SIGTERM" | "SIGINT") => void) => void;
+  /** Ends the process at once. */
+  readonly exit: (code: number) => never;
+}
+
+/** `shipper run`: loads, checks, ships, and returns the exit code of options.md: 0, 1 or 78; a second signal ends at once with 130 or 143. */
+export async function run(args: RunArgs, process: RunProcess): Promise<number> {
+  const { stderr } = process;
+  const { config, diagnostics } = await loadConfigFiles(args.configPaths, process);
+  if (diagnostics.length > 0) stderr.write(renderDiagnostics(diagnostics, { color: stderr.isTerminal }));
+  if (config === null) return EXIT_CONFIG;
+  const log = createLogger({
+    level: args.logLevel ?? config.log.level,
+    format: config.log.format === "auto" ? (stderr.isTerminal ? "pretty" : "json") : config.log.format,
+    write: (text) => stderr.write(text),
+    now: process.now,
+    color: stderr.isTerminal,
+  });
+  try {
+    return await new Run(args, config, process, log).run();
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    stderr.write(`error[${error.code}]: ${error.message}\n${error.hint === null ? "" : ` = hint: ${error.hint}\n`}`);
+    return error.exitCode;
+  } finally {
+    log.close();
+  }
+}
+
+class Run {
+  readonly #args: RunArgs;
+  readonly #config: Config;
+  readonly #process: RunProcess;
+  readonly #log: Logger;
+  readonly #metrics: Metrics;
+  #signalCount = 0;
+
+  constructor(args: RunArgs, config: Config, process: RunProcess, log: Logger) {
+    this.#args = args;
+    this.#config = config;
+    this.#process = process;
+    this.#log = log;
+    this.#metrics = new Metrics(process.now());
+  }
+
+  async run(): Promise<number> {
+    const hasFiles = this.#config.sources.some((source) => source.type === "file");
+    const keepsPositions = hasFiles && !this.#args.dryRun;
+    const lock = keepsPositions ? acquireDataDir(this.#config.dataDir) : null;
+    try {
+      const { dataDir } = this.#config;
+      const positions = keepsPositions ? await openPositionStore({ dataDir, log: this.#log }) : null;
+      return await this.#ship(positions);
+    } finally {
+      lock?.release();
+    }
+  }
+
+  async #ship(positions: PositionStore | null): Promise<number> {
+    const { now, random, hostname, version } = this.#process;
+    const pipeline = new Pipeline({
+      config: this.#config,
+      positions,
+      hostname,
+      metrics: this.#metrics,
+      log: this.#log,
+      once: this.#args.once || this.#args.dryRun,
+      dryRun: this.#args.dryRun,
+      now,
+      random,
+    });
+    const api = await this.#startApi();
+    try {
+      this.#log.info(`Started shipper ${version}`, { sources: this.#names("sources"), sinks: this.#names("sinks") });
+      const isHealthy = await this.#checkHealth(pipeline);
+      if (!isHealthy && this.#args.requireHealthy) return EXIT_CONFIG;
+      return await this.#runPipeline(pipeline, positions);
+    } finally {
+      await api?.stop();
+    }
+  }
+
+  async #startApi(): Promise<ApiServer | null> {
+    const { api } = this.#config;
+    if (api === null) return null;
+    const { now, version } = this.#process;
+    const server = await startApi({
+      address: api.address,
+      metrics: this.#metrics,
+      status: () => computeStatus(this.#metrics, now()),
+      log: this.#log,
+      version,
+    });
+    this.#log.info(`Listening on ${server.address}`);
+    return server;
+  }
+
+  /** Under `--require-healthy` nothing is read before the answer is there; otherwise shipping starts meanwhile. */
+  async #checkHealth(pipeline: Pipeline): Promise<boolean> {
+    const checked = this.#askHealth(pipeline);
+    if (this.#args.requireHealthy) return await checked;
+    checked.catch((error: unknown) => this.#log.error(`Cannot check the sinks' health: ${error}`));
+    return true;
+  }
+
+  async #askHealth(pipeline: Pipeline): Promise<boolean> {
+    const failures = await pipeline.checkHealth(AbortSignal.timeout(HEALTH_CHECK_MAX_MS));
+    const end = this.#args.requireHealthy ? "ending, as --require-healthy asks" : "trying again for as long as it takes";
+    for (const { sink, failure } of failures) {
+      const hint = failure.hint === null ? {} : { hint: failure.hint };
+      this.#log.error(`Health check of sink "${sink}" failed: ${failure.message}; ${end}`, { code: failure.code, ...hint });
+    }
+    return failures.length === 0;
+  }
+
+  async #runPipeline(pipeline: Pipeline, positions: PositionStore | null): Promise<number> {
+    this.#process.onSignal((signal) => this.#stop(pipeline, signal));
+    const progress = startProgress({
+      isWanted: this.#args.once && this.#process.stderr.isTerminal,
+      metrics: this.#metrics,
+      write: (text) => this.#process.stderr.write(text),
+      now: this.#process.now,
+    });
+    let failure: string | null = null;
+    try {
+      await pipeline.run();
+    } catch (error) {
+      if (error instanceof StartError) throw error;
+      failure = error instanceof Error ? error.message : String(error);
+      this.#log.error(`Stopped: ${failure}`);
+    } finally {
+      progress.stop();
+    }
+    const isStored = positions === null || await positions.close();
+    const report = exitReport(this.#metrics, this.#config, { isOnce: this.#args.once, hasFailed: failure !== null, isStored });
+    describeExit(report, this.#log);
+    return report.exitCode;
+  }
+
+  #stop(pipeline: Pipeline, signal: "SIGTERM" | "SIGINT"): void {
+    const { exit } = this.#process;
+    if (++this.#signalCount > 1) exit(signal === "SIGINT" ? 130 : 143);
+    const { shutdownTimeoutMs } = this.#config;
+    this.#log.info(`Stopping on ${signal}: what was read is delivered within ${shutdownTimeoutMs / 1000} s; a second signal ends at once`);
+    pipeline.stopReading();
+    const timer = setTimeout(() => {
+      this.#log.warn(`Not everything could be delivered within ${shutdownTimeoutMs / 1000} s; stopping without it`);
+      pipeline.kill();
+    }, shutdownTimeoutMs);
+    timer.unref();
+  }
+
+  #names(what: "sources" | "sinks"): string {
+    return this.#config[what].map((each) => each.name).join(", ");
+  }
+}
