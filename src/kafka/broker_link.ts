@@ -1,5 +1,5 @@
 import { backoffMs } from "./backoff.ts";
-import type { BrokerConnection } from "./connection.ts";
+import type { BrokerConnection } from "./broker_connection.ts";
 import { KafkaError, RequestError } from "./errors.ts";
 
 export interface BrokerLinkOptions {

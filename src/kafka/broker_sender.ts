@@ -1,5 +1,5 @@
 import type { Log } from "../telemetry/log.ts";
-import type { BrokerConnection } from "./connection.ts";
+import type { BrokerConnection } from "./broker_connection.ts";
 import type { Cluster } from "./cluster.ts";
 import { KafkaError } from "./errors.ts";
 import type { PartitionSender } from "./partition_sender.ts";

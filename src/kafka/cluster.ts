@@ -8,7 +8,7 @@ import {
   maxMessageBytesBy,
   type ProducerId,
 } from "./cluster_requests.ts";
-import type { BrokerConnection } from "./connection.ts";
+import type { BrokerConnection } from "./broker_connection.ts";
 import { openBrokerConnection } from "./dial.ts";
 import { ConnectError, KafkaError, RequestError } from "./errors.ts";
 import { firstSuccess } from "./hedged.ts";
@@ -331,7 +331,12 @@ export class Cluster implements ClusterRequests {
       link,
       rank: rank(link),
     }));
-    const seeds = this.#seeds.map((link) => ({ link, rank: link.isBackingOff ? 5 : 3 }));
+    const isKnown = (seed: BrokerLink) =>
+      nodes.some(({ link }) => link.host === seed.host && link.port === seed.port);
+    const seeds = this.#seeds.filter((seed) => !isKnown(seed)).map((link) => ({
+      link,
+      rank: link.isBackingOff ? 5 : 3,
+    }));
     return [...nodes, ...seeds].sort((a, b) => a.rank - b.rank).map(({ link }) => link);
   }
 

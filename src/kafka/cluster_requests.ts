@@ -1,5 +1,5 @@
 import { backoffMs } from "./backoff.ts";
-import type { BrokerConnection } from "./connection.ts";
+import type { BrokerConnection } from "./broker_connection.ts";
 import { brokerRefusal, KafkaError, RequestError } from "./errors.ts";
 import { ApiKey } from "./protocol/api_keys.ts";
 import {

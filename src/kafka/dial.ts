@@ -2,12 +2,8 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { ConnectionOptions } from "node:tls";
 import { type ConnectContext, type ConnectStage, explainConnectError } from "./connect_errors.ts";
-import {
-  type BrokerConnection,
-  type BrokerConnectionOptions,
-  brokerName,
-  KafkaJsBrokerConnection,
-} from "./connection.ts";
+import type { BrokerConnection, BrokerConnectionOptions } from "./broker_connection.ts";
+import { brokerName, KafkaJsBrokerConnection } from "./connection.ts";
 import { withDeadline } from "./deadline.ts";
 import { type ConnectError, KafkaError } from "./errors.ts";
 import { tlsOptions } from "./security.ts";
@@ -44,10 +40,7 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
       await attempt.open();
       return attempt;
     } catch (error) {
-      const failure = explainConnectError(attempt.closeReason ?? error, {
-        ...context(attempt.stage),
-        offeredMechanisms: attempt.offeredMechanisms,
-      });
+      const failure = explainConnectError(attempt.failCause ?? error, attempt.explainContext());
       attempt.close();
       if (failure.code === "aborted") throw failure;
       const stage = STAGES.indexOf(attempt.stage);
