@@ -84,34 +84,35 @@ function treeOf(paths: readonly string[]): PathTree {
 }
 
 function pick(fields: Fields, tree: PathTree): Fields {
-  const picked = emptyFields();
+  const picked: Fields = {};
   for (const name of Object.keys(fields)) {
     const branch = tree.get(name);
     if (branch === undefined) continue;
     const value = fields[name];
-    if (branch === true) picked[name] = value;
+    if (branch === true) setField(picked, name, value);
     else if (isFields(value)) {
       const inner = pick(value, branch);
-      if (Object.keys(inner).length > 0) picked[name] = inner;
+      if (Object.keys(inner).length > 0) setField(picked, name, inner);
     }
   }
   return picked;
 }
 
 function omit(fields: Fields, tree: PathTree): Fields {
-  const rest = emptyFields();
+  const rest: Fields = {};
   for (const name of Object.keys(fields)) {
     const branch = tree.get(name);
+    if (branch === true) continue;
     const value = fields[name];
-    if (branch === undefined) rest[name] = value;
-    else if (branch !== true) rest[name] = isFields(value) ? omit(value, branch) : value;
+    setField(rest, name, branch !== undefined && isFields(value) ? omit(value, branch) : value);
   }
   return rest;
 }
 
-/** Without a prototype, so that a field named "__proto__" is only a field. */
-function emptyFields(): Fields {
-  return Object.create(null) as Fields;
+/** Sets a field as `JSON.parse` does: one named "__proto__" is only a field. */
+function setField(fields: Fields, name: string, value: unknown): void {
+  if (name !== "__proto__") fields[name] = value;
+  else Object.defineProperty(fields, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 function isFields(value: unknown): value is Fields {

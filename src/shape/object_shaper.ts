@@ -1,10 +1,10 @@
 import { isUtf8 } from "node:buffer";
-import { type Fields, jsonText, parseFields } from "./json_fields.ts";
+import { type Fields, parseFields } from "./json_fields.ts";
 import { releaseBatch } from "../event/event_batch.ts";
 import type { LineBatch } from "../event/line_batch.ts";
 import { ColumnWriter, joinBatch, lineColumn } from "./columns.ts";
 import { type Envelope, envelopeOf, type EventFields } from "./event_fields.ts";
-import { fieldAt, scalarText } from "./fields.ts";
+import { fieldAt, type FieldFilter, scalarText } from "./fields.ts";
 import { writeEscapedLossy } from "./json_writer.ts";
 import type { ShapePlan, Shaper, ShapeResult } from "./shaper.ts";
 import { parseRfc3339 } from "./timestamp.ts";
@@ -38,9 +38,14 @@ interface Line {
 /** Events whose fields are those of the line's JSON object. `JSON.parse` per line cannot be avoided; more than that mostly can. */
 export class ObjectShaper implements Shaper {
   readonly #plan: ShapePlan;
+  /** False: lines are passed on as they are, and only the names of their fields matter. */
+  readonly #areValuesUsed: boolean;
 
   constructor(plan: ShapePlan) {
     this.#plan = plan;
+    const { codec, filter, keyPath, topics } = plan;
+    this.#areValuesUsed = codec === "text" || filter !== null || keyPath !== null ||
+      topics.template.constant === null;
   }
 
   shape(lines: LineBatch): ShapeResult {
@@ -90,7 +95,7 @@ export class ObjectShaper implements Shaper {
     line.end = end;
     line.isUtf8 = shared.isUtf8 || isUtf8(shared.data.subarray(start, end));
     line.text = shared.data.toString("utf8", start, end);
-    const fields = parseFields(line.text);
+    const fields = parseFields(line.text, this.#areValuesUsed);
     line.isDecoded = fields !== null;
     line.fields = fields ?? { message: line.text };
     if (fields === null) this.#plan.metrics.decodeErrorsCount++;
@@ -107,7 +112,7 @@ export class ObjectShaper implements Shaper {
     const path = this.#plan.keyPath!;
     const own = Object.hasOwn(line.fields, path[0]!);
     const value = fieldAt(own ? line.fields : shared.fields.values, path);
-    if (value !== undefined && value !== null) keys.bytes.text(scalarText(value) ?? jsonText(value) ?? "");
+    if (value !== undefined && value !== null) keys.bytes.text(scalarText(value) ?? JSON.stringify(value));
     keys.endEvent();
   }
 
@@ -121,10 +126,8 @@ export class ObjectShaper implements Shaper {
     }
     if (!line.isUtf8) metrics.invalidUtf8Count++;
     const message = fieldAt(line.fields, ["message"]);
-    const isMissing = message === undefined || message === null;
-    const text = isMissing ? null : scalarText(message) ?? jsonText(message);
-    if (text === null) metrics.missingMessageCount++;
-    else values.bytes.text(text);
+    if (message === undefined || message === null) metrics.missingMessageCount++;
+    else values.bytes.text(scalarText(message) ?? JSON.stringify(message));
   }
 
   #writeJson(values: ColumnWriter, line: Line, shared: ChunkPlan): void {
@@ -133,13 +136,7 @@ export class ObjectShaper implements Shaper {
     if (!line.isDecoded) {
       writeEnveloped(values, line, shared);
     } else if (filter !== null) {
-      const json = jsonText(filter.apply(completed(line.fields, shared.fields)));
-      if (json !== null) {
-        values.bytes.text(json);
-        return;
-      }
-      metrics.decodeErrorsCount++;
-      writeEnveloped(values, line, shared);
+      values.bytes.text(JSON.stringify(filtered(line.fields, shared.fields, filter)));
     } else if (line.isUtf8) {
       writeCompleted(values, line.fields, shared, shared.data, line.start, line.end);
     } else {
@@ -159,11 +156,13 @@ function writeEnveloped(values: ColumnWriter, line: Line, shared: ChunkPlan): vo
   values.bytes.copy(tail, 0, tail.length);
 }
 
-/** The line's fields and behind them what they lack. */
-function completed(own: Fields, fields: EventFields): Fields {
-  const all: Fields = { ...own };
-  for (const { name } of fields.members) if (!Object.hasOwn(own, name)) all[name] = fields.values[name];
-  return all;
+/** What the filter leaves of the line's fields, and behind them what it leaves of those that the line lacks. */
+function filtered(own: Fields, fields: EventFields, filter: FieldFilter): Fields {
+  const left = filter.apply(own);
+  for (const { name } of fields.members) {
+    if (!Object.hasOwn(own, name) && filter.keeps(name)) left[name] = fields.values[name];
+  }
+  return left;
 }
 
 /**
