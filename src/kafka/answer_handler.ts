@@ -104,7 +104,7 @@ export class AnswerHandler {
     metrics.lastError = null;
     metrics.batchEvents.observe(batch.count);
     metrics.batchBytes.observe(batch.sizeBytes);
-    batch.members.forEachRun((delivery, count) => {
+    batch.members.forEachRun((delivery, _first, count) => {
       metrics.latencySeconds.observe((nowMs - delivery.batch.receivedMs) / 1000, count);
     });
     metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? nowMs : 0;
@@ -194,7 +194,7 @@ export class AnswerHandler {
 
   #countDropped(batch: ProduceBatch, reason: string): void {
     const { metrics, now } = this.#options;
-    batch.members.forEachRun((delivery, count) => {
+    batch.members.forEachRun((delivery, _first, count) => {
       metrics.dropped.add(`${delivery.batch.origin.stream.source}\u0000${reason}`, count);
     });
     metrics.inFlightEvents -= batch.count;

@@ -144,7 +144,7 @@ export class RecordBatchBuilder {
     arena[at++] = 0;
     this.#end = at;
     this.#payloadBytes += keyBytes + valueBytes;
-    this.members.addOne(delivery, index);
+    this.members.addRange(delivery, index, index + 1);
     return true;
   }
 

@@ -37,7 +37,7 @@ class TextBatch implements OpenBatch {
   #add(from: Delivery, index: number): void {
     const { values } = from.batch;
     this.texts.push(values.data.toString("utf8", values.starts[index], values.ends[index]));
-    this.members.addOne(from, index);
+    this.members.addRange(from, index, index + 1);
   }
 }
 

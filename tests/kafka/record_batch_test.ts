@@ -91,7 +91,9 @@ describe("RecordBatchBuilder", () => {
             expect(built.payloadBytes).toBe(payload);
           }
           const cutIndexes: number[] = [];
-          part.members.forEach((_delivery, index) => cutIndexes.push(index));
+          part.members.forEachRun((_delivery, first, count) => {
+            for (let i = 0; i < count; i++) cutIndexes.push(first + i);
+          });
           expect(cutIndexes).toEqual(Array.from({ length: cutEnd - cutStart }, (_, i) => cutStart + i));
         },
       ),
