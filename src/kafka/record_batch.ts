@@ -34,14 +34,24 @@ export function varintBytes(value: number): number {
   return value < 0x40 ? 1 : value < 0x2000 ? 2 : value < 0x100000 ? 3 : value < 0x8000000 ? 4 : 5;
 }
 
+/** Writes a non-negative number as a zigzag varint at `at`; returns where it ends. Two bytes reach to 8,191, which most lines fit in. */
 function writeVarint(target: Buffer, at: number, value: number): number {
+  if (value < 0x40) {
+    target[at] = value << 1;
+    return at + 1;
+  }
+  if (value < 0x2000) {
+    target[at] = (value << 1) & 0x7f | 0x80;
+    target[at + 1] = value >> 6;
+    return at + 2;
+  }
   let rest = value * 2;
   while (rest > 0x7f) {
     target[at++] = (rest & 0x7f) | 0x80;
     rest = Math.floor(rest / 128);
   }
-  target[at++] = rest;
-  return at;
+  target[at] = rest;
+  return at + 1;
 }
 
 export class RecordBatchBuilder {
