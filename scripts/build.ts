@@ -1,0 +1,93 @@
+// scripts/build: compiles main.ts and the Worker beside it into one executable.
+import { existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { projectDir } from "./lib/project.ts";
+import { runCommand, withRetries } from "./lib/run_command.ts";
+
+const TARGETS = [
+  "linux-x64",
+  "linux-arm64",
+  "linux-x64-musl",
+  "linux-arm64-musl",
+  "darwin-arm64",
+  "darwin-x64",
+];
+/** Bun is fetched from npm for targets other than this machine. */
+const ATTEMPTS_MAX = 4;
+
+/** main.ts first; Workers are loaded by their path at run time, so the bundler has to be told of them. */
+const ENTRY_POINTS = ["./main.ts", "./src/kafka/compression_worker.ts"];
+
+const FLAGS = [
+  "--compile",
+  "--minify",
+  "--sourcemap",
+  "--bytecode",
+  "--format=esm",
+  // Otherwise the binary obeys a .env, and runs the preload of a bunfig.toml, in the folder that it is started in.
+  "--no-compile-autoload-dotenv",
+  "--no-compile-autoload-bunfig",
+];
+
+const { target, outfile } = readArguments();
+const startMs = performance.now();
+const partDir = join(projectDir, "dist", `.part-${process.pid}`);
+mkdirSync(partDir, { recursive: true });
+try {
+  await build(join(partDir, "shipper"));
+  // Renamed into its place: a shipper that runs from there keeps its own file.
+  renameSync(join(partDir, "shipper"), outfile);
+} catch (error) {
+  console.error(`Error: Cannot build shipper: ${(error as Error).message}`);
+  process.exitCode = 1;
+} finally {
+  rmSync(partDir, { recursive: true, force: true });
+}
+if (process.exitCode === undefined) await report();
+
+function readArguments(): { target: string | null; outfile: string } {
+  const { values } = parseArgs({ options: { target: { type: "string" } } });
+  const target = values.target ?? null;
+  if (target !== null && !TARGETS.includes(target)) {
+    console.error(`Error: Unknown target "${target}": one of ${TARGETS.join(", ")}`);
+    process.exit(2);
+  }
+  return { target, outfile: join(projectDir, "dist", target === null ? "shipper" : `shipper-${target}`) };
+}
+
+async function build(path: string): Promise<void> {
+  const args = [
+    "build",
+    ...FLAGS,
+    ...(target === null ? [] : [`--target=bun-${target}`]),
+    "--define",
+    `process.env.SHIPPER_COMMIT=${JSON.stringify(await commit())}`,
+    ...ENTRY_POINTS.filter((entry) => existsSync(join(projectDir, entry))),
+    "--outfile",
+    path,
+  ];
+  const attempts = target === null ? 1 : ATTEMPTS_MAX;
+  await withRetries(attempts, () => runCommand(process.execPath, args, { cwd: projectDir }));
+}
+
+/** Short name of the commit that is checked out, "+" for changes on top; "" outside of git. */
+async function commit(): Promise<string> {
+  try {
+    const { stdout } = await runCommand("git", ["describe", "--always", "--exclude=*", "--dirty=+"], {
+      cwd: projectDir,
+    });
+    return stdout.trim();
+  } catch {
+    return ""; // an archive of the sources, or no git
+  }
+}
+
+async function report(): Promise<void> {
+  const sizeMb = (statSync(outfile).size / 1e6).toFixed(1);
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+  const version = target === null
+    ? (await runCommand(outfile, ["--version"])).stdout.trim()
+    : `shipper for ${target}`;
+  console.log(`Built ${outfile.slice(projectDir.length + 1)} (${version}, ${sizeMb} MB) in ${seconds} s`);
+}
