@@ -17,7 +17,10 @@ export function withDeadline<T>(
       done();
       reject(new KafkaError(code, code === "timeout" ? `Nothing within ${timeoutMs} ms` : "Given up"));
     };
-    if (signal?.aborted === true) return onAbort();
+    if (signal?.aborted === true) {
+      work.catch(() => {});
+      return onAbort();
+    }
     signal?.addEventListener("abort", onAbort);
     work.then((value) => {
       done();

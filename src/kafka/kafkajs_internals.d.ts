@@ -88,3 +88,9 @@ declare module "kafkajs/src/network/connection" {
     nextCorrelationId(): number;
   }
 }
+
+declare module "kafkajs/src/network/requestQueue" {
+  export default class RequestQueue {
+    readonly throttledUntil: number;
+  }
+}
