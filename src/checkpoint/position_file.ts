@@ -9,7 +9,7 @@ import { errnoName, StartError } from "../errors.ts";
  *     {"version": 1, "crc32": "9f1c20aa", "streams": [
  *       {"source": "app", "id": "65024:246947:1795260367005451003", "path": "/var/log/app.log", "lastPath": "/var/log/app.log.1",
  *        "dev": "65024", "ino": "246947", "birthtimeNs": "1795260367005451003", "generation": 0,
- *        "fingerprintBytes": 1024, "fingerprint": "0c3d...", "seenMs": 1795260367005, "offsets": {"events": 918233}}]}
+ *        "sinceNs": "1795260367005451003", "fingerprintBytes": 1024, "fingerprint": "0c3d...", "seenMs": 1795260367005, "offsets": {"events": 918233}}]}
  *
  * `crc32` is over `JSON.stringify(streams)`, so that a flipped digit is noticed. Written aside, synced, renamed, folder synced: after a
  * crash the file is either the old one or the new one, whole.
@@ -33,6 +33,8 @@ export interface FileRecord {
   readonly birthtimeNs: string;
   /** Counts truncations: the same inode, other content. */
   readonly generation: number;
+  /** Unknown files under rotated names of `path` that were born before this are none of ours; nanoseconds since the epoch. */
+  readonly sinceNs: string;
   /** Bytes from the start that `fingerprint` covers. */
   readonly fingerprintBytes: number;
   readonly fingerprint: string;
@@ -131,7 +133,7 @@ function isCount(value: unknown): boolean {
 function isStoredStream(value: unknown): value is StoredStream {
   if (!isObject(value)) return false;
   const texts = [value.source, value.id, value.path, value.lastPath, value.fingerprint];
-  const integers = [value.dev, value.ino, value.birthtimeNs];
+  const integers = [value.dev, value.ino, value.birthtimeNs, value.sinceNs];
   return texts.every((text) => typeof text === "string") &&
     integers.every((text) => typeof text === "string" && /^-?\d+$/.test(text)) &&
     [value.generation, value.fingerprintBytes, value.seenMs].every(isCount) &&

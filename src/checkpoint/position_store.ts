@@ -117,6 +117,7 @@ export class PositionStore implements Checkpoint {
     } else {
       entry.record = record;
       entry.seenMs = this.#now();
+      entry.finalOffsets = null;
     }
     this.#changed();
   }
@@ -138,6 +139,15 @@ export class PositionStore implements Checkpoint {
   /** The position of a sink in a stream; null when this sink never read it. */
   position(source: string, id: string, sink: string): number | null {
     return this.#entries.get(entryKey(source, id))?.position(sink) ?? null;
+  }
+
+  /**
+   * Where a sink reads on: behind what it was given in this run already, delivered or not, else at its position. Null when this sink never
+   * read the stream.
+   */
+  resumeOffset(source: string, id: string, sink: string): number | null {
+    const tracker = this.#entries.get(entryKey(source, id))?.trackers.get(sink);
+    return tracker === undefined ? this.position(source, id, sink) : tracker.trackedEnd;
   }
 
   /** Says where a sink starts to read a stream that has no position for it, so that a restart starts there too. */

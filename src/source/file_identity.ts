@@ -18,7 +18,7 @@ export const EMPTY_FINGERPRINT: Fingerprint = { sizeBytes: 0, hash: "" };
 const HASH_HEX_CHARS = 32;
 
 /** Key of an inode as long as it exists: "dev:ino:birthtimeNs". */
-export function inodeKey(stat: FileStat): string {
+export function inodeKey(stat: Pick<FileStat, "dev" | "ino" | "birthtimeNs">): string {
   return `${stat.dev}:${stat.ino}:${stat.birthtimeNs}`;
 }
 

@@ -34,6 +34,12 @@ export function createStdinSource(options: StdinSourceOptions): Source {
   return new StdinSource(options);
 }
 
+/** The part of a stream's reader that is used, without the differences between runtimes. */
+interface ByteReader {
+  read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
+  cancel(): Promise<void>;
+}
+
 class StdinSource implements Source {
   readonly name: string;
   readonly #options: StdinSourceOptions;
@@ -68,7 +74,7 @@ class StdinSource implements Source {
 
   async #read(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
-    let reader: Pick<ReadableStreamDefaultReader<Uint8Array>, "read" | "cancel">;
+    let reader: ByteReader;
     try {
       reader = (this.#options.open?.() ?? Bun.stdin.stream() as ReadableStream<Uint8Array>).getReader();
     } catch (error) {
@@ -85,7 +91,7 @@ class StdinSource implements Source {
       while (!signal.aborted) {
         const { value, done } = await reader.read();
         if (done) return;
-        if (value.length === 0) continue;
+        if (value === undefined || value.length === 0) continue;
         const receivedMs = this.#now();
         for (const lane of this.#lanes) lane.append(value, receivedMs);
         for (const lane of this.#lanes) {

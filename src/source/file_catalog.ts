@@ -1,0 +1,431 @@
+import path from "node:path";
+import type { FileSourceConfig } from "../config/config.ts";
+import type { FileRecord } from "../checkpoint/position_file.ts";
+import type { PositionStore } from "../checkpoint/position_store.ts";
+import { errnoName } from "../errors.ts";
+import type { Outlet } from "../event/chunk.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { SourceMetrics } from "../telemetry/metrics.ts";
+import { HUNG_MS, untilHung } from "./device_gate.ts";
+import type { FileDiscovery } from "./file_discovery.ts";
+import type { Fingerprint } from "./file_identity.ts";
+import {
+  devicelessKey,
+  EMPTY_FINGERPRINT,
+  inodeKey,
+  readFingerprint,
+  recordInodeKey,
+  streamId,
+  verifyFingerprint,
+} from "./file_identity.ts";
+import type { FileStat } from "./file_ops.ts";
+import { FileTailer } from "./file_tailer.ts";
+import type { TailContext } from "./file_tailer.ts";
+import { OpenFile } from "./open_files.ts";
+import { TailedFile } from "./tailed_file.ts";
+
+const NS_PER_MS = 1_000_000n;
+
+export interface FileCatalogOptions {
+  readonly config: FileSourceConfig;
+  readonly outlets: readonly Outlet[];
+  readonly checkpoint: PositionStore;
+  readonly discovery: FileDiscovery;
+  readonly tail: TailContext;
+  readonly metrics: SourceMetrics;
+  readonly log: Log;
+  /** Whether a folder is one of shipper's own. */
+  readonly isForbidden: (folder: FileStat) => boolean;
+}
+
+/** A file that is to be read, and what is known of how it came here. */
+export interface Candidate {
+  /** Where it can be opened now. */
+  readonly path: string;
+  readonly stat: FileStat;
+  /** The path that its events carry: the one under which the patterns would have found it. */
+  readonly basePath: string;
+  /** False for a rotated file whose name the patterns do not match. */
+  readonly isMatched: boolean;
+  /** Read it after this one, for each outlet. */
+  readonly predecessor: TailedFile | null;
+  /** Where an outlet starts that has no position in it. */
+  readonly startOffset: number;
+}
+
+/**
+ * The files that are being read, by inode and by every name. It opens files and decides where reading starts; what a name leads to is
+ * decided in `file_paths.ts`. Only one task at a time may call the asynchronous methods.
+ */
+export class FileCatalog {
+  readonly options: FileCatalogOptions;
+  /** Files that have not ended, by inode; of a truncated inode the newest generation. */
+  readonly byInode = new Map<string, TailedFile>();
+  /** The last known file of each path that matched. */
+  readonly byPath = new Map<string, TailedFile>();
+  /** By every path under which the kernel may tell of it. */
+  readonly byName = new Map<string, TailedFile>();
+  /** Stored streams by inode, and by inode without device. */
+  readonly #records = new Map<string, FileRecord>();
+  readonly #devicelessRecords = new Map<string, FileRecord>();
+  readonly #forbiddenFolders = new Map<string, boolean>();
+  /** Inodes that are being opened: an open may hang. */
+  readonly #opening = new Set<string>();
+  /** All files that are registered and have not ended, older generations included. */
+  liveCount = 0;
+
+  constructor(options: FileCatalogOptions) {
+    this.options = options;
+    for (const record of options.checkpoint.records(options.config.name)) this.#remember(record);
+    options.metrics.fileLags = () => this.#fileLags();
+  }
+
+  /** The stored stream of an inode, also where the device got another number. */
+  recordOf(stat: Pick<FileStat, "dev" | "ino" | "birthtimeNs">): FileRecord | null {
+    const exact = this.#records.get(inodeKey(stat));
+    if (exact !== undefined) return exact;
+    const key = devicelessKey(stat.ino, stat.birthtimeNs);
+    return (key === null ? undefined : this.#devicelessRecords.get(key)) ?? null;
+  }
+
+  /**
+   * Opens the file and starts reading it. Null when it is not there any more, must not be read, or cannot be opened (which is logged).
+   * Null as well when opening hangs; it is read when that comes back.
+   */
+  async register(candidate: Candidate): Promise<TailedFile | null> {
+    const inode = inodeKey(candidate.stat);
+    if (this.#opening.has(inode)) return null;
+    this.#opening.add(inode);
+    let file: TailedFile | null = null;
+    const opening = this.#openAndAdd(candidate).then((added) => void (file = added))
+      .finally(() => this.#opening.delete(inode));
+    await untilHung(opening, HUNG_MS, () => {
+      opening.catch(() => {}); // it logs its own errors
+      const error = Object.assign(new Error("No answer"), { code: "ETIMEDOUT" });
+      this.options.discovery.tellFailure(candidate.path, "open", error);
+    });
+    return file;
+  }
+
+  async #openAndAdd(candidate: Candidate): Promise<TailedFile | null> {
+    const { discovery } = this.options;
+    try {
+      const names = await this.#names(candidate);
+      if (names === null) return null;
+      const opened = await this.#open(candidate);
+      if (opened === null) return null;
+      const file = this.#add(candidate, opened);
+      discovery.works(candidate.path);
+      for (const name of names) this.addName(file, name);
+      if (candidate.isMatched) this.attach(file, candidate.path);
+      else file.rotatedMs = this.options.tail.monotonicMs();
+      file.wake();
+      return file;
+    } catch (error) {
+      if (errnoName(error) === "UNKNOWN") throw error;
+      discovery.tellFailure(candidate.path, "open", error);
+      return null;
+    }
+  }
+
+  /** A matching path leads to the file now. */
+  attach(file: TailedFile, matchedPath: string): void {
+    file.paths.add(matchedPath);
+    file.rotatedMs = null;
+    this.moved(file, matchedPath);
+    this.byPath.set(matchedPath, file);
+  }
+
+  /** The file is to be found under this path now, whether the patterns match it or not. */
+  moved(file: TailedFile, foundPath: string): void {
+    file.handle.reopenPath = foundPath;
+    this.addName(file, foundPath);
+    if (file.lastPath === foundPath) return;
+    file.lastPath = foundPath;
+    if (!file.isCutOff) this.store(file);
+  }
+
+  addName(file: TailedFile, name: string): void {
+    file.watchedNames.add(name);
+    this.byName.set(name, file);
+  }
+
+  /** Stores what is known of the file. */
+  store(file: TailedFile): void {
+    const record = this.#record(file);
+    this.#remember(record);
+    this.options.checkpoint.put(record);
+  }
+
+  /** Takes a larger fingerprint once the file has grown. */
+  async growFingerprint(file: TailedFile): Promise<void> {
+    const { tail, config } = this.options;
+    await tail.gate.acquire(file.device);
+    let grown: Fingerprint | null;
+    try {
+      const fd = await tail.openFiles.acquire(file.handle);
+      try {
+        grown = await verifyFingerprint(tail.ops, fd, file.fingerprint, config.fingerprintBytes);
+      } finally {
+        tail.openFiles.release(file.handle);
+      }
+    } finally {
+      tail.gate.release(file.device);
+    }
+    if (file.hasEnded || file.isCutOff) return;
+    if (grown === null) return this.cutOff(file, file.sizeBytes);
+    file.fingerprint = grown;
+    this.store(file);
+  }
+
+  /** The file was truncated: what is there now is a new generation, read from its start. */
+  cutOff(file: TailedFile, sizeBytes: number): void {
+    const { metrics, log, tail, config } = this.options;
+    file.isCutOff = true;
+    metrics.truncationsCount++;
+    log.info(`File "${file.lastPath}" was truncated: reading it from its start`, {
+      source: config.name,
+      sizeBytes,
+    });
+    file.handle.userCount++;
+    const next = this.#make({
+      stream: { ...file.stream, id: streamId(file.inode, file.generation + 1) },
+      inode: file.inode,
+      device: file.device,
+      generation: file.generation + 1,
+      sinceNs: BigInt(Math.trunc(tail.nowMs())) * NS_PER_MS,
+      handle: file.handle,
+      fingerprint: EMPTY_FINGERPRINT,
+      sizeBytes,
+      mtimeMs: file.mtimeMs,
+      lastPath: file.lastPath,
+    }, () => 0);
+    next.rotatedMs = file.rotatedMs;
+    for (const matchedPath of file.paths) {
+      next.paths.add(matchedPath);
+      this.byPath.set(matchedPath, next);
+    }
+    for (const name of file.watchedNames) this.addName(next, name);
+    next.follow(file);
+    file.wake();
+    next.wake();
+  }
+
+  /** Called when a tailer has ended; when it was the last one, the file is let go. */
+  tailerEnded(file: TailedFile): void {
+    if (!file.hasEnded) return;
+    this.liveCount--;
+    const { tail, metrics } = this.options;
+    tail.openFiles.drop(file.handle);
+    if (this.byInode.get(file.inode) === file) this.byInode.delete(file.inode);
+    metrics.watchedFiles = this.byInode.size;
+    for (const name of file.watchedNames) if (this.byName.get(name) === file) this.byName.delete(name);
+    for (const successor of file.successors) successor.predecessor = null;
+    file.successors.length = 0;
+    const isGone = file.isUnlinked || file.isCutOff || file.isSuperseded;
+    if (!isGone || tail.isOnce) return;
+    this.forget(file);
+    if (file.isUnlinked) {
+      for (const [matchedPath, last] of this.byPath) if (last === file) this.byPath.delete(matchedPath);
+    }
+  }
+
+  /** Its positions go when everything is delivered. */
+  forget(file: TailedFile): void {
+    const finalOffsets = new Map(file.tailers.map((tailer) => [tailer.outlet.sink, tailer.offset]));
+    this.options.checkpoint.forgetWhenDelivered(this.options.config.name, file.stream.id, finalOffsets);
+    const record = this.#records.get(file.inode);
+    if (record?.id !== file.stream.id) return;
+    this.#records.delete(file.inode);
+    const key = devicelessKey(record.ino, record.birthtimeNs);
+    if (key !== null) this.#devicelessRecords.delete(key);
+  }
+
+  /** Every path that a file may be told under: the path itself and, for links, the target's. Null when it must not be read. */
+  async #names(candidate: Candidate): Promise<string[] | null> {
+    const { discovery, tail } = this.options;
+    const real = await tail.ops.realpath(candidate.path);
+    const folder = path.dirname(real);
+    if (await this.#isForbidden(folder)) return null;
+    if (real === candidate.path) return [real];
+    await discovery.watchFolder(folder);
+    return [candidate.path, real];
+  }
+
+  async #isForbidden(folder: string): Promise<boolean> {
+    const known = this.#forbiddenFolders.get(folder);
+    if (known !== undefined) return known;
+    const parent = path.dirname(folder);
+    const isForbidden = this.options.isForbidden(await this.options.tail.ops.stat(folder, false)) ||
+      (parent !== folder && await this.#isForbidden(parent));
+    this.#forbiddenFolders.set(folder, isForbidden);
+    return isForbidden;
+  }
+
+  /** Opens it and finds out whether it is the content that a stored stream knows. */
+  async #open(candidate: Candidate): Promise<Opened | null> {
+    const { tail, config } = this.options;
+    const inode = inodeKey(candidate.stat);
+    const device = String(candidate.stat.dev);
+    const record = this.recordOf(candidate.stat);
+    await tail.gate.acquire(device);
+    try {
+      const fd = await tail.ops.open(candidate.path);
+      try {
+        const stat = await tail.ops.fstat(fd);
+        if (stat.kind !== "file" || inodeKey(stat) !== inode) {
+          tail.ops.close(fd);
+          return null; // replaced between looking and opening: the next look finds the new one
+        }
+        if (record === null) {
+          const fingerprint = await readFingerprint(
+            tail.ops,
+            fd,
+            Math.min(config.fingerprintBytes, stat.sizeBytes),
+          );
+          return { fd, stat, record: null, isSame: false, fingerprint };
+        }
+        const known = { sizeBytes: record.fingerprintBytes, hash: record.fingerprint };
+        const verified = await verifyFingerprint(tail.ops, fd, known, config.fingerprintBytes);
+        if (verified !== null && this.#positionMax(record) <= stat.sizeBytes) {
+          return { fd, stat, record, isSame: true, fingerprint: verified };
+        }
+        const fingerprint = await readFingerprint(
+          tail.ops,
+          fd,
+          Math.min(config.fingerprintBytes, stat.sizeBytes),
+        );
+        return { fd, stat, record, isSame: false, fingerprint };
+      } catch (error) {
+        tail.ops.close(fd);
+        throw error;
+      }
+    } finally {
+      tail.gate.release(device);
+    }
+  }
+
+  #positionMax(record: FileRecord): number {
+    const { outlets, checkpoint, config } = this.options;
+    return Math.max(
+      0,
+      ...outlets.map((outlet) => checkpoint.resumeOffset(config.name, record.id, outlet.sink) ?? 0),
+    );
+  }
+
+  #add(candidate: Candidate, opened: Opened): TailedFile {
+    const { checkpoint, config, tail, metrics, log } = this.options;
+    const { record, isSame, stat } = opened;
+    const inode = inodeKey(stat);
+    const isReplaced = record !== null && !isSame;
+    const generation = record === null ? 0 : isReplaced ? record.generation + 1 : record.generation;
+    if (isReplaced) {
+      metrics.truncationsCount++;
+      log.warn(
+        `File "${candidate.path}" holds other content than before, or less: reading it from its start`,
+        { source: config.name },
+      );
+    }
+    const handle = new OpenFile(opened.fd, inode, candidate.path);
+    const file = this.#make({
+      stream: {
+        id: streamId(inode, generation),
+        source: config.name,
+        sourceType: "file",
+        path: record?.path ?? candidate.basePath,
+      },
+      inode,
+      device: String(stat.dev),
+      generation,
+      sinceNs: isReplaced
+        ? BigInt(Math.trunc(tail.nowMs())) * NS_PER_MS
+        : record === null
+        ? stat.birthtimeNs
+        : BigInt(record.sinceNs),
+      handle,
+      fingerprint: opened.fingerprint,
+      sizeBytes: stat.sizeBytes,
+      mtimeMs: stat.mtimeMs,
+      lastPath: candidate.path,
+    }, (id, sink) => {
+      if (isReplaced) return 0;
+      return checkpoint.resumeOffset(config.name, id, sink) ??
+        Math.min(candidate.startOffset, stat.sizeBytes);
+    }, isSame ? record : null);
+    if (isReplaced) checkpoint.forget(config.name, record.id);
+    if (candidate.predecessor !== null) file.follow(candidate.predecessor);
+    tail.openFiles.add(handle);
+    return file;
+  }
+
+  /** Makes the file and its tailers, and stores where they start. `known`: the stored stream that it continues. */
+  #make(
+    init: ConstructorParameters<typeof TailedFile>[0],
+    startOffset: (id: string, sink: string) => number,
+    known: FileRecord | null = null,
+  ): TailedFile {
+    const { checkpoint, config, outlets, tail, metrics } = this.options;
+    const file = new TailedFile(init);
+    const record = this.#record(file);
+    if (known !== null && known.id !== record.id) checkpoint.adopt(known.id, record);
+    this.store(file);
+    file.tailers = outlets.map((outlet, index) => {
+      const start = startOffset(file.stream.id, outlet.sink);
+      checkpoint.startAt(config.name, file.stream.id, outlet.sink, start);
+      return new FileTailer(tail, file, outlet, index, start);
+    });
+    this.byInode.set(file.inode, file);
+    this.liveCount++;
+    metrics.watchedFiles = this.byInode.size;
+    return file;
+  }
+
+  #record(file: TailedFile): FileRecord {
+    const [dev, ino, birthtimeNs] = file.inode.split(":") as [string, string, string];
+    return {
+      source: this.options.config.name,
+      id: file.stream.id,
+      path: file.stream.path,
+      lastPath: file.lastPath,
+      dev,
+      ino,
+      birthtimeNs,
+      generation: file.generation,
+      sinceNs: String(file.sinceNs),
+      fingerprintBytes: file.fingerprint.sizeBytes,
+      fingerprint: file.fingerprint.hash,
+    };
+  }
+
+  #remember(record: FileRecord): void {
+    const inode = recordInodeKey(record);
+    const known = this.#records.get(inode);
+    if (known !== undefined && known.generation > record.generation) return;
+    this.#records.set(inode, record);
+    const key = devicelessKey(record.ino, record.birthtimeNs);
+    if (key !== null) this.#devicelessRecords.set(key, record);
+  }
+
+  #fileLags() {
+    const { checkpoint, config } = this.options;
+    return [...this.byInode.values()].flatMap((file) =>
+      file.tailers.map((tailer) => ({
+        path: file.lastPath,
+        sink: tailer.outlet.sink,
+        sizeBytes: Math.max(file.sizeBytes, tailer.offset),
+        readBytes: tailer.offset,
+        deliveredBytes: checkpoint.position(config.name, file.stream.id, tailer.outlet.sink) ??
+          tailer.startOffset,
+      }))
+    );
+  }
+}
+
+interface Opened {
+  readonly fd: number;
+  readonly stat: FileStat;
+  readonly record: FileRecord | null;
+  /** The content is the one that `record` knows. */
+  readonly isSame: boolean;
+  readonly fingerprint: Fingerprint;
+}

@@ -1,0 +1,294 @@
+import fs from "node:fs";
+import type { PositionStore } from "../checkpoint/position_store.ts";
+import type { FileSourceConfig } from "../config/config.ts";
+import { errnoName } from "../errors.ts";
+import type { Outlet } from "../event/chunk.ts";
+import type { BufferPool } from "../event/pooled_buffer.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { SourceMetrics } from "../telemetry/metrics.ts";
+import type { DeviceGate } from "./device_gate.ts";
+import { HUNG_MS, processDeviceGate, untilHung } from "./device_gate.ts";
+import { FileCatalog } from "./file_catalog.ts";
+import { FileDiscovery } from "./file_discovery.ts";
+import { inodeKey } from "./file_identity.ts";
+import type { FileOps, FileStat } from "./file_ops.ts";
+import { systemFileOps } from "./file_ops.ts";
+import { FilePaths } from "./file_paths.ts";
+import type { TailContext } from "./file_tailer.ts";
+import type { GlobRoot } from "./glob_root.ts";
+import { OpenFiles, openFilesMaxDefault } from "./open_files.ts";
+import { ReadScheduler } from "./read_scheduler.ts";
+import type { Source } from "./source.ts";
+import { ToldOnce } from "./told_once.ts";
+
+/** Everything that kernel events tell is looked for once more after this time at the latest. */
+export const SCAN_INTERVAL_MS_MAX = 1_000;
+/** Changes that ask for a scan are waited for together. */
+const SCAN_SOON_MS = 10;
+
+export interface FileSourceOptions {
+  readonly config: FileSourceConfig;
+  /** At least one. */
+  readonly outlets: readonly Outlet[];
+  readonly checkpoint: PositionStore;
+  readonly metrics: SourceMetrics;
+  readonly log: Log;
+  /** Read what is there at the start, to its end, and end. */
+  readonly once: boolean;
+  /** Never read from: a pattern may match shipper's own files. */
+  readonly dataDir: string;
+  readonly pool: BufferPool;
+  /** Milliseconds since the epoch, and milliseconds of a clock that never jumps. */
+  readonly now?: () => number;
+  readonly monotonic?: () => number;
+  readonly ops?: FileOps;
+  readonly gate?: DeviceGate;
+}
+
+/** Tails the files that the patterns match; docs/tailing.md says what happens in which case. */
+export function createFileSource(options: FileSourceOptions): Source {
+  return new FileSource(options);
+}
+
+class FileSource implements Source {
+  readonly name: string;
+  readonly #options: FileSourceOptions;
+  readonly #scheduler: ReadScheduler;
+  readonly #openFiles: OpenFiles;
+  readonly #discovery: FileDiscovery;
+  readonly #catalog: FileCatalog;
+  readonly #paths: FilePaths;
+  readonly #toldFailures: ToldOnce;
+  readonly #stop = new AbortController();
+  readonly #walking = new Set<GlobRoot>();
+  /** Names that the kernel told of and that were not looked at yet. */
+  #changedNames = new Set<string>();
+  #isChecking = false;
+  #scanTimer: ReturnType<typeof setTimeout> | null = null;
+  /** Tasks on the catalog run one after another; this is the last one. */
+  #lastTask: Promise<void> = Promise.resolve();
+  #hasStarted = false;
+  #bug: unknown = null;
+
+  constructor(options: FileSourceOptions) {
+    const { config, outlets, metrics, log, once: isOnce } = options;
+    this.name = config.name;
+    this.#options = options;
+    const ops = options.ops ?? systemFileOps;
+    const gate = options.gate ?? processDeviceGate;
+    const nowMs = options.now ?? Date.now;
+    const monotonicMs = options.monotonic ?? (() => performance.now());
+    const isForbidden = forbiddenFolder(options.dataDir);
+    this.#toldFailures = new ToldOnce(log);
+    this.#openFiles = new OpenFiles(ops, config.maxOpenFiles ?? openFilesMaxDefault(), metrics);
+    this.#scheduler = new ReadScheduler({ outlets, gate, monotonicMs, log, source: config.name });
+    this.#discovery = new FileDiscovery({
+      source: config.name,
+      include: config.include,
+      exclude: config.exclude,
+      ops,
+      log,
+      metrics,
+      listener: {
+        fileChanged: (path) => this.#catalog.byName.get(path)?.wake(),
+        nameChanged: (path) => this.#nameChanged(path),
+        eventsLost: () => this.#eventsLost(),
+      },
+      isForbidden,
+      isWatching: !isOnce,
+    });
+    const tail: TailContext = {
+      ops,
+      gate,
+      openFiles: this.#openFiles,
+      pool: options.pool,
+      scheduler: this.#scheduler,
+      metrics,
+      nowMs,
+      monotonicMs,
+      maxLineBytes: config.maxLineBytes,
+      rotateWaitMs: config.rotateWaitMs,
+      partialFlushAfterMs: config.partialFlushAfterMs,
+      isOnce,
+      onCutOff: (file, sizeBytes) => this.#catalog.cutOff(file, sizeBytes),
+      onEnded: (file) => {
+        this.#catalog.tailerEnded(file);
+        this.#endIfDone();
+      },
+      onFailure: (file, error) => this.#discovery.tellFailure(file.lastPath, "read", error),
+      onGivenUp: (file, offset) =>
+        log.error(
+          `Giving up on "${file.lastPath}" at byte ${offset}: what it holds from there on cannot be read`,
+          {
+            source: config.name,
+          },
+        ),
+    };
+    const { checkpoint } = options;
+    this.#catalog = new FileCatalog({
+      config,
+      outlets,
+      checkpoint,
+      discovery: this.#discovery,
+      tail,
+      metrics,
+      log,
+      isForbidden,
+    });
+    this.#paths = new FilePaths(this.#catalog);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = AbortSignal.any([signal, this.#stop.signal]);
+    const reading = this.#scheduler.run(stop);
+    reading.catch(() => this.#stop.abort()); // awaited below
+    const tickMs = Math.min(this.#options.config.globMinimumCooldownMs, SCAN_INTERVAL_MS_MAX);
+    const ticker = setInterval(() => this.#tick(), tickMs);
+    try {
+      await this.#start(stop);
+      await reading;
+      if (this.#bug !== null) throw this.#bug;
+    } finally {
+      clearInterval(ticker);
+      if (this.#scanTimer !== null) clearTimeout(this.#scanTimer);
+      this.#stop.abort();
+      this.#discovery.close();
+      this.#openFiles.closeAll();
+    }
+  }
+
+  async #start(stop: AbortSignal): Promise<void> {
+    const found = new Map<string, FileStat>();
+    for (const root of this.#discovery.roots) {
+      if (stop.aborted) return;
+      await this.#walk(root, (files) => {
+        for (const [path, stat] of files) found.set(path, stat);
+        return Promise.resolve();
+      });
+    }
+    if (found.size === 0) {
+      const patterns = this.#options.config.include.map((pattern) => `"${pattern}"`).join(", ");
+      this.#options.log.warn(`No file matches ${patterns}${this.#options.once ? "" : " yet"}`, {
+        source: this.name,
+      });
+    }
+    await this.#task(() => this.#paths.start(found), false);
+    this.#hasStarted = true;
+    this.#endIfDone();
+    this.#checkNames();
+  }
+
+  #endIfDone(): void {
+    if (this.#options.once && this.#hasStarted && this.#catalog.liveCount === 0) this.#stop.abort();
+  }
+
+  #tick(): void {
+    this.#scheduler.tick();
+    if (this.#hasStarted && !this.#options.once) this.#scan();
+  }
+
+  #scan(): void {
+    for (const root of this.#discovery.roots) {
+      void this.#walk(root, async (files) => {
+        for (const [path, stat] of files) {
+          if (!this.#paths.isKnown(path, stat)) await this.#task(() => this.#paths.see(path, stat));
+        }
+        for (const [path, file] of this.#catalog.byPath) {
+          if (!file.paths.has(path) || files.has(path) || !root.matches(path)) continue;
+          await this.#task(() => this.#paths.check(path));
+        }
+        for (const file of this.#catalog.byInode.values()) {
+          this.#options.checkpoint.seen(this.name, file.stream.id);
+          if (file.paths.size === 0) file.wake();
+        }
+      });
+    }
+  }
+
+  /** Walks a root unless that is under way. Returns after `HUNG_MS` even when the walk hangs; it is used when it comes back. */
+  async #walk(root: GlobRoot, use: (files: Map<string, FileStat>) => Promise<void>): Promise<void> {
+    if (this.#walking.has(root)) return;
+    this.#walking.add(root);
+    await untilHung(
+      this.#discovery.walk(root).then(use).catch((error) => this.#taskFailed(error))
+        .finally(() => this.#walking.delete(root)),
+      HUNG_MS,
+      () => this.#tellHung(`Looking for files of "${root.pattern}"`),
+    );
+  }
+
+  /** Runs after the tasks before it. One that hangs is left to itself, so that others go on. Never rejects. */
+  #task(work: () => Promise<unknown>, isGuarded = true): Promise<void> {
+    const task = this.#lastTask.then(async () => {
+      if (this.#stop.signal.aborted) return;
+      const working = work().then(() => {}, (error) => this.#taskFailed(error));
+      await (isGuarded ? untilHung(working, HUNG_MS, () => this.#tellHung("Looking at a file")) : working);
+    });
+    return this.#lastTask = task;
+  }
+
+  #taskFailed(error: unknown): void {
+    const code = errnoName(error);
+    if (code !== "UNKNOWN") return this.#discovery.tellFailure(this.name, "look at a file of", error);
+    this.#bug ??= error;
+    this.#stop.abort();
+  }
+
+  #tellHung(what: string): void {
+    this.#toldFailures.warn(
+      what,
+      `${what} of source "${this.name}" does not come back: the other files go on`,
+    );
+  }
+
+  #nameChanged(path: string): void {
+    this.#catalog.byName.get(path)?.wake();
+    this.#changedNames.add(path);
+    this.#checkNames();
+  }
+
+  #checkNames(): void {
+    if (this.#isChecking || !this.#hasStarted || this.#changedNames.size === 0) return;
+    this.#isChecking = true;
+    void this.#checkAll().finally(() => {
+      this.#isChecking = false;
+      this.#checkNames();
+    });
+  }
+
+  async #checkAll(): Promise<void> {
+    const names = this.#changedNames;
+    this.#changedNames = new Set();
+    for (const path of names) {
+      let isFolder = false;
+      await this.#task(async () => {
+        isFolder = await this.#paths.check(path);
+      });
+      if (isFolder) this.#scanSoon();
+    }
+  }
+
+  #eventsLost(): void {
+    for (const file of this.#catalog.byInode.values()) file.wake();
+    this.#scanSoon();
+  }
+
+  #scanSoon(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#scanTimer ??= setTimeout(() => {
+      this.#scanTimer = null;
+      if (this.#hasStarted) this.#scan();
+    }, SCAN_SOON_MS);
+  }
+}
+
+/** Recognises data_dir by device and inode: a pattern or a link may reach it under another name. */
+function forbiddenFolder(dataDir: string): (folder: FileStat) => boolean {
+  let own: string;
+  try {
+    own = inodeKey(fs.statSync(dataDir, { bigint: true }));
+  } catch {
+    return () => false; // no data_dir, nothing in it
+  }
+  return (folder) => inodeKey(folder) === own;
+}

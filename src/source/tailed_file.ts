@@ -1,0 +1,76 @@
+import type { Stream } from "../event/stream.ts";
+import type { Fingerprint } from "./file_identity.ts";
+import type { FileTailer } from "./file_tailer.ts";
+import type { OpenFile } from "./open_files.ts";
+
+/** One generation of a file: an inode from its creation, or its last truncation, to its end. All outlets share it; each has a tailer. */
+export class TailedFile {
+  readonly stream: Stream;
+  readonly inode: string;
+  readonly device: string;
+  readonly generation: number;
+  /** Unknown files under rotated names that were born before this are none of ours (nanoseconds since the epoch). */
+  readonly sinceNs: bigint;
+  readonly handle: OpenFile;
+  fingerprint: Fingerprint;
+  /** The names that the patterns match and that lead to it now. */
+  readonly paths = new Set<string>();
+  /** Every path under which the kernel may tell of it. */
+  readonly watchedNames = new Set<string>();
+  lastPath: string;
+  /** Largest end that was seen. */
+  sizeBytes: number;
+  mtimeMs: number;
+  /** Since when no name leads to it (monotonic); null while one does. */
+  rotatedMs: number | null = null;
+  isUnlinked = false;
+  /** Another file took a name of this one and waits until this one was read to its end. */
+  isSuperseded = false;
+  /** Truncated: what was not read is gone, the next generation is read instead. */
+  isCutOff = false;
+  /** The generation in front of it under the same name. */
+  predecessor: TailedFile | null = null;
+  readonly successors: TailedFile[] = [];
+  tailers: readonly FileTailer[] = [];
+
+  constructor(init: {
+    stream: Stream;
+    inode: string;
+    device: string;
+    generation: number;
+    sinceNs: bigint;
+    handle: OpenFile;
+    fingerprint: Fingerprint;
+    sizeBytes: number;
+    mtimeMs: number;
+    lastPath: string;
+  }) {
+    this.stream = init.stream;
+    this.inode = init.inode;
+    this.device = init.device;
+    this.generation = init.generation;
+    this.sinceNs = init.sinceNs;
+    this.handle = init.handle;
+    this.fingerprint = init.fingerprint;
+    this.sizeBytes = init.sizeBytes;
+    this.mtimeMs = init.mtimeMs;
+    this.lastPath = init.lastPath;
+  }
+
+  /** True when every outlet is done with it. */
+  get hasEnded(): boolean {
+    return this.tailers.every((tailer) => tailer.hasEnded);
+  }
+
+  /** Puts it behind `predecessor`: each outlet reads that one to its end first. */
+  follow(predecessor: TailedFile): void {
+    this.predecessor = predecessor;
+    predecessor.successors.push(this);
+    predecessor.isSuperseded = true;
+  }
+
+  /** Lets all its readers look. */
+  wake(): void {
+    for (const tailer of this.tailers) tailer.wake();
+  }
+}

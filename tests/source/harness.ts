@@ -1,0 +1,159 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { PositionStore } from "../../src/checkpoint/position_store.ts";
+import { openPositionStore } from "../../src/checkpoint/position_store.ts";
+import type { FileSourceConfig } from "../../src/config/config.ts";
+import { BufferPool } from "../../src/event/pooled_buffer.ts";
+import type { DeviceGate } from "../../src/source/device_gate.ts";
+import type { FileOps } from "../../src/source/file_ops.ts";
+import { createFileSource } from "../../src/source/file_source.ts";
+import type { Log } from "../../src/telemetry/log.ts";
+import { SourceMetrics } from "../../src/telemetry/metrics.ts";
+import { FakeOutlet } from "./fake_outlet.ts";
+
+/** Keeps what was logged, as "level: message". */
+export class MemoryLog implements Log {
+  readonly entries: string[] = [];
+  debug = (message: string) => void this.entries.push(`debug: ${message}`);
+  info = (message: string) => void this.entries.push(`info: ${message}`);
+  warn = (message: string) => void this.entries.push(`warn: ${message}`);
+  error = (message: string) => void this.entries.push(`error: ${message}`);
+
+  matching(part: string): string[] {
+    return this.entries.filter((entry) => entry.includes(part));
+  }
+}
+
+export interface RunOptions {
+  readonly config?: Partial<FileSourceConfig>;
+  readonly once?: boolean;
+  readonly sinks?: readonly string[];
+  readonly rooms?: readonly number[];
+  readonly isSettling?: boolean;
+  readonly ops?: FileOps;
+  readonly gate?: DeviceGate;
+  readonly now?: () => number;
+}
+
+/** A source at work, until `stop`. */
+export interface Running {
+  readonly outlets: readonly FakeOutlet[];
+  readonly outlet: FakeOutlet;
+  readonly store: PositionStore;
+  readonly metrics: SourceMetrics;
+  readonly log: MemoryLog;
+  /** Resolves when the source has ended by itself. */
+  readonly ended: Promise<void>;
+  /** Stops it as a shutdown does, positions stored. */
+  stop(): Promise<void>;
+}
+
+/** A folder for logs and one for data_dir, and sources over them. */
+export class Bench {
+  readonly folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "shipper-source-")));
+  readonly logs = path.join(this.folder, "logs");
+  readonly dataDir = path.join(this.folder, "data");
+  readonly #running = new Set<Running>();
+
+  constructor() {
+    fs.mkdirSync(this.logs);
+    fs.mkdirSync(this.dataDir);
+  }
+
+  path(name: string): string {
+    return path.join(this.logs, name);
+  }
+
+  write(name: string, text: string): void {
+    fs.writeFileSync(this.path(name), text);
+  }
+
+  append(name: string, text: string): void {
+    fs.appendFileSync(this.path(name), text);
+  }
+
+  rename(from: string, to: string): void {
+    fs.renameSync(this.path(from), this.path(to));
+  }
+
+  async start(options: RunOptions = {}): Promise<Running> {
+    const log = new MemoryLog();
+    const store = await openPositionStore({ dataDir: this.dataDir, log });
+    const metrics = new SourceMetrics();
+    const sinks = options.sinks ?? ["out"];
+    const outlets = sinks.map((sink, index) => {
+      const outlet = new FakeOutlet(
+        sink,
+        store,
+        options.rooms?.[index] ?? Infinity,
+        options.config?.maxLineBytes,
+      );
+      outlet.isSettling = options.isSettling ?? true;
+      return outlet;
+    });
+    const stopping = new AbortController();
+    const source = createFileSource({
+      config: { ...this.config(), ...options.config },
+      outlets,
+      checkpoint: store,
+      metrics,
+      log,
+      once: options.once ?? false,
+      dataDir: this.dataDir,
+      pool: new BufferPool(),
+      ...(options.ops === undefined ? {} : { ops: options.ops }),
+      ...(options.gate === undefined ? {} : { gate: options.gate }),
+      ...(options.now === undefined ? {} : { now: options.now }),
+    });
+    const ended = source.run(stopping.signal);
+    ended.catch(() => {}); // awaited by `stop`
+    const running: Running = {
+      outlets,
+      outlet: outlets[0]!,
+      store,
+      metrics,
+      log,
+      ended,
+      stop: async () => {
+        this.#running.delete(running);
+        stopping.abort();
+        await ended;
+        await store.close();
+      },
+    };
+    this.#running.add(running);
+    return running;
+  }
+
+  config(): FileSourceConfig {
+    return {
+      type: "file",
+      name: "app",
+      include: [path.join(this.logs, "*.log")],
+      exclude: [],
+      readFrom: "beginning",
+      ignoreOlderMs: null,
+      maxLineBytes: 262_144,
+      globMinimumCooldownMs: 200,
+      rotateWaitMs: 300,
+      partialFlushAfterMs: 5_000,
+      maxOpenFiles: null,
+      fingerprintBytes: 1_024,
+      rotated: "auto",
+      decoding: { codec: "text" },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const running of [...this.#running]) await running.stop();
+    fs.rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** "prefix 0\n" .. "prefix n-1\n". */
+export function numbered(prefix: string, count: number, from = 0): string {
+  let text = "";
+  for (let i = from; i < from + count; i++) text += `${prefix} ${i}\n`;
+  return text;
+}
