@@ -4,6 +4,18 @@
  * Every way gets the same chunk, line positions and output buffer, and its output is compared with that of JSON.stringify. All of them
  * include the check that the chunk is UTF-8. `indexOf` and `latin1` rely on what a chunk-wide test found (no control bytes; no
  * backslash), and are measured only where that holds; a product that used them would need a second way for the rest.
+ *
+ * CPU ns a line of 175 bytes, Bun 1.4.5, x64, 2 shared cores, 2026-11 (two runs, within 5 %):
+ *
+ *   way            6 quotes   nothing to escape
+ *   byteLoop            411                 294
+ *   indexOf             292                  85
+ *   latin1              246                 251
+ *   stringify           373                 289
+ *   wasm, 64 KiB         85                  69     <- src/shape/escape_kernel.ts
+ *
+ * Pieces of 16 KiB take 3 % more, whole chunks no less beyond the noise. Vector instructions were not tried: JavaScriptCore wants AVX
+ * for them.
  */
 import { isUtf8 } from "node:buffer";
 import { ESCAPE_WASM_BASE64 } from "../../src/shape/escape_wasm.ts";

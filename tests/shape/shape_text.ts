@@ -96,3 +96,14 @@ export class CountedBuffer implements PooledBuffer {
     if (this.owners-- === 0) throw new Error("Released too often");
   }
 }
+
+/** A pool whose memory counts its owners. */
+export class CountedPool extends BufferPool {
+  readonly taken: CountedBuffer[] = [];
+
+  override take(sizeBytes: number): CountedBuffer {
+    const buffer = new CountedBuffer(super.take(sizeBytes).data);
+    this.taken.push(buffer);
+    return buffer;
+  }
+}

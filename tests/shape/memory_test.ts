@@ -1,0 +1,93 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { LineSplitter } from "../../src/decode/line_splitter.ts";
+import { releaseBatch } from "../../src/event/event_batch.ts";
+import { SourceMetrics } from "../../src/telemetry/metrics.ts";
+import { chunkOf } from "../decode/chunks.ts";
+import { CountedBuffer, CountedPool, shape, shaperOf } from "./shape_text.ts";
+
+describe("memory", () => {
+  const codecs = fc.constantFrom("text" as const, "json" as const, "raw" as const);
+  const lines = fc.array(
+    fc.oneof(
+      fc.constantFrom(
+        "",
+        "text",
+        '{"t":"a"}',
+        '{"t":"b","message":"m"}',
+        '{"t":"/"}',
+        "{}",
+        "\0".repeat(3000),
+      ),
+      fc.string({ maxLength: 20 }).map((text) => text.replaceAll("\n", "")),
+    ),
+    { maxLength: 30 },
+  );
+
+  test("everything is held until the release, and released once, whatever the options", () => {
+    const options = fc.record({
+      decode: fc.constantFrom("text" as const, "json" as const),
+      codec: codecs,
+      topic: fc.constantFrom("fixed", "t-{{t}}", "{{message}}", "{{host}}", "{{absent}}"),
+      keyField: fc.constantFrom(null, "message", "t", "host"),
+      exceptFields: fc.constantFrom(null, ["message"], ["t", "host"]),
+    });
+    fc.assert(
+      fc.property(options, lines, fc.nat(2000), ({ keyField, ...setup }, texts, spareBytes) => {
+        const pool = new CountedPool();
+        const text = texts.map((line) => line + "\n").join("");
+        const owner = new CountedBuffer(Buffer.alloc(Buffer.byteLength(text) + spareBytes));
+        const end = owner.data.write(text);
+        const shaper = shaperOf({ ...setup, ...(keyField === null ? {} : { keyField }), pool });
+        const { batch, droppedCount } = shape(shaper, chunkOf(owner.data.subarray(0, end), { owner }));
+        expect((batch?.count ?? 0) + droppedCount).toBe(texts.length);
+        const held = [owner, ...pool.taken].reduce((sum, buffer) => sum + buffer.owners, 0);
+        expect(held).toBe(1 + (batch?.owners.length ?? 0));
+        if (batch !== null) {
+          expect(new Set(batch.owners).size).toBe(batch.owners.length);
+          const memory = batch.owners.reduce((sum, { data }) => sum + data.length, 0);
+          expect(batch.pinnedBytes).toBeGreaterThanOrEqual(memory + 12 * batch.count);
+          releaseBatch(batch);
+        }
+        expect([owner.owners, ...pool.taken.map((buffer) => buffer.owners)]).toEqual([
+          1,
+          ...pool.taken.map(() => 0),
+        ]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("what a batch pins is at most four times what it holds, and its columns", () => {
+    fc.assert(fc.property(codecs, lines, fc.nat(100_000), (codec, texts, spareBytes) => {
+      const text = texts.map((line) => line + "\n").join("");
+      const owner = new CountedBuffer(Buffer.alloc(Buffer.byteLength(text) + spareBytes));
+      const end = owner.data.write(text);
+      const { batch } = shape(shaperOf({ codec }), chunkOf(owner.data.subarray(0, end), { owner }));
+      if (batch !== null) {
+        expect(batch.pinnedBytes).toBeLessThanOrEqual(4 * batch.byteSize + 12 * batch.count);
+      }
+    }));
+  });
+
+  test("lines that were cut hold no half of a sequence, so nothing is replaced", () => {
+    const text = fc.string({ unit: fc.constantFrom("a", "é", "€", "\u{1f600}", "\n", "\r"), maxLength: 200 });
+    fc.assert(fc.property(text, fc.integer({ min: 1, max: 12 }), (whole, maxLineBytes) => {
+      const metrics = new SourceMetrics();
+      const splitter = new LineSplitter({ maxLineBytes });
+      const chunk = chunkOf(whole, { isFinal: true });
+      const { batch } = shaperOf({ codec: "json", onlyFields: ["message"], metrics }).shape(
+        splitter.split(chunk, Infinity),
+      );
+      expect(metrics.invalidUtf8Count).toBe(0);
+      for (let i = 0; i < (batch?.count ?? 0); i++) {
+        const { message } = JSON.parse(
+          batch!.values.data.toString("utf8", batch!.values.starts[i], batch!.values.ends[i]),
+        );
+        expect(message).not.toContain("\ufffd");
+        expect(Buffer.byteLength(message)).toBeLessThanOrEqual(maxLineBytes);
+        expect(whole).toContain(message);
+      }
+    }));
+  });
+});
