@@ -49,6 +49,13 @@ export class SourceMetrics {
   fileLags: () => readonly FileLag[] = () => [];
 }
 
+/** Why something does not work, in a full sentence, with a hint that can be typed where there is one. Never holds a secret. */
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | null;
+}
+
 export interface FileLag {
   readonly path: string;
   readonly sink: string;
@@ -90,6 +97,8 @@ export class SinkMetrics {
   waitingSinceMs = 0;
   /** Why delivery does not go on, in words; null while it does. */
   lastError: string | null = null;
+  /** The last health check's failure; null before the first check and after one that passed. */
+  healthFailure: Failure | null = null;
   readonly batchEvents = new Histogram([1, 10, 100, 1_000, 5_000, 10_000, 50_000]);
   readonly batchBytes = new Histogram([1_000, 10_000, 100_000, 500_000, 1_000_000, 2_000_000]);
   /** From reading a chunk to the acknowledgement of its record batch, seconds. */

@@ -1,0 +1,75 @@
+import { Hono } from "hono";
+import { html } from "hono/html";
+import { EXPOSITION_CONTENT_TYPE } from "../telemetry/exposition.ts";
+import { readProcessFigures, renderPrometheus } from "../telemetry/prometheus.ts";
+import type { Status } from "../telemetry/status.ts";
+import type { ApiOptions } from "./api.ts";
+import { StatusPage } from "./status_page.tsx";
+
+/** Nothing may be loaded, run, framed or kept: the pages are made of text and one inline style. */
+const HEADERS = {
+  "content-security-policy":
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cache-control": "no-store",
+};
+
+export type AppOptions = Pick<ApiOptions, "metrics" | "status" | "log" | "version" | "eventLoopLag">;
+
+/** The routes, without a listener. Reads figures only; keeps nothing of a request. */
+export function createApp(options: AppOptions): Hono {
+  const app = new Hono();
+  app.use(async (c, next) => {
+    for (const [name, value] of Object.entries(HEADERS)) c.header(name, value);
+    if (c.req.method !== "GET" && c.req.method !== "HEAD") {
+      return c.json({ error: "Only GET and HEAD are served here" }, 405, { allow: "GET, HEAD" });
+    }
+    return await next();
+  });
+  app.get("/health", (c) => {
+    const { state, nowMs, startedMs } = options.status();
+    return c.json({
+      status: "ok",
+      version: options.version,
+      state,
+      uptime_seconds: Math.max(0, nowMs - startedMs) / 1000,
+    });
+  });
+  app.get("/ready", (c) => {
+    const status = options.status();
+    return c.json(readiness(status), status.ready ? 200 : 503);
+  });
+  app.get("/metrics", (c) => c.body(metricsPage(options), 200, { "content-type": EXPOSITION_CONTENT_TYPE }));
+  app.get(
+    "/",
+    (c) => c.html(html`<!DOCTYPE html>${<StatusPage status={options.status()} version={options.version} />}`),
+  );
+  app.notFound((c) => c.json({ error: "There are /, /health, /ready and /metrics" }, 404));
+  app.onError((error, c) => {
+    options.log.error(`Cannot answer a request to the API: ${error.message}`, {
+      path: c.req.path.slice(0, 100),
+    });
+    return c.json({ error: "The request failed; the log has the reason" }, 500);
+  });
+  return app;
+}
+
+function readiness(status: Status) {
+  return {
+    ready: status.ready,
+    state: status.state,
+    sinks: status.sinks.map(({ name, type, ready, cause }) => ({ name, type, ready, cause })),
+  };
+}
+
+function metricsPage({ metrics, status, version, eventLoopLag }: AppOptions): string {
+  const { sinks, nowMs } = status();
+  return renderPrometheus(metrics, {
+    version,
+    nowMs,
+    process: readProcessFigures(),
+    eventLoopLag: eventLoopLag?.figures() ?? null,
+    readyBySink: new Map(sinks.map(({ name, ready }) => [name, ready])),
+  });
+}

@@ -1,0 +1,187 @@
+import type { Family, FamilyType } from "./exposition.ts";
+
+const declared: Family[] = [];
+
+function declare(type: FamilyType, name: string, labels: readonly string[], help: string): Family {
+  const family: Family = { name, type, help, labels };
+  declared.push(family);
+  return family;
+}
+
+const counter = declare.bind(null, "counter");
+const gauge = declare.bind(null, "gauge");
+const histogram = declare.bind(null, "histogram");
+
+const SOURCE = ["source"];
+const SINK = ["sink"];
+const FILE = ["source", "sink", "file"];
+
+/** Every family that `renderPrometheus` can give; docs/metrics.md lists them, and a test compares the two. */
+export const FAMILIES = {
+  buildInfo: gauge(
+    "shipper_build_info",
+    ["version", "runtime", "platform", "arch"],
+    "Always 1; what runs is in the labels.",
+  ),
+
+  sourceEventsIn: counter(
+    "shipper_source_events_in_total",
+    SOURCE,
+    "Lines that a source read, counted for each sink that reads the source.",
+  ),
+  sourceBytesIn: counter(
+    "shipper_source_bytes_in_total",
+    SOURCE,
+    "Raw bytes of those lines, delimiters included, counted for each sink.",
+  ),
+  sourceTruncatedLines: counter(
+    "shipper_source_truncated_lines_total",
+    SOURCE,
+    "Lines that were cut at max_line_bytes.",
+  ),
+  sourceInvalidUtf8: counter(
+    "shipper_source_invalid_utf8_events_total",
+    SOURCE,
+    "Events whose bytes were not UTF-8 and were replaced in JSON.",
+  ),
+  sourceDecodeErrors: counter(
+    "shipper_source_decode_errors_total",
+    SOURCE,
+    "Lines that decoding.codec could not read and that were kept as text.",
+  ),
+  sourceMissingMessage: counter(
+    "shipper_source_missing_message_events_total",
+    SOURCE,
+    'Events without the field "message" under encoding.codec = "text"; their value is empty.',
+  ),
+  sourceErrors: counter(
+    "shipper_source_errors_total",
+    ["source", "error"],
+    "Errors while opening, reading or watching files, by the system's name of the error.",
+  ),
+  sourceOpenFiles: gauge("shipper_source_open_files", SOURCE, "Files that are open now."),
+  sourceWatchedFiles: gauge("shipper_source_watched_files", SOURCE, "Files that are followed now."),
+  sourceRotations: counter(
+    "shipper_source_rotations_total",
+    SOURCE,
+    "Rotations seen (a new file under a known path).",
+  ),
+  sourceTruncations: counter(
+    "shipper_source_truncations_total",
+    SOURCE,
+    "Files that became shorter than what was read.",
+  ),
+  sourceLostBytes: counter(
+    "shipper_source_lost_bytes_total",
+    ["source", "cause"],
+    "Bytes that were gone before they could be read.",
+  ),
+
+  fileLag: gauge("shipper_file_lag_bytes", FILE, "Bytes of a file that are not delivered to a sink yet."),
+  fileRead: gauge("shipper_file_read_offset_bytes", FILE, "Up to where a file was read for a sink."),
+  fileDelivered: gauge(
+    "shipper_file_delivered_offset_bytes",
+    FILE,
+    "Up to where a file is delivered to a sink.",
+  ),
+  sourceLag: gauge(
+    "shipper_source_lag_bytes",
+    ["source", "sink"],
+    "Sum of shipper_file_lag_bytes over all files, listed or not.",
+  ),
+  sourceUnlistedFiles: gauge(
+    "shipper_source_unlisted_files",
+    SOURCE,
+    "Files per sink without series of their own, because only the 1000 with the largest lag have them.",
+  ),
+
+  sinkEventsIn: counter(
+    "shipper_sink_events_in_total",
+    SINK,
+    "Events that were taken from sources for a sink.",
+  ),
+  sinkEventsInBySource: counter(
+    "shipper_sink_source_events_in_total",
+    ["sink", "source"],
+    "The same, by source.",
+  ),
+  sinkDelivered: counter("shipper_sink_delivered_events_total", SINK, "Events that were acknowledged."),
+  sinkDeliveredBytes: counter(
+    "shipper_sink_delivered_bytes_total",
+    SINK,
+    "Key and value bytes of those events, before compression.",
+  ),
+  sinkUnconfirmed: counter(
+    "shipper_sink_sent_unconfirmed_events_total",
+    SINK,
+    'Of the delivered events, those that were written under acks = "none": nobody confirmed them.',
+  ),
+  sinkSentBytes: counter(
+    "shipper_sink_sent_bytes_total",
+    SINK,
+    "Bytes of record batches that were written, after compression.",
+  ),
+  sinkSentBatches: counter(
+    "shipper_sink_sent_batches_total",
+    SINK,
+    "Record batches (console: writes) that were acknowledged.",
+  ),
+  sinkDropped: counter(
+    "shipper_sink_dropped_events_total",
+    ["sink", "source", "reason"],
+    "Events that were given up, by source and reason.",
+  ),
+  sinkUndelivered: counter(
+    "shipper_sink_undelivered_events_total",
+    ["sink", "source"],
+    "Events of batches that were neither delivered nor dropped before the process stopped; those of files are read again.",
+  ),
+  sinkRetries: counter(
+    "shipper_sink_retries_total",
+    ["sink", "error"],
+    "Attempts that failed and were repeated, by error.",
+  ),
+  sinkInFlight: gauge(
+    "shipper_sink_in_flight_events",
+    SINK,
+    "Events that left the buffer and are not settled.",
+  ),
+  sinkReady: gauge("shipper_sink_ready", SINK, "1 while a sink delivers or has nothing to deliver, else 0."),
+  sinkLastAck: gauge(
+    "shipper_sink_last_acknowledgement_timestamp_seconds",
+    SINK,
+    "When something was last acknowledged; absent before the first time.",
+  ),
+  sinkWaiting: gauge(
+    "shipper_sink_waiting_seconds",
+    SINK,
+    "For how long events have been waiting without any acknowledgement; 0 when nothing waits.",
+  ),
+  bufferEvents: gauge("shipper_buffer_events", SINK, "Events in the buffer."),
+  bufferBytes: gauge("shipper_buffer_bytes", SINK, "Memory that the buffer's events keep alive."),
+  bufferMaxEvents: gauge("shipper_buffer_limit_events", SINK, "The buffer's limit in events."),
+  bufferMaxBytes: gauge("shipper_buffer_limit_bytes", SINK, "The buffer's limit in bytes."),
+  batchEvents: histogram(
+    "shipper_sink_batch_events",
+    SINK,
+    "Events in a record batch (console: in a write).",
+  ),
+  batchBytes: histogram("shipper_sink_batch_bytes", SINK, "Bytes of a record batch before compression."),
+  latency: histogram(
+    "shipper_sink_delivery_latency_seconds",
+    SINK,
+    "From reading an event's bytes to their acknowledgement.",
+  ),
+
+  eventLoopLag: gauge(
+    "shipper_event_loop_lag_seconds",
+    ["quantile"],
+    "How late timers ran on the main thread over the last minute; 1 is the largest.",
+  ),
+  cpu: counter("process_cpu_seconds_total", [], "User and system CPU time."),
+  residentMemory: gauge("process_resident_memory_bytes", [], "Resident memory."),
+  startTime: gauge("process_start_time_seconds", [], "Start of the process since the epoch."),
+} satisfies Record<string, Family>;
+
+/** The same in the order of declaration. */
+export const ALL_FAMILIES: readonly Family[] = declared;
