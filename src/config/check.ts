@@ -1,9 +1,10 @@
 import { checkValue } from "./check_value.ts";
 import type { Option, OptionGroup } from "./option.ts";
-import { quote, type Span } from "./source_text.ts";
-import { editDistance, nearest } from "./suggest.ts";
+import { looksSecret, quote, type Span } from "./source_text.ts";
+import { nearest } from "./suggest.ts";
 import type { TomlEntry, TomlTable } from "./toml_tree.ts";
 import { type CheckSession, INVALID, maskNode } from "./value_context.ts";
+import { kindNoun } from "./wrong_type.ts";
 
 /** An option that stands in the file. */
 export interface FoundOption {
@@ -64,6 +65,8 @@ class TableChecker {
   readonly #byKey = new Map<string, string>();
   /** "buffer" of "buffer.max_size". */
   readonly #tables = new Set<string>();
+  /** Required options that are probably there, misspelt. */
+  readonly #suggested = new Set<string>();
 
   constructor(
     group: OptionGroup,
@@ -128,7 +131,7 @@ class TableChecker {
     const inner = Object.keys(this.#group.options).find((each) => each.startsWith(`${path}.`))!;
     this.#session.report.add({
       code: "wrong-type",
-      message: `Cannot read ${quote(path)}: expected a table of options, found a value`,
+      message: `Cannot read ${quote(path)}: expected a table of options, found ${kindNoun(entry.node)}`,
       at: entry.node.at,
       hint: `write, for example, ${inner} = ${this.#group.options[inner]!.example}`,
     });
@@ -147,11 +150,12 @@ class TableChecker {
       });
       return;
     }
+    for (const each of near) this.#suggested.add(this.#byKey.get(each) ?? each);
     this.#session.report.add({
       code: "unknown-key",
       message: `Cannot read option ${quote(path)}: ${this.#identity.label} has no such option`,
       at: entry.keyAt,
-      hint: this.#unknownHint(path, near),
+      hint: this.#unknownHint(path, entry.key, near),
     });
   }
 
@@ -170,7 +174,10 @@ class TableChecker {
     return this.#group.planned.some((each) => each === path || each.startsWith(`${path}.`));
   }
 
-  #unknownHint(path: string, near: readonly string[]): string {
+  #unknownHint(path: string, last: string, near: readonly string[]): string {
+    if (last.includes(".") && this.#byKey.has(path)) {
+      return `remove the quotes, which make the dots part of one name: ${path}`;
+    }
     const other = this.#otherGroups.find((each) => each !== this.#group && Object.hasOwn(each.options, path));
     if (other !== undefined) {
       const place = other.table === "" ? "the top level" : `type = ${quote(other.type ?? "")}`;
@@ -182,7 +189,7 @@ class TableChecker {
 
   checkMissing(): void {
     for (const [key, option] of Object.entries(this.#group.options)) {
-      if (this.found.has(key)) continue;
+      if (this.found.has(key) || this.#suggested.has(key)) continue;
       if (option.required) {
         const { at, label } = this.#identity.requiredBy;
         const type = this.#group.type;
@@ -204,13 +211,6 @@ class TableChecker {
       hint: `add, for example, ${key} = ${option.example}`,
     });
   }
-}
-
-/** True for a key whose value is better not shown, whatever it is: a misspelt password is a password. */
-export function looksSecret(key: string): boolean {
-  if (/pass|pwd|secret|token|credential|jaas|private/iu.test(key)) return true;
-  const last = key.slice(key.lastIndexOf(".") + 1).toLowerCase();
-  return ["password", "passphrase", "key_pass", "secret"].some((each) => editDistance(last, each, 3) < 3);
 }
 
 /** Masks what looks secret below a key that is not known. */

@@ -5,8 +5,8 @@ import { plannedSinkTypes, plannedSourceTypes, sinkGroups, sourceGroups } from "
 import { quote } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
 import { stringItems, type TomlEntry, type TomlScalar, type TomlTable } from "./toml_tree.ts";
-import type { CheckSession } from "./value_context.ts";
-import { oneOf } from "./wrong_type.ts";
+import { type CheckSession, shownValue } from "./value_context.ts";
+import { kindNoun, oneOf } from "./wrong_type.ts";
 
 /** A source or a sink as it stands in a file. */
 export interface Component {
@@ -16,7 +16,13 @@ export interface Component {
   readonly type: string | null;
   readonly table: CheckedTable | null;
   /** A sink's inputs after expansion, by where they stand. */
-  readonly inputNames: ReadonlyMap<TomlScalar, string> | null;
+  readonly inputs: ReadonlyMap<TomlScalar, InputName> | null;
+}
+
+/** An input after expansion, and how it may be named in a message. */
+export interface InputName {
+  readonly name: string;
+  readonly shown: string;
 }
 
 /** Names end up in paths, metrics and client ids. */
@@ -80,7 +86,9 @@ function reportNoTable(entry: TomlEntry, kind: Kind, session: CheckSession): voi
   maskSecretsInside(entry);
   session.report.add({
     code: "wrong-type",
-    message: `Cannot read ${quote(entry.key)}: expected a table for each ${kind.noun}, found a value`,
+    message: `Cannot read ${quote(entry.key)}: expected a table for each ${kind.noun}, found ${
+      kindNoun(entry.node)
+    }`,
     at: entry.node.at,
     hint: `begin the table of a ${kind.noun} with [${kind.place}.${kind.example}]`,
   });
@@ -88,7 +96,7 @@ function reportNoTable(entry: TomlEntry, kind: Kind, session: CheckSession): voi
 
 function checkComponent(entry: TomlEntry, kind: Kind, session: CheckSession): Component {
   const name = entry.key;
-  const nothing = { name, entry, type: null, table: null, inputNames: null };
+  const nothing = { name, entry, type: null, table: null, inputs: null };
   if (!NAME.test(name)) {
     session.report.add({
       code: "bad-name",
@@ -103,16 +111,17 @@ function checkComponent(entry: TomlEntry, kind: Kind, session: CheckSession): Co
     maskSecretsInside(entry);
     session.report.add({
       code: "wrong-type",
-      message: `Cannot read ${kind.noun} ${quote(name)}: expected a table, found a value`,
+      message: `Cannot read ${kind.noun} ${quote(name)}: expected a table, found ${kindNoun(entry.node)}`,
       at: entry.node.at,
       hint: `begin the table of a ${kind.noun} with [${kind.place}.${kind.example}]`,
     });
     return nothing;
   }
+  const inputs = findInputs(entry.node, session);
   const found = findType(entry.node, entry, kind, session);
   if (found === null) {
     for (const each of entry.node.entries.values()) maskSecretsInside(each);
-    return nothing;
+    return { ...nothing, inputs };
   }
   const identity = {
     label: `[${kind.place}.${name}]`,
@@ -121,13 +130,23 @@ function checkComponent(entry: TomlEntry, kind: Kind, session: CheckSession): Co
   };
   const others = [...kind.groups.values()];
   const table = checkTable(entry.node, found.group, identity, session, others);
-  const inputs = entry.node.entries.get("inputs")?.node;
-  const inputNames = new Map<TomlScalar, string>();
-  for (const item of inputs === undefined ? [] : stringItems(inputs)) {
-    const expansion = expand(String(item.value), session.env);
-    if (expansion.ok) inputNames.set(item, expansion.value);
+  return { name, entry, type: found.group.type, table, inputs };
+}
+
+/** What can be read of `inputs`: the option itself is checked with the others. */
+function findInputs(table: TomlTable, session: CheckSession): Map<TomlScalar, InputName> {
+  const node = table.entries.get("inputs")?.node;
+  const inputs = new Map<TomlScalar, InputName>();
+  for (const item of node === undefined ? [] : stringItems(node)) {
+    const text = String(item.value);
+    const expansion = expand(text, session.env);
+    if (!expansion.ok) continue;
+    inputs.set(item, {
+      name: expansion.value,
+      shown: shownValue(text, expansion.value, expansion.variables),
+    });
   }
-  return { name, entry, type: found.group.type, table, inputNames };
+  return inputs;
 }
 
 function findType(
@@ -159,6 +178,7 @@ function findType(
   }
   const expansion = expand(String(node.value), session.env);
   const type = expansion.ok ? expansion.value : String(node.value);
+  const shown = expansion.ok ? shownValue(String(node.value), type, expansion.variables) : quote(type);
   const group = kind.groups.get(type);
   if (group !== undefined) return { group, node };
   if (kind.planned.includes(type)) {
@@ -173,7 +193,7 @@ function findType(
   const near = nearest(type, types);
   session.report.add({
     code: "unknown-type",
-    message: `Cannot build ${subject}: type ${quote(type)} is not ${oneOf(types)}`,
+    message: `Cannot build ${subject}: type ${shown} is not ${oneOf(types)}`,
     at: node.at,
     hint: near === null ? `use ${oneOf(types)}` : `did you mean ${quote(near)}?`,
   });

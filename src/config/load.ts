@@ -18,6 +18,8 @@ import { checkSinkRules } from "./rules_sink.ts";
 import { quote, SourceText } from "./source_text.ts";
 import { parseToml, type TomlEntry, type TomlTable } from "./toml_tree.ts";
 import type { CheckSession } from "./value_context.ts";
+import { nearest } from "./suggest.ts";
+import { kindNoun } from "./wrong_type.ts";
 
 /** The text of a configuration file; "-" as path means that it came from standard input. */
 export interface ConfigFile {
@@ -75,7 +77,8 @@ export function loadConfig(
   const sources = checkComponents("sources", roots, session);
   const sinks = checkComponents("sinks", roots, session);
   for (const sink of sinks) if (sink.table !== null) checkSinkRules(sink.table, report);
-  const read = checkPipelineRules({ sources, sinks }, texts, roots.length === files.length, report);
+  const complete = roots.length === files.length && roots.every(hasPlaces) && !misspellsPlace(merged);
+  const read = checkPipelineRules({ sources, sinks }, texts, complete, report);
   const dataDir = chooseDataDir(top.top, sources, texts, context, report);
 
   const diagnostics = report.finish();
@@ -103,6 +106,21 @@ function buildSink(component: Component, context: LoadContext): SinkConfig {
   return component.type === "kafka"
     ? buildKafkaSink(component.name, table, context.hostname)
     : buildConsoleSink(component.name, table);
+}
+
+/** False when sources or sinks stand there and are no tables. */
+function hasPlaces(root: TomlTable): boolean {
+  return ["sources", "sinks"].every((each) => (root.entries.get(each)?.node.kind ?? "table") === "table");
+}
+
+/** True when a table such as [source.app] was probably meant for sources or sinks: what is in it is not known. */
+function misspellsPlace(merged: TomlTable): boolean {
+  const known = [...Object.keys(topGroup.options), ...(topGroup.tables ?? [])];
+  return [...merged.entries.keys()].some((key) => {
+    if (known.includes(key)) return false;
+    const near = nearest(key, known);
+    return near === "sources" || near === "sinks";
+  });
 }
 
 /** Joins what stands outside of `sources` and `sinks`. */
@@ -159,7 +177,7 @@ function checkTop(merged: TomlTable, session: CheckSession): CheckedTop {
       const inner = Object.keys(group.options)[0]!;
       session.report.add({
         code: "wrong-type",
-        message: `Cannot read ${quote(key)}: expected a table of options, found a value`,
+        message: `Cannot read ${quote(key)}: expected a table of options, found ${kindNoun(entry.node)}`,
         at: entry.node.at,
         hint: `write [${key}] on a line of its own, and ${inner} = ${group.options[inner]!.example} below it`,
       });

@@ -3,7 +3,7 @@ import type { Component } from "./components.ts";
 import type { SourceText } from "./source_text.ts";
 import { quote } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
-import { stringItems, type TomlScalar } from "./toml_tree.ts";
+import type { TomlScalar } from "./toml_tree.ts";
 
 /**
  * Rules between components: who reads whom. `complete` is false when a file could not be parsed: then names may be missing for that reason.
@@ -20,9 +20,12 @@ export function checkPipelineRules(
   const read = new Set<string>();
   if (!complete) return read;
   checkPresence(components, files, report);
-  for (const sink of sinks) checkInputs(sink, sources, read, report);
-  // Without every list of inputs nobody knows which sources are read.
-  if (sinks.length === 0 || !sinks.every(hasInputs)) return read;
+  const unknownCount = sinks.map((each) => checkInputs(each, sources, read, report)).reduce(
+    (a, b) => a + b,
+    0,
+  );
+  // Without every input nobody knows which sources are read.
+  if (sinks.length === 0 || unknownCount > 0 || !sinks.every(hasInputs)) return read;
   for (const source of sources) {
     if (read.has(source.name)) continue;
     report.add({
@@ -57,25 +60,22 @@ function hasInputs(sink: Component): boolean {
   return inputs !== undefined && (sink.table === null || sink.table.found.get("inputs")!.valid);
 }
 
+/** Adds the sources that the sink reads to `read`; returns how many of its inputs do not exist. */
 function checkInputs(
   sink: Component,
   sources: readonly Component[],
   read: Set<string>,
   report: Report,
-): void {
-  if (sink.entry.node.kind !== "table") return;
-  const inputs = sink.entry.node.entries.get("inputs")?.node;
-  if (inputs === undefined) return;
+): number {
+  let unknownCount = 0;
   const names = sources.map((each) => each.name);
   const seen = new Map<string, TomlScalar>();
-  for (const item of stringItems(inputs)) {
-    // A value that comes from the environment was expanded when the option was checked.
-    const name = sink.inputNames?.get(item) ?? String(item.value);
+  for (const [item, { name, shown }] of sink.inputs ?? []) {
     const earlier = seen.get(name);
     if (earlier !== undefined) {
       report.add({
         code: "duplicate-input",
-        message: `Cannot build sink ${quote(sink.name)}: input ${quote(name)} is named twice`,
+        message: `Cannot build sink ${quote(sink.name)}: input ${shown} is named twice`,
         at: item.at,
         related: [{ at: earlier.at, label: "named here" }],
         hint: "remove one of the two",
@@ -87,18 +87,20 @@ function checkInputs(
       read.add(name);
       continue;
     }
+    unknownCount++;
     const near = nearest(name, names);
     report.add({
       code: "unknown-input",
-      message: `Cannot build sink ${quote(sink.name)}: there is no source named ${quote(name)}`,
+      message: `Cannot build sink ${quote(sink.name)}: there is no source named ${shown}`,
       at: item.at,
       hint: near !== null
         ? `did you mean ${quote(near)}?`
         : names.length > 0
         ? `the sources are: ${names.map((each) => quote(each)).join(", ")}`
-        : `add a table [sources.${name}]`,
+        : "add a table for it, as [sources.app]",
     });
   }
+  return unknownCount;
 }
 
 /** Standard input can be read once: by one source, or as the configuration. */

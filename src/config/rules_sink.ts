@@ -157,11 +157,14 @@ function checkSasl(table: CheckedTable, report: Report): void {
   const mechanism = given(table, "sasl.mechanism");
   if (mechanism === null || values["sasl.mechanism"] !== "PLAIN" || values["tls.enabled"]) return;
   if (table.found.get("tls.enabled")?.valid === false) return;
-  const user = values["sasl.username"];
+  const user = given(table, "sasl.username");
+  // As written: the value of a variable is not repeated.
+  const whose = user === null
+    ? ""
+    : ` for ${user.valueAt.file.text.slice(user.valueAt.start, user.valueAt.end)}`;
   report.add({
     code: "insecure-sasl",
-    message: `Password${user === null ? "" : ` for ${quote(user)}`} will cross the network in the clear: ` +
-      'mechanism "PLAIN" is used without TLS',
+    message: `Password${whose} will cross the network in the clear: mechanism "PLAIN" is used without TLS`,
     at: mechanism.valueAt,
     hint: 'add tls.enabled = true, or use sasl.mechanism = "SCRAM-SHA-512"',
   });

@@ -1,3 +1,5 @@
+import { editDistance } from "./suggest.ts";
+
 /**
  * The text of one configuration file with what diagnostics need from it: line and column of an offset, a line to show, and the ranges that hold
  * secrets. Offsets are UTF-16 indexes into `text`; lines and columns start at 1, columns count code points.
@@ -49,21 +51,38 @@ export class SourceText {
     this.#secrets.push({ start, end });
   }
 
-  /** Masks what looks like a secret in a text that could not be parsed, where no option is known by its position. */
+  /**
+   * Masks what looks like a secret in a text that could not be parsed, where no option is known by its position: the values of lines that
+   * have a telling word or one near it, and what looks like a key's text.
+   */
   maskLikelySecrets(): void {
-    const assignment = /^[ \t]*[^#\n=]*?(?:pass|pwd|secret|token|credential|jaas|key)[^\n=]*=[ \t]*/gimu;
-    for (let match = assignment.exec(this.text); match !== null; match = assignment.exec(this.text)) {
-      const value = match.index + match[0].length;
-      const start = value + quoteWidth(this.text.slice(value, value + 3));
-      let end = this.#lineEnd(this.#lineOf(start));
-      if (start === value + 3) {
-        const close = this.text.indexOf(this.text.slice(value, start), start);
-        end = close === -1 ? this.text.length : close;
+    let inKey = false;
+    for (let line = 0; line < this.#lineStarts.length; line++) {
+      const start = this.#lineStarts[line]!;
+      const text = this.text.slice(start, this.#lineEnd(line));
+      inKey ||= text.includes("PRIVATE KEY-----");
+      if (inKey || /^\s*[A-Za-z0-9+/=]{32,}\s*$/u.test(text)) {
+        this.maskSecret(start, start + text.length);
+      } else if (mayHoldSecret(text)) {
+        this.#maskValue(start, text);
       }
-      if (isBareReference(this.text.slice(value, end).trim())) continue;
-      this.maskSecret(start, end);
-      assignment.lastIndex = Math.max(end, assignment.lastIndex);
+      if (text.includes("END ") && text.includes("PRIVATE KEY-----")) inKey = false;
     }
+  }
+
+  /** Masks a line from its equals sign or first quote on, and the lines of a long string that begins there. */
+  #maskValue(start: number, text: string): void {
+    const sign = /[="']/u.exec(text)?.index ?? text.search(/\s\S*$/u);
+    if (sign === -1) return;
+    const value = sign + /^[=\s]*/u.exec(text.slice(sign))![0].length;
+    if (isBareReference(text.slice(value).trim())) return;
+    const width = quoteWidth(text.slice(value));
+    let end = start + text.length;
+    if (width === 3) {
+      const close = this.text.indexOf(text.slice(value, value + 3), start + value + 3);
+      end = close === -1 ? this.text.length : close;
+    }
+    this.maskSecret(start + value + width, end);
   }
 
   /**
@@ -128,6 +147,22 @@ export class SourceText {
 export function quoteWidth(text: string): number {
   if (text.startsWith('"""') || text.startsWith("'''")) return 3;
   return text.startsWith('"') || text.startsWith("'") ? 1 : 0;
+}
+
+/** True for a key whose value is better not shown, whatever it is: a misspelt password is a password. */
+export function looksSecret(key: string): boolean {
+  if (/pass|pwd|secret|token|credential|jaas|private/iu.test(key)) return true;
+  const last = key.slice(key.lastIndexOf(".") + 1).toLowerCase();
+  return ["password", "passphrase", "key_pass", "secret"].some((each) => editDistance(last, each, 3) < 3);
+}
+
+/** A key and its equals sign at the beginning of a line. */
+const ASSIGNMENT = /^\s*(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*\s*=/u;
+
+/** True when a line has a secret's key in it, or a key that a typing error made unreadable: it may have been one. */
+function mayHoldSecret(line: string): boolean {
+  if ((line.match(/[A-Za-z_]+/gu) ?? []).some(looksSecret)) return true;
+  return !ASSIGNMENT.test(line) && !/^\s*(?:["'[\]{},#]|$)/u.test(line);
 }
 
 /** True when the text, quotes aside, is one reference to the environment and nothing else: it shows no value. */

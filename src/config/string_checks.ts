@@ -63,19 +63,13 @@ export function checkTopic(value: string): StringProblem | null {
   let rest = value;
   while (rest !== "") {
     if (rest.startsWith("{{")) {
-      const field = /^\{\{\s*([^{}]*?)\s*\}\}/u.exec(rest);
-      if (field === null) {
-        return bad("bad-template", '"{{" is not closed', 'write a field as "{{unit}}"', rest);
+      const end = rest.indexOf("}}");
+      if (end === -1) return bad("bad-template", '"{{" is not closed', 'write a field as "{{unit}}"', rest);
+      const field = rest.slice(0, end + 2);
+      if (checkFieldPath(rest.slice(2, end).trim()) !== null) {
+        return bad("bad-template", `${quote(field)} names no field`, 'write a field as "{{unit}}"', field);
       }
-      if (field[1] === "" || /^\.|\.\.|\.$/u.test(field[1]!)) {
-        return bad(
-          "bad-template",
-          `${quote(field[0])} names no field`,
-          'write a field as "{{unit}}"',
-          field[0],
-        );
-      }
-      rest = rest.slice(field[0].length);
+      rest = rest.slice(field.length);
     } else if (rest.startsWith("%")) {
       const specifier = Array.from(rest)[1] ?? "";
       if (specifier === "" || !TIME_SPECIFIERS.includes(specifier)) {
@@ -116,9 +110,9 @@ export function checkClientId(value: string): StringProblem | null {
   return null;
 }
 
-/** A dotted path of a field. */
+/** A dotted path of a field; a name that holds a dot is quoted: `"a.b".c`. */
 export function checkFieldPath(value: string): StringProblem | null {
-  if (value !== "" && !/^\.|\.\.|\.$/u.test(value)) return null;
+  if (/^(?:"[^"]*"|[^."]+)(?:\.(?:"[^"]*"|[^."]+))*$/u.test(value)) return null;
   return bad("bad-value", `${quote(value)} is no field`, 'write a field as "message" or "request.method"');
 }
 

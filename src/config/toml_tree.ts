@@ -1,7 +1,8 @@
-import { ParseError, parseTOML } from "toml-eslint-parser";
+import { parseTOML } from "toml-eslint-parser";
 import type { AST } from "toml-eslint-parser";
 import type { Report } from "./diagnostic.ts";
-import { quote, type SourceText, type Span } from "./source_text.ts";
+import type { SourceText, Span } from "./source_text.ts";
+import { reportSyntaxError } from "./toml_syntax.ts";
 
 /**
  * A TOML file as tables, arrays and scalars that know where they stand. Dotted keys, headers and inline tables all become the same nested
@@ -49,16 +50,30 @@ export function parseToml(file: SourceText, report: Report): TomlTable | null {
     reportSyntaxError(file, error, report);
     return null;
   }
+  try {
+    return toTree(program, file);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    reportSyntaxError(file, error, report);
+    return null;
+  }
+}
+
+/** Levels of keys, lists and inline tables; no option needs more than three. It bounds every recursion over the tree. */
+const NESTING_MAX = 32;
+
+/** The nested tables of a parsed text. */
+function toTree(program: AST.TOMLProgram, file: SourceText): TomlTable {
   const root: TomlTable = { kind: "table", at: span(file, 0, 0), entries: new Map() };
   for (const item of program.body[0].body) {
     if (item.type === "TOMLKeyValue") {
-      addKeyValue(root, item, file);
+      addKeyValue(root, item, file, 0);
       continue;
     }
     const table = item.kind === "array"
       ? appendTable(root, item.key, file)
       : openTable(root, item.key.keys, file);
-    for (const keyValue of item.body) addKeyValue(table, keyValue, file);
+    for (const keyValue of item.body) addKeyValue(table, keyValue, file, 0);
   }
   return root;
 }
@@ -66,6 +81,7 @@ export function parseToml(file: SourceText, report: Report): TomlTable | null {
 type KeyPart = AST.TOMLBare | AST.TOMLQuoted;
 
 function openTable(root: TomlTable, parts: readonly KeyPart[], file: SourceText): TomlTable {
+  if (parts.length > NESTING_MAX) throw new RangeError("Too many parts in a key");
   let table = root;
   for (const part of parts) {
     const key = nameOf(part);
@@ -99,7 +115,7 @@ function appendTable(root: TomlTable, key: AST.TOMLKey, file: SourceText): TomlT
   return table;
 }
 
-function addKeyValue(table: TomlTable, item: AST.TOMLKeyValue, file: SourceText): void {
+function addKeyValue(table: TomlTable, item: AST.TOMLKeyValue, file: SourceText, depth: number): void {
   const parts = item.key.keys;
   const last = parts.at(-1)!;
   const parent = openTable(table, parts.slice(0, -1), file);
@@ -107,18 +123,19 @@ function addKeyValue(table: TomlTable, item: AST.TOMLKeyValue, file: SourceText)
     key: nameOf(last),
     keyAt: span(file, last.range[0], last.range[1]),
     at: span(file, item.range[0], item.range[1]),
-    node: toNode(item.value, file),
+    node: toNode(item.value, file, depth),
   });
 }
 
-function toNode(content: AST.TOMLContentNode, file: SourceText): TomlNode {
+function toNode(content: AST.TOMLContentNode, file: SourceText, depth: number): TomlNode {
+  if (depth > NESTING_MAX) throw new RangeError("Too many levels");
   const at = span(file, content.range[0], content.range[1]);
   switch (content.type) {
     case "TOMLArray":
-      return { kind: "array", at, items: content.elements.map((each) => toNode(each, file)) };
+      return { kind: "array", at, items: content.elements.map((each) => toNode(each, file, depth + 1)) };
     case "TOMLInlineTable": {
       const table: TomlTable = { kind: "table", at, entries: new Map() };
-      for (const each of content.body) addKeyValue(table, each, file);
+      for (const each of content.body) addKeyValue(table, each, file, depth + 1);
       return table;
     }
     case "TOMLValue":
@@ -150,82 +167,4 @@ function span(file: SourceText, start: number, end: number): Span {
 export function stringItems(node: TomlNode): TomlScalar[] {
   const items = node.kind === "array" ? node.items : [node];
   return items.filter((each) => each.kind === "string") as TomlScalar[];
-}
-
-/** What the parser says, in words that say what to do. The parser's own errors have no code, so its English texts are the keys. */
-const SYNTAX_ERRORS: Readonly<Record<string, readonly [message: string, hint: string]>> = {
-  "Unterminated string constant": [
-    "a string is not closed",
-    'end it with the quote it began with, as in key = "value"',
-  ],
-  "Unterminated table-key": ["a table header is not closed", "end the header with ], as in [sinks.events]"],
-  "Unterminated array": ["an array is not closed", 'end it with ], as in ["a", "b"]'],
-  "Unterminated inline table": ["an inline table is not closed", "end it with }, as in { enabled = true }"],
-  "Empty bare keys are not allowed": ["a key is missing", "write a name before the equals sign"],
-  "Must be a newline": ["two things stand on one line", "put each option on a line of its own"],
-  "Expected equal (=) token": ["an equals sign is missing", 'write key = "value"'],
-  "Unspecified values are invalid": [
-    "a value is missing",
-    'write one after the equals sign, as in key = "value"',
-  ],
-  "Expected comma (,) token": ["a comma is missing", 'separate items by commas, as in ["a", "b"]'],
-  "The key, equals sign, and value must be on the same line": [
-    "key, equals sign and value stand on different lines",
-    'put them on one line, as in key = "value"',
-  ],
-  "Leading zeros are not allowed": ["a number begins with a zero", "remove the zero, or quote the value"],
-  "Invalid character in escape sequence": [
-    "a backslash stands before a character that cannot follow it",
-    "write \\\\ for a backslash, or use single quotes: 'C:\\logs\\app.log'",
-  ],
-};
-
-function reportSyntaxError(file: SourceText, error: unknown, report: Report): void {
-  file.maskLikelySecrets();
-  if (!(error instanceof ParseError)) {
-    // Nesting deeper than the parser's stack.
-    const message = `Cannot read ${quote(file.path)}: its tables or arrays are nested too deeply`;
-    report.addForFile("toml-syntax", file, message, "no option needs more than three levels");
-    return;
-  }
-  const start = Math.min(error.index, file.text.length);
-  const rest = file.text.slice(start);
-  const reference = /^\$\{[^}\n]*\}/u.exec(rest)?.[0];
-  if (reference !== undefined) {
-    report.add({
-      code: "toml-syntax",
-      message: `Cannot read ${quote(file.path)} as TOML: ${quote(reference)} stands outside a string`,
-      at: span(file, start, start + reference.length),
-      hint: `put it in quotes: "${reference}"; where a number or true/false is wanted, it is converted`,
-    });
-    return;
-  }
-  if (error.message === "Defining a key multiple times is invalid") {
-    reportDuplicateKey(file, start, report);
-    return;
-  }
-  const known = SYNTAX_ERRORS[error.message];
-  const word = /^[^\s=,[\]{}#"']+/u.exec(rest)?.[0];
-  const bareWord = error.message === "Unexpected character" && word !== undefined && /^[A-Za-z]/u.test(word);
-  const what = bareWord
-    ? "a text stands without quotes"
-    : known?.[0] ?? error.message.charAt(0).toLowerCase() + error.message.slice(1);
-  report.add({
-    code: "toml-syntax",
-    message: `Cannot read ${quote(file.path)} as TOML: ${what}`,
-    at: span(file, start, bareWord ? start + word.length : Math.min(start + 1, file.text.length)),
-    hint: bareWord ? "texts are written in quotes; only numbers, true and false are not" : known?.[1] ?? null,
-  });
-}
-
-function reportDuplicateKey(file: SourceText, start: number, report: Report): void {
-  const key = /^(?:"[^"\n]*"|'[^'\n]*'|[A-Za-z0-9_-]+)/u.exec(file.text.slice(start))?.[0] ?? "";
-  report.add({
-    code: "duplicate-key",
-    message: `Cannot read ${quote(file.path)}: ${
-      quote(key.replace(/^["']|["']$/gu, ""))
-    } is set a second time`,
-    at: span(file, start, start + Math.max(1, key.length)),
-    hint: "keep one of the two",
-  });
 }

@@ -56,7 +56,7 @@ export function expandScalar(node: TomlScalar, context: ValueContext): ExpandedS
 }
 
 /** A value from a variable with a telling name is not repeated: it may be a secret in the wrong place. */
-function shownValue(text: string, value: string, variables: readonly string[]): string {
+export function shownValue(text: string, value: string, variables: readonly string[]): string {
   const secret = variables.some((each) => /pass|pwd|secret|token|key|credential/iu.test(each));
   return secret ? `the value of ${quote(text)}` : quote(value);
 }

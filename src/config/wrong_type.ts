@@ -43,14 +43,30 @@ function typeHint(node: TomlNode, key: string, option: Option<unknown>): string 
   return `write, for example, ${key} = ${option.example}`;
 }
 
-function describe(node: TomlNode, hidden: boolean): string {
+/** What kind of value stands there; the value itself may be a secret. */
+export function kindNoun(node: TomlNode): string {
+  switch (node.kind) {
+    case "table":
+    case "date":
+    case "string":
+      return `a ${node.kind}`;
+    case "array":
+      return "a list";
+    case "boolean":
+      return "a boolean";
+    default:
+      return "a number";
+  }
+}
+
+function describe(node: TomlNode): string {
   switch (node.kind) {
     case "table":
       return "a table";
     case "array":
       return "a list";
     case "string":
-      return hidden ? "a string" : `the string ${quote(String(node.value))}`;
+      return `the string ${quote(String(node.value))}`;
     case "boolean":
       return String(node.value);
     case "date":
@@ -63,8 +79,11 @@ function describe(node: TomlNode, hidden: boolean): string {
 /** Reports a value of another type than the option's. */
 export function wrongType(node: TomlNode, context: ValueContext, expanded?: ExpandedString): typeof INVALID {
   const { key, option } = context;
-  const hidden = option.secret && node.kind === "string";
-  const found = expanded === undefined ? describe(node, hidden) : `the string ${expanded.shown}`;
+  const found = option.secret && node.kind !== "table" && node.kind !== "array"
+    ? kindNoun(node)
+    : expanded === undefined
+    ? describe(node)
+    : `the string ${expanded.shown}`;
   context.session.report.add({
     code: "wrong-type",
     message: `Cannot read option ${quote(key)}: expected ${typeNoun(option.type)}, found ${found}`,

@@ -1,0 +1,23 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { configurationDocs } from "../../src/config/docs.ts";
+import { allGroups } from "../../src/config/schema.ts";
+
+test("docs/configuration.md is what scripts/generate_docs.ts writes", () => {
+  const kept = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
+  expect(kept === configurationDocs(), "stale: run bun scripts/generate_docs.ts").toBe(true);
+});
+
+test("the docs name every option, with its default and its range", () => {
+  const docs = configurationDocs();
+  for (const group of allGroups) {
+    for (const key of Object.keys(group.options)) expect(docs).toContain(`### \`${key}\`\n`);
+  }
+  expect(docs).toContain("An integer (events), 1 to 100000000; default: `50000`");
+  expect(docs).toContain("A size (bytes), 1000 to 104857600; default: `1000000`");
+  expect(docs).toContain(
+    'One of `"sticky"`, `"murmur2"`; default: `"murmur2"` with `key_field`, `"sticky"` without',
+  );
+  expect(docs).toContain("required; also `brokers`");
+  expect(docs).toContain("required with `sasl.enabled = true`");
+});

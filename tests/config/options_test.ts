@@ -1,0 +1,158 @@
+import { expect, test } from "bun:test";
+import { loadConfig } from "../../src/config/load.ts";
+import { renderDiagnostics } from "../../src/config/diagnostic_render.ts";
+import type { Option, OptionGroup } from "../../src/config/option.ts";
+import { allGroups, sinkGroups } from "../../src/config/schema.ts";
+import { checkFieldPath, checkTopic } from "../../src/config/string_checks.ts";
+import { parseFieldPath } from "../../src/shape/fields.ts";
+import { Template } from "../../src/shape/template.ts";
+
+const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
+const ENV = { KAFKA_PASSWORD: "p", KEY_PASS: "k" };
+
+function allOptions(): { group: OptionGroup; key: string; option: Option<unknown> }[] {
+  return allGroups.flatMap((group) =>
+    Object.entries(group.options).map(([key, option]) => ({ group, key, option }))
+  );
+}
+
+test("every option has a doc of whole sentences and an example", () => {
+  for (const { group, key, option } of allOptions()) {
+    const name = `${group.title}: ${key}`;
+    expect(option.doc, name).toMatch(/^[A-Z`][^]*\.$/u);
+    expect(option.example, name).not.toBe("");
+    if (option.default === null) expect(option.requiredWhen ?? option.defaultText, name).not.toBeNull();
+  }
+});
+
+test("keys are lower case with the unit at their end", () => {
+  for (const { key, option } of allOptions()) {
+    expect(key).toMatch(/^[a-z][a-z0-9_.]*$/u);
+    if (option.unit === "milliseconds") expect(key).toEndWith("_ms");
+    if (option.unit === "seconds") expect(key).toEndWith("_secs");
+  }
+});
+
+/** A valid configuration that holds one option with its example, and what that needs. */
+function withExample(group: OptionGroup, key: string, option: Option<unknown>): string {
+  const needs: Record<string, string> = {
+    partitioner: 'key_field = "id"\n',
+    compression_level: 'compression = "zstd"\n',
+    "sasl.mechanism": 'sasl.enabled = true\nsasl.username = "u"\nsasl.password = "p"\n',
+    "sasl.username": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.password = "p"\n',
+    "sasl.password": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\n',
+    "sasl.enabled": 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
+    "tls.crt_file": 'tls.enabled = true\ntls.key_file = "/k"\n',
+    "tls.key_file": 'tls.enabled = true\ntls.crt_file = "/c"\n',
+    "tls.key_pass": 'tls.enabled = true\ntls.key_file = "/k"\ntls.crt_file = "/c"\n',
+    "tls.ca_file": "tls.enabled = true\n",
+    "tls.verify_hostname": "tls.enabled = true\n",
+    "tls.server_name": "tls.enabled = true\n",
+    "autocreate.partitions": "topics_autocreate = true\n",
+    "autocreate.replication_factor": "topics_autocreate = true\n",
+  };
+  const line = `${key} = ${option.example}\n${needs[key] ?? ""}`;
+  const fill = (each: OptionGroup) =>
+    Object.entries(each.options)
+      .filter(([name, needed]) => needed.required && !(each === group && name === key))
+      .map(([name, needed]) => `${name} = ${needed.example}\n`).join("");
+  const isSource = group.table.startsWith("sources");
+  const isSink = group.table.startsWith("sinks");
+  const source = isSource
+    ? `[sources.app]\n${line}${fill(group)}`
+    : '[sources.app]\ntype = "file"\ninclude = ["/x"]\n';
+  const sink = isSink
+    ? `[sinks.s]\n${line}${fill(group)}`
+    : '[sinks.s]\ntype = "console"\ninputs = ["app"]\n';
+  const top = isSource || isSink ? "" : `${group.table === "" ? "" : `[${group.table}]\n`}${line}`;
+  return `${top}${source}${sink}`;
+}
+
+test("every example can be used, without a warning", () => {
+  for (const { group, key, option } of allOptions()) {
+    const text = withExample(group, key, option);
+    const { config, diagnostics } = loadConfig([{ path: "x.toml", text }], ENV, CONTEXT);
+    expect(renderDiagnostics(diagnostics, { color: false }), `${group.title}: ${key}\n${text}`).toBe("");
+    expect(config).not.toBeNull();
+  }
+});
+
+test("every number's default lies in its range", () => {
+  for (const { key, option } of allOptions()) {
+    const { type } = option;
+    if (!("min" in type) || typeof option.default !== "number" || option.default === type.special) continue;
+    expect(option.default, key).toBeGreaterThanOrEqual(type.min);
+    expect(option.default, key).toBeLessThanOrEqual(type.max);
+  }
+});
+
+test("no option has two meanings, and none is both there and planned", () => {
+  for (const group of allGroups) {
+    const spellings = Object.entries(group.options).flatMap(([key, option]) => [key, ...option.aliases]);
+    expect(new Set(spellings).size, group.title).toBe(spellings.length);
+    for (const each of group.planned) expect(spellings, group.title).not.toContain(each);
+  }
+});
+
+test("options that Vector has too have its defaults, but for those that differ on purpose", () => {
+  const vector: Record<string, unknown> = {
+    compression: "none",
+    healthcheck: true,
+    socket_timeout_ms: 60_000,
+    "buffer.type": "memory",
+    "buffer.when_full": "block",
+    "encoding.codec": "text",
+    "encoding.timestamp_format": "rfc3339",
+    "tls.enabled": false,
+  };
+  const { options } = sinkGroups.get("kafka")!;
+  for (const [key, value] of Object.entries(vector)) expect(options[key]!.default, key).toBe(value);
+  expect(options["buffer.max_events"]!.default).toBe(50_000);
+  expect(options["key_field"]!.required).toBe(false);
+});
+
+test("topics are accepted exactly when the shaper can compile them", () => {
+  const parts = [
+    "logs",
+    "-",
+    "{{unit}}",
+    "{{a.b}}",
+    '{{"a.b".c}}',
+    "{{a..b}}",
+    "{{ x }}",
+    "{{",
+    "}}",
+    "%Y",
+    "%Q",
+    "%",
+  ];
+  for (const first of parts) {
+    for (const second of parts) {
+      const topic = first + second;
+      if (topic.includes("}}") && !topic.includes("{{")) continue; // Kafka allows no brace: only the config says so
+      let compiles = true;
+      try {
+        new Template(topic);
+      } catch {
+        compiles = false;
+      }
+      const problem = checkTopic(topic);
+      if (!compiles) expect(problem, topic).not.toBeNull();
+      else if (!/[{}%]/u.test(topic.replace(/\{\{.*?\}\}|%[A-Za-z]/gu, ""))) {
+        expect(problem, topic).toBeNull();
+      }
+    }
+  }
+});
+
+test("field paths are accepted exactly when the shaper can read them", () => {
+  for (const path of ["a", "a.b", '"a.b"', '"a.b".c', "", ".", "a.", ".a", "a..b", '"a', 'a"b', "a b.ä"]) {
+    let reads = true;
+    try {
+      parseFieldPath(path);
+    } catch {
+      reads = false;
+    }
+    expect(checkFieldPath(path) === null, path).toBe(reads);
+  }
+});
