@@ -1,6 +1,5 @@
 import { isUtf8 } from "node:buffer";
 import { type Fields, parseFields } from "./json_fields.ts";
-import { releaseBatch } from "../event/event_batch.ts";
 import type { LineBatch } from "../event/line_batch.ts";
 import { ColumnWriter, joinBatch, lineColumn } from "./columns.ts";
 import { type Envelope, envelopeOf, type EventFields } from "./event_fields.ts";
@@ -82,12 +81,10 @@ export class ObjectShaper implements Shaper {
       if (keys !== null) this.#writeKey(keys, line, shared);
     }
     const kept = selection.finish();
+    // Finished before anything is returned: that gives memory back, all of it where no event is left.
     const keyColumn = keys?.finish() ?? null;
     const valueColumn = values?.finish() ?? lineColumn(kept);
-    const batch = joinBatch(lines, kept, valueColumn, keyColumn);
-    if (kept.count > 0) return { batch, droppedCount };
-    releaseBatch(batch);
-    return { batch: null, droppedCount };
+    return { batch: kept.count === 0 ? null : joinBatch(lines, kept, valueColumn, keyColumn), droppedCount };
   }
 
   #decode(line: Line, shared: ChunkPlan, start: number, end: number): void {

@@ -153,6 +153,13 @@ describe("LineSplitter", () => {
     ]);
   });
 
+  test("looks at everything again when the stream is read again from another offset", () => {
+    const splitter = new LineSplitter({ maxLineBytes: 100 });
+    expect(splitter.split(chunkOf("abcdefg", { offset: 100 }), 10).takenBytes).toBe(0);
+    const again = splitter.split(chunkOf("x\ny\nz", { offset: 98 }), 10);
+    expect(linesOf(again).map((line) => line.bytes)).toEqual(["x", "y"]);
+  });
+
   test("starts inside a cut line when told so", () => {
     const splitter = new LineSplitter({ maxLineBytes: 3, isInsideCutLine: true });
     expect(splitter.split(chunkOf("rest of it", { offset: 50 }), 10)).toMatchObject({
