@@ -54,9 +54,10 @@ function codeOf(error: unknown): string {
   for (let depth = 0; depth < 5 && current instanceof Error; depth++) {
     const code = (current as NodeJS.ErrnoException).code;
     if (typeof code === "string" && code !== "") return code;
+    if (current.name.startsWith("KafkaJSConnection")) return "closed";
     current = current.cause;
   }
-  return "closed";
+  return "failed";
 }
 
 function messageOf(error: unknown): string {
@@ -294,7 +295,9 @@ function explainSasl(code: string, cause: unknown, context: ConnectContext): Exp
   }
   return {
     code: "sasl-refused",
-    state: `it refused SASL ${mechanism} authentication (${message})`,
+    state: `it refused SASL ${mechanism} authentication (${
+      message.replace(/^SASL .*? authentication failed: /, "")
+    })`,
     hint: "Correct sasl.username and sasl.password, and check that the user exists for this mechanism",
   };
 }

@@ -136,10 +136,16 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
     // Ours are registered first: requests get our errors, kafkajs finds nothing left to reject.
     socket.on("error", (error) => this.#fail(null, error));
-    socket.on("end", () => this.#fail(null, null));
-    socket.on("close", () => this.#fail(null, null));
+    socket.on("end", () => this.#ended());
+    socket.on("close", () => this.#ended());
     this.#writer = new SocketWriter(socket, () => this.#watch.touch());
     return socket;
+  }
+
+  /** A refusal often comes together with the end: kafkajs gets the time to read it, its error says more. */
+  #ended(): void {
+    if (this.#open || this.#kafkajs.requestQueue.inflight.size > 0) this.#fail(null, null);
+    else setTimeout(() => this.#fail(null, null), 0);
   }
 
   async #agreeOnVersions(): Promise<void> {
@@ -362,10 +368,11 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
 
   #lostError(cause: unknown): RequestError {
     const code = (cause as NodeJS.ErrnoException | null)?.code ?? (cause === null ? "closed" : "bad-answer");
-    const how = cause === null ? "closed the connection" : `is lost: ${(cause as Error).message}`;
-    const never = this.#open && this.#answersCount === 0;
-    const hint = never && this.#options.sasl === null
-      ? "It closed at the first request: the listener may want SASL (sasl.enabled) or TLS (tls.enabled)"
+    const isFirst = this.#open && this.#answersCount === 0;
+    const closed = isFirst ? "closed the connection at the first request" : "closed the connection";
+    const how = cause === null ? closed : `is lost: ${(cause as Error).message}`;
+    const hint = isFirst && this.#options.sasl === null
+      ? "The listener may want SASL: set sasl.enabled = true, sasl.mechanism, sasl.username and sasl.password"
       : null;
     return new RequestError(code, `Broker "${this.broker}" ${how}`, {
       broker: this.broker,

@@ -251,7 +251,7 @@ describe("request", () => {
     const connection = await connect(broker.port);
     const error = await failureOf(ask(connection, "a"));
     expect(error.code).toBe("closed");
-    expect(error.message).toBe(`Broker "${broker.address}" closed the connection`);
+    expect(error.message).toBe(`Broker "${broker.address}" closed the connection at the first request`);
   });
 
   test("a cut at the first request hints at SASL; a later one does not", async () => {
