@@ -67,7 +67,7 @@ const configFlag: FlagSpec = {
   short: "c",
   value: "FILE",
   repeatable: true,
-  doc: 'A configuration file; "-" reads it from standard input. Give it again to join several files.',
+  doc: 'A configuration file, or "-" for standard input. Several are joined.',
 };
 const helpFlag: FlagSpec = { name: "help", short: "h", doc: "Print this help." };
 const versionFlag: FlagSpec = { name: "version", short: "V", doc: "Print the version." };

@@ -139,7 +139,7 @@ class TableChecker {
 
   #reportUnknown(entry: TomlEntry, path: string): void {
     const near = this.#nearestKeys(path, entry.key);
-    if (looksSecret(path) || near.some(looksSecret)) maskNode(entry.node);
+    if (looksSecret(path) || near.some(looksSecret) || this.#besideSecret(path)) maskNode(entry.node);
     else maskSecretsInside(entry);
     if (this.#isPlanned(path)) {
       this.#session.report.add({
@@ -168,6 +168,13 @@ class TableChecker {
     const lastParts = new Map(spellings.map((each) => [each, each.slice(each.lastIndexOf(".") + 1)]));
     const part = nearest(last, lastParts.values());
     return part === null ? [] : spellings.filter((each) => lastParts.get(each) === part);
+  }
+
+  /** True for a key in a table that holds secrets, such as "sasl.pw". */
+  #besideSecret(path: string): boolean {
+    const table = path.slice(0, path.indexOf(".") + 1);
+    return table !== "" &&
+      Object.entries(this.#group.options).some(([key, option]) => option.secret && key.startsWith(table));
   }
 
   #isPlanned(path: string): boolean {

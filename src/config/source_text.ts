@@ -161,7 +161,8 @@ const ASSIGNMENT = /^\s*(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'
 
 /** True when a line has a secret's key in it, or a key that a typing error made unreadable: it may have been one. */
 function mayHoldSecret(line: string): boolean {
-  if ((line.match(/[A-Za-z_]+/gu) ?? []).some(looksSecret)) return true;
+  const words: readonly string[] = line.match(/[A-Za-z_]+/gu) ?? [];
+  if (words.some(looksSecret) || words.includes("sasl") || words.includes("tls")) return true;
   return !ASSIGNMENT.test(line) && !/^\s*(?:["'[\]{},#]|$)/u.test(line);
 }
 

@@ -25,8 +25,12 @@ export function maskNode(node: TomlNode): void {
   if (node.kind === "array") node.items.forEach(maskNode);
   else if (node.kind === "table") { for (const entry of node.entries.values()) maskNode(entry.node); }
   else if (!isBareReference(rawText(node.at))) {
+    const { file, start, end } = node.at;
     const width = quoteWidth(rawText(node.at));
-    node.at.file.maskSecret(node.at.start + width, node.at.end - width);
+    // A comment behind it may be the old value.
+    const comment = /^[ \t]*#[^\n]*/u.exec(file.text.slice(end));
+    file.maskSecret(start + width, end - width);
+    if (comment !== null) file.maskSecret(end, end + comment[0].length);
   }
 }
 
