@@ -1,14 +1,18 @@
-import { hostname, homedir } from "node:os";
+import { homedir, hostname } from "node:os";
 import { helpText, parseArgs, renderUsageError } from "./src/cli/args.ts";
 import type { RunProcess } from "./src/cli/run.ts";
 import { run } from "./src/cli/run.ts";
 import { validate } from "./src/cli/validate.ts";
 import { writeStderr, writeStdout } from "./src/cli/standard_output.ts";
 import { version } from "./src/cli/version.ts";
+import { StderrWriter } from "./src/telemetry/stderr_writer.ts";
 
 const EXIT_USAGE = 2;
 
-const isTerminal = process.stderr.isTTY === true;
+/** A reader of stderr that does not read is not waited for longer. */
+const STDERR_FLUSH_MAX_MS = 500;
+
+const stderr = new StderrWriter();
 
 const context: RunProcess = {
   version: version(),
@@ -18,7 +22,8 @@ const context: RunProcess = {
   home: homedir(),
   xdgStateHome: process.env["XDG_STATE_HOME"],
   stdin: () => Bun.stdin.stream(),
-  stderr: { write: writeStderr, isTerminal },
+  stderr,
+  terminalColumns: () => process.stderr.columns,
   now: Date.now,
   random: Math.random,
   onSignal: (callback) => {
@@ -41,10 +46,16 @@ async function main(argv: readonly string[]): Promise<number> {
       writeStderr(renderUsageError(args));
       return EXIT_USAGE;
     case "validate":
-      return await validate(args.configPaths, context, { stdout: writeStdout, stderr: writeStderr, color: isTerminal });
+      return await validate(args.configPaths, context, {
+        stdout: writeStdout,
+        stderr: writeStderr,
+        color: stderr.isTerminal,
+      });
     case "run":
       return await run(args, context);
   }
 }
 
-process.exit(await main(process.argv.slice(2)));
+const exitCode = await main(process.argv.slice(2));
+await stderr.flush(STDERR_FLUSH_MAX_MS);
+process.exit(exitCode);

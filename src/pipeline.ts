@@ -1,5 +1,4 @@
 import { MemoryBuffer } from "./buffer/memory_buffer.ts";
-import { MemoryCheckpoint } from "./checkpoint/memory_checkpoint.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
 import type { Config, SinkConfig, SourceConfig } from "./config/config.ts";
 import { BufferPool } from "./event/pooled_buffer.ts";
@@ -18,8 +17,7 @@ import type { Metrics } from "./telemetry/metrics.ts";
 
 export interface PipelineOptions {
   readonly config: Config;
-  /** Positions of files; null when no source has any (stdin), or when none are to be kept (`--dry-run`). */
-  readonly positions: PositionStore | null;
+  readonly positions: PositionStore;
   readonly hostname: string;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -114,7 +112,6 @@ export class Pipeline {
   #source(config: SourceConfig, pool: BufferPool): Source | null {
     const { positions, hostname, metrics, log, once, now } = this.#options;
     const sourceMetrics = metrics.source(config.name);
-    const checkpoint = positions ?? new MemoryCheckpoint();
     const outlets = this.#branches.filter((branch) => branch.config.inputs.includes(config.name)).map((
       branch,
     ) =>
@@ -133,7 +130,7 @@ export class Pipeline {
           metrics: sourceMetrics,
         }),
         buffer: branch.buffer,
-        checkpoint,
+        checkpoint: positions,
         sourceMetrics,
         sinkMetrics: metrics.sink(branch.config.name),
         now,

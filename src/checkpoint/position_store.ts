@@ -17,8 +17,8 @@ const SEEN_STORED_MS = 6 * 3_600_000;
 const WARN_INTERVAL_MS = 60_000;
 
 export interface PositionStoreOptions {
-  /** Locked by the caller (`acquireDataDir`). */
-  readonly dataDir: string;
+  /** Locked by the caller (`acquireDataDir`). Null: nothing is read or stored (`--dry-run`). */
+  readonly dataDir: string | null;
   readonly log: Log;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
@@ -26,7 +26,7 @@ export interface PositionStoreOptions {
 
 /** Reads what is stored; see `readPositionFile` for what is thrown. */
 export async function openPositionStore(options: PositionStoreOptions): Promise<PositionStore> {
-  return new PositionStore(options, readPositionFile(options.dataDir));
+  return new PositionStore(options, options.dataDir === null ? [] : readPositionFile(options.dataDir));
 }
 
 class Entry {
@@ -65,7 +65,7 @@ class Entry {
  * Streams of stdin are tracked and never stored: they cannot be read again.
  */
 export class PositionStore implements Checkpoint {
-  readonly #dataDir: string;
+  readonly #dataDir: string | null;
   readonly #log: Log;
   readonly #now: () => number;
   readonly #entries = new Map<string, Entry>();
@@ -193,10 +193,11 @@ export class PositionStore implements Checkpoint {
 
   /** Writes now what is not written yet. False when that failed (it was logged). */
   async flush(): Promise<boolean> {
+    if (this.#dataDir === null) return true;
     while (this.#writing !== null) await this.#writing;
     if (!this.#isChanged) return true;
     this.#isChanged = false;
-    this.#writing = this.#write();
+    this.#writing = this.#write(this.#dataDir);
     try {
       return await this.#writing;
     } finally {
@@ -214,7 +215,7 @@ export class PositionStore implements Checkpoint {
 
   #changed(): void {
     this.#isChanged = true;
-    if (this.#timer !== null || this.#isClosed) return;
+    if (this.#timer !== null || this.#isClosed || this.#dataDir === null) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
       void this.flush().then(() => {
@@ -223,7 +224,7 @@ export class PositionStore implements Checkpoint {
     }, this.#retryMs);
   }
 
-  async #write(): Promise<boolean> {
+  async #write(dataDir: string): Promise<boolean> {
     const streams: StoredStream[] = [];
     for (const [key, entry] of this.#entries) {
       if (entry.isDelivered()) {
@@ -236,9 +237,9 @@ export class PositionStore implements Checkpoint {
       streams.push({ ...entry.record, seenMs: entry.seenMs, offsets });
     }
     try {
-      await writePositionFile(this.#dataDir, streams);
+      await writePositionFile(dataDir, streams);
       if (this.#retryMs > WRITE_INTERVAL_MS) {
-        this.#log.info("Positions are stored again", { dataDir: this.#dataDir });
+        this.#log.info("Positions are stored again", { dataDir });
       }
       this.#retryMs = WRITE_INTERVAL_MS;
       return true;

@@ -23,7 +23,9 @@ export interface ExitFacts {
 
 /** Adds up what became of everything that was read. */
 export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): ExitReport {
-  const finite = new Set(config.sources.filter((source) => source.type === "stdin").map((source) => source.name));
+  const finite = new Set(
+    config.sources.filter((source) => source.type === "stdin").map((source) => source.name),
+  );
   let deliveredCount = 0;
   let droppedCount = 0;
   let leftInFilesCount = 0;
@@ -45,11 +47,17 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
 export function describeExit(report: ExitReport, log: Log): void {
   const { deliveredCount, droppedCount, leftInFilesCount, lostCount, isStored } = report;
   if (lostCount > 0) {
-    log.error(`Lost up to ${lostCount} events from stdin: they were read and could not be delivered before the end`);
+    log.error(
+      `Lost up to ${lostCount} events from stdin: they were read and could not be delivered before the end`,
+    );
   }
-  if (!isStored) log.warn("The last positions could not be stored; the next run sends what came after them again");
+  if (!isStored) {
+    log.warn("The last positions could not be stored; the next run sends what came after them again");
+  }
   if (leftInFilesCount > 0) {
-    log.warn(`Up to ${leftInFilesCount} events were read and not delivered; the next run reads them from their files again`);
+    log.warn(
+      `Up to ${leftInFilesCount} events were read and not delivered; the next run reads them from their files again`,
+    );
   }
   log.info("Stopped", { delivered: deliveredCount, dropped: droppedCount });
 }

@@ -1,4 +1,3 @@
-import type { DataDirLock } from "../checkpoint/data_dir_lock.ts";
 import { acquireDataDir } from "../checkpoint/data_dir_lock.ts";
 import { openPositionStore, type PositionStore } from "../checkpoint/position_store.ts";
 import type { Config } from "../config/config.ts";
@@ -7,8 +6,10 @@ import { EXIT_CONFIG, StartError } from "../errors.ts";
 import { type ApiServer, startApi } from "../http/api.ts";
 import { Pipeline } from "../pipeline.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
+import { EventLoopLag } from "../telemetry/event_loop_lag.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { computeStatus } from "../telemetry/status.ts";
+import type { StderrWriter } from "../telemetry/stderr_writer.ts";
 import type { RunArgs } from "./args.ts";
 import { describeExit, exitReport } from "./exit_report.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
@@ -20,7 +21,9 @@ export const HEALTH_CHECK_MAX_MS = 12_000;
 /** What the process gives to a run. */
 export interface RunProcess extends LoadFilesContext {
   readonly version: string;
-  readonly stderr: { write(text: string): void; readonly isTerminal: boolean };
+  readonly stderr: StderrWriter;
+  /** Width of the terminal behind stderr, if there is one. */
+  readonly terminalColumns: () => number | undefined;
   readonly now: () => number;
   readonly random: () => number;
   /** Calls back on SIGTERM and SIGINT. */
@@ -41,12 +44,15 @@ export async function run(args: RunArgs, process: RunProcess): Promise<number> {
     write: (text) => stderr.write(text),
     now: process.now,
     color: stderr.isTerminal,
+    takeLostLines: () => stderr.takeLostLines(),
   });
   try {
     return await new Run(args, config, process, log).run();
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    stderr.write(`error[${error.code}]: ${error.message}\n${error.hint === null ? "" : ` = hint: ${error.hint}\n`}`);
+    stderr.write(
+      `error[${error.code}]: ${error.message}\n${error.hint === null ? "" : ` = hint: ${error.hint}\n`}`,
+    );
     return error.exitCode;
   } finally {
     log.close();
@@ -74,15 +80,14 @@ class Run {
     const keepsPositions = hasFiles && !this.#args.dryRun;
     const lock = keepsPositions ? acquireDataDir(this.#config.dataDir) : null;
     try {
-      const { dataDir } = this.#config;
-      const positions = keepsPositions ? await openPositionStore({ dataDir, log: this.#log }) : null;
-      return await this.#ship(positions);
+      const dataDir = keepsPositions ? this.#config.dataDir : null;
+      return await this.#ship(await openPositionStore({ dataDir, log: this.#log }));
     } finally {
       lock?.release();
     }
   }
 
-  async #ship(positions: PositionStore | null): Promise<number> {
+  async #ship(positions: PositionStore): Promise<number> {
     const { now, random, hostname, version } = this.#process;
     const pipeline = new Pipeline({
       config: this.#config,
@@ -97,7 +102,10 @@ class Run {
     });
     const api = await this.#startApi();
     try {
-      this.#log.info(`Started shipper ${version}`, { sources: this.#names("sources"), sinks: this.#names("sinks") });
+      this.#log.info(`Started shipper ${version}`, {
+        sources: this.#names("sources"),
+        sinks: this.#names("sinks"),
+      });
       const isHealthy = await this.#checkHealth(pipeline);
       if (!isHealthy && this.#args.requireHealthy) return EXIT_CONFIG;
       return await this.#runPipeline(pipeline, positions);
@@ -110,12 +118,17 @@ class Run {
     const { api } = this.#config;
     if (api === null) return null;
     const { now, version } = this.#process;
+    const eventLoopLag = new EventLoopLag();
+    eventLoopLag.start();
+    const { sources, sinks } = this.#config;
     const server = await startApi({
       address: api.address,
       metrics: this.#metrics,
-      status: () => computeStatus(this.#metrics, now()),
+      status: () =>
+        computeStatus(this.#metrics, now(), { sources, sinks, isStopping: this.#signalCount > 0 }),
       log: this.#log,
       version,
+      eventLoopLag,
     });
     this.#log.info(`Listening on ${server.address}`);
     return server;
@@ -131,21 +144,26 @@ class Run {
 
   async #askHealth(pipeline: Pipeline): Promise<boolean> {
     const failures = await pipeline.checkHealth(AbortSignal.timeout(HEALTH_CHECK_MAX_MS));
-    const end = this.#args.requireHealthy ? "ending, as --require-healthy asks" : "trying again for as long as it takes";
+    const end = this.#args.requireHealthy
+      ? "ending, as --require-healthy asks"
+      : "trying again for as long as it takes";
     for (const { sink, failure } of failures) {
       const hint = failure.hint === null ? {} : { hint: failure.hint };
-      this.#log.error(`Health check of sink "${sink}" failed: ${failure.message}; ${end}`, { code: failure.code, ...hint });
+      this.#log.error(`Health check of sink "${sink}" failed: ${failure.message}; ${end}`, {
+        code: failure.code,
+        ...hint,
+      });
     }
     return failures.length === 0;
   }
 
-  async #runPipeline(pipeline: Pipeline, positions: PositionStore | null): Promise<number> {
+  async #runPipeline(pipeline: Pipeline, positions: PositionStore): Promise<number> {
     this.#process.onSignal((signal) => this.#stop(pipeline, signal));
     const progress = startProgress({
       isWanted: this.#args.once && this.#process.stderr.isTerminal,
       metrics: this.#metrics,
-      write: (text) => this.#process.stderr.write(text),
-      now: this.#process.now,
+      setLine: (text) => this.#process.stderr.setStatusLine(text),
+      columns: this.#process.terminalColumns,
     });
     let failure: string | null = null;
     try {
@@ -157,8 +175,12 @@ class Run {
     } finally {
       progress.stop();
     }
-    const isStored = positions === null || await positions.close();
-    const report = exitReport(this.#metrics, this.#config, { isOnce: this.#args.once, hasFailed: failure !== null, isStored });
+    const isStored = await positions.close();
+    const report = exitReport(this.#metrics, this.#config, {
+      isOnce: this.#args.once,
+      hasFailed: failure !== null,
+      isStored,
+    });
     describeExit(report, this.#log);
     return report.exitCode;
   }
@@ -167,10 +189,16 @@ class Run {
     const { exit } = this.#process;
     if (++this.#signalCount > 1) exit(signal === "SIGINT" ? 130 : 143);
     const { shutdownTimeoutMs } = this.#config;
-    this.#log.info(`Stopping on ${signal}: what was read is delivered within ${shutdownTimeoutMs / 1000} s; a second signal ends at once`);
+    this.#log.info(
+      `Stopping on ${signal}: what was read is delivered within ${
+        shutdownTimeoutMs / 1000
+      } s; a second signal ends at once`,
+    );
     pipeline.stopReading();
     const timer = setTimeout(() => {
-      this.#log.warn(`Not everything could be delivered within ${shutdownTimeoutMs / 1000} s; stopping without it`);
+      this.#log.warn(
+        `Not everything could be delivered within ${shutdownTimeoutMs / 1000} s; stopping without it`,
+      );
       pipeline.kill();
     }, shutdownTimeoutMs);
     timer.unref();
