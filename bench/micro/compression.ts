@@ -49,28 +49,51 @@ function plain(compress: (records: Buffer) => Promise<number>, close: () => void
   };
 }
 
+/**
+ * lz4-wasm's block call. The package imports its .wasm as bundlers do, which Bun does not, so it is started by hand, as a program that took
+ * it would have to. A frame header and the block's size would come on top.
+ */
+const LZ4_WASM = `
+  const module = new WebAssembly.Module(bytes);
+  const wasm = new WebAssembly.Instance(module, { "./lz4_wasm_bg.js": { __wbindgen_string_new() { return 0; } } }).exports;
+  function compress(records) {
+    const at = wasm.__wbindgen_malloc(records.length);
+    new Uint8Array(wasm.memory.buffer).set(records, at);
+    const result = wasm.__wbindgen_add_to_stack_pointer(-16);
+    wasm.compress(result, at, records.length);
+    const [start, length] = new Int32Array(wasm.memory.buffer, result, 2);
+    const out = new Uint8Array(wasm.memory.buffer).slice(start, start + length);
+    wasm.__wbindgen_free(start, length);
+    wasm.__wbindgen_add_to_stack_pointer(16);
+    return out;
+  }`;
+
+function lz4Wasm(inWorker: boolean): Subject {
+  const bytes = readFileSync("node_modules/lz4-wasm/lz4_wasm_bg.wasm");
+  if (!inWorker) {
+    const compress = new Function("bytes", `${LZ4_WASM}; return compress;`)(bytes);
+    return plain((records) => Promise.resolve(compress(records).length), () => {});
+  }
+  const source = `const bytes = Uint8Array.from(atob("${bytes.toString("base64")}"), (c) => c.charCodeAt(0));
+    ${LZ4_WASM}
+    self.onmessage = ({ data }) => { const out = compress(new Uint8Array(data)); postMessage(out.buffer, [out.buffer]); };`;
+  const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const waiting: ((length: number) => void)[] = [];
+  worker.onmessage = (event: MessageEvent<ArrayBuffer>) => waiting.shift()!(event.data.byteLength);
+  return plain((records) => {
+    const copy = new Uint8Array(records).buffer;
+    worker.postMessage(copy, [copy]);
+    return new Promise((resolve) => waiting.push(resolve));
+  }, () => worker.terminate());
+}
+
 async function subject(name: string): Promise<Subject> {
-  const napi = "lz4-napi";
-  const wasm = "lz4-wasm/lz4_wasm.js";
   if (name === "lz4-napi") {
+    const napi = "lz4-napi";
     const library = await import(napi);
     return plain(async (records) => (await library.compressFrame(records)).length, () => {});
   }
-  if (name === "lz4-wasm-inline") {
-    const library = await import(wasm);
-    return plain((records) => Promise.resolve(library.compress(records).length), () => {});
-  }
-  if (name === "lz4-wasm") {
-    const source = `const library = await import(${JSON.stringify(import.meta.resolve(wasm))});
-      self.onmessage = ({ data }) => { const out = library.compress(new Uint8Array(data)); postMessage(out.buffer, [out.buffer]); };`;
-    const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-    const waiting: ((length: number) => void)[] = [];
-    worker.onmessage = (event: MessageEvent<ArrayBuffer>) => waiting.shift()!(event.data.byteLength);
-    return plain((records) => {
-      worker.postMessage(records.buffer.slice(records.byteOffset, records.byteOffset + records.length));
-      return new Promise((resolve) => waiting.push(resolve));
-    }, () => worker.terminate());
-  }
+  if (name === "lz4-wasm" || name === "lz4-wasm-inline") return lz4Wasm(name === "lz4-wasm");
   return ours(name as CompressionCodec);
 }
 

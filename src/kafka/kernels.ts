@@ -27,7 +27,9 @@ export const SLACK_BYTES = 64;
 export const SHARED_MEMORY_MAX_BYTES = 512 * 1024 * 1024;
 
 const PAGE_BYTES = 65_536;
-const GRANULE_BYTES = 4_096;
+const GRANULE_BYTES = 1_024;
+/** Never handed out: address 0 means "not here". */
+const RESERVED_BYTES = 1_024;
 
 /** Upper limit of the compressed size of `length` bytes, for every codec here, headers included. */
 export function compressedSizeMax(length: number): number {
@@ -68,8 +70,7 @@ export class SharedMemory {
     });
     this.#view = this.memory.buffer;
     this.#views.add(this.#view);
-    // The first granule stays unused: address 0 means "not here", and the compiler keeps its constants there.
-    this.#free = [{ start: GRANULE_BYTES, end: PAGE_BYTES }];
+    this.#free = [{ start: RESERVED_BYTES, end: PAGE_BYTES }];
   }
 
   /** Memory for `sizeBytes`, with slack behind it, owned by the caller until `free`. Throws RangeError when the limit is reached. */
@@ -106,7 +107,7 @@ export class SharedMemory {
 
   /** Bytes that are handed out, slack included. For tests and metrics. */
   get usedBytes(): number {
-    let used = this.#view.byteLength - GRANULE_BYTES;
+    let used = this.#view.byteLength - RESERVED_BYTES;
     for (const range of this.#free) used -= range.end - range.start;
     return used;
   }
