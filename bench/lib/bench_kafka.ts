@@ -1,0 +1,73 @@
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { type OwnCluster, ownCluster } from "../../tests/support/kafka.ts";
+import { waitUntil } from "../../tests/support/wait_until.ts";
+import { cpuSeconds } from "./proc.ts";
+
+const HEAP_MB = 1_024;
+/** The room of a deleted topic is wanted back before the next run, not a minute later. */
+const SETTINGS = { "log.segment.delete.delay.ms": "500" };
+const REMOVE_TIMEOUT_MS = 30_000;
+
+/** One broker on loopback for a whole run of the benchmarks. It dies with this process. */
+export class BenchKafka {
+  readonly #own: OwnCluster;
+
+  private constructor(own: OwnCluster) {
+    this.#own = own;
+  }
+
+  static async start(progress: (message: string) => void): Promise<BenchKafka> {
+    return new BenchKafka(await ownCluster({ heapMb: HEAP_MB, settings: SETTINGS, progress }));
+  }
+
+  get bootstrap(): string {
+    return this.#own.kafka.bootstrap;
+  }
+
+  /** CPU that the broker has used so far. */
+  cpuSeconds(): number {
+    return cpuSeconds(this.#own.cluster.brokers[0]!.pid!);
+  }
+
+  createTopic(partitions: number): Promise<string> {
+    return this.#own.kafka.createTopic({ partitions });
+  }
+
+  countRecords(topic: string): Promise<number> {
+    return this.#own.kafka.countRecords(topic);
+  }
+
+  /** Bytes of the topic's record batches, as the broker stored them. */
+  topicBytes(topic: string): number {
+    return this.#segments(topic).reduce((sum, path) => sum + statSync(path).size, 0);
+  }
+
+  /** Deletes topics and waits until their files are gone. */
+  async deleteTopics(topics: readonly string[]): Promise<void> {
+    for (const topic of topics) await this.#own.kafka.deleteTopic(topic);
+    const areGone = () =>
+      !readdirSync(this.#dataDir).some((dir) => topics.some((topic) => dir.startsWith(`${topic}-`)));
+    await waitUntil("the topics' files are gone", areGone, { timeoutMs: REMOVE_TIMEOUT_MS, pollMs: 100 });
+  }
+
+  stop(): Promise<void> {
+    return this.#own.stop();
+  }
+
+  get #dataDir(): string {
+    return join(this.#own.cluster.brokers[0]!.dir, "data");
+  }
+
+  #segments(topic: string): string[] {
+    const partitions = readdirSync(this.#dataDir).filter((dir) =>
+      dir.startsWith(`${topic}-`) && /^\d+$/.test(dir.slice(topic.length + 1))
+    );
+    if (partitions.length === 0) throw new Error(`Cannot find the partitions of topic "${topic}" on disk`);
+    return partitions.flatMap((dir) =>
+      readdirSync(join(this.#dataDir, dir)).filter((name) => name.endsWith(".log")).map((name) =>
+        join(this.#dataDir, dir, name)
+      )
+    );
+  }
+}

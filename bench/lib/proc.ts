@@ -1,0 +1,34 @@
+import { readFileSync } from "node:fs";
+
+/** CPU clock ticks a second in /proc; a constant of Linux's interface on every platform that matters here. */
+const TICKS_PER_SECOND = 100;
+
+/** User and system CPU seconds that a process has used, its ended threads included. Steps of 10 ms. */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  // The name, in parentheses, may hold spaces and parentheses itself.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** Resident memory of a process in bytes: now, and the most since its program was started. Null when it has ended. */
+export function residentBytes(pid: number): { readonly now: number; readonly peak: number } | null {
+  let status: string;
+  try {
+    status = readFileSync(`/proc/${pid}/status`, "latin1");
+  } catch {
+    return null;
+  }
+  const now = /VmRSS:\s+(\d+) kB/.exec(status);
+  const peak = /VmHWM:\s+(\d+) kB/.exec(status);
+  // A process that is about to end has no memory any more.
+  return now === null || peak === null
+    ? null
+    : { now: Number(now[1]) * 1_024, peak: Number(peak[1]) * 1_024 };
+}
+
+/** Bytes of memory that programs can still have without swapping. */
+export function availableMemoryBytes(): number {
+  const available = /MemAvailable:\s+(\d+) kB/.exec(readFileSync("/proc/meminfo", "latin1"));
+  return Number(available?.[1] ?? 0) * 1_024;
+}

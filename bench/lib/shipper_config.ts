@@ -1,0 +1,39 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { CompressionCodec } from "../../src/config/config.ts";
+
+export interface ShipperSetup {
+  readonly bootstrap: string;
+  readonly topic: string;
+  /** Globs. */
+  readonly include: readonly string[];
+  /** Default "none". */
+  readonly codec?: CompressionCodec;
+  /** Default "text". */
+  readonly encoding?: "text" | "json";
+  /** Where `/metrics` is served; nowhere by default. */
+  readonly apiAddress?: string;
+}
+
+/** Writes a configuration into `dir`, which is also the folder of its positions, and returns its path. All else is left at its default. */
+export function writeShipperConfig(dir: string, setup: ShipperSetup): string {
+  const path = join(dir, "shipper.toml");
+  // What JSON writes of these strings is also right in TOML.
+  const lines = [
+    `data_dir = ${JSON.stringify(join(dir, "data"))}`,
+    ...(setup.apiAddress === undefined ? [] : ["[api]", `address = ${JSON.stringify(setup.apiAddress)}`]),
+    "[sources.app]",
+    'type = "file"',
+    `include = ${JSON.stringify(setup.include)}`,
+    "[sinks.kafka]",
+    'type = "kafka"',
+    'inputs = ["app"]',
+    `bootstrap_servers = ${JSON.stringify(setup.bootstrap)}`,
+    `topic = ${JSON.stringify(setup.topic)}`,
+    'acks = "all"',
+    `compression = ${JSON.stringify(setup.codec ?? "none")}`,
+    `encoding.codec = ${JSON.stringify(setup.encoding ?? "text")}`,
+  ];
+  writeFileSync(path, `${lines.join("\n")}\n`, { mode: 0o600 });
+  return path;
+}
