@@ -104,11 +104,6 @@ export class FileDiscovery {
     }
   }
 
-  /** True when appends in this folder are told by the kernel. */
-  isWatched(folder: string): boolean {
-    return this.#watches.get(folder)?.watcher != null;
-  }
-
   /** Logs an error with a path once, until `works` is called for the path, and counts it every time. */
   tellFailure(candidate: string, verb: string, error: unknown): void {
     this.#tellFailure(candidate, verb, error);

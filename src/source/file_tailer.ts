@@ -105,6 +105,13 @@ export class FileTailer {
     this.#context.scheduler.enqueue(this);
   }
 
+  /** A successor has come: it waits for what is in the file by now. */
+  passAgain(): void {
+    if (this.hasEnded) return;
+    this.hasPassed = false;
+    this.wake();
+  }
+
   /** One read and what follows from it. `onDevice` is told the device that a system call waits for, and null when none does. */
   async turn(signal: AbortSignal, onDevice: (device: string | null) => void): Promise<void> {
     this.#isQueued = false;

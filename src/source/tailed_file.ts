@@ -67,6 +67,7 @@ export class TailedFile {
     this.predecessor = predecessor;
     predecessor.successors.push(this);
     predecessor.isSuperseded = true;
+    for (const tailer of predecessor.tailers) tailer.passAgain();
   }
 
   /** Lets all its readers look. */

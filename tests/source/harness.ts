@@ -157,3 +157,12 @@ export function numbered(prefix: string, count: number, from = 0): string {
   for (let i = from; i < from + count; i++) text += `${prefix} ${i}\n`;
   return text;
 }
+
+/** Resolves when `isDone`; rejects after ten seconds. */
+export async function until(isDone: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!isDone()) {
+    if (performance.now() > deadline) throw new Error("Timed out");
+    await Bun.sleep(5);
+  }
+}

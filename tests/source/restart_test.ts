@@ -1,0 +1,117 @@
+import { expect, test } from "bun:test";
+import fs from "node:fs";
+import { Bench, numbered, until } from "./harness.ts";
+
+test("a file renamed while shipper was stopped is finished first, also outside the patterns", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", numbered("line", 100));
+  const run = await bench.start({ rooms: [30] });
+  await run.outlet.untilCount(30);
+  await run.stop();
+  bench.rename("a.log", "renamed-by-hand");
+  bench.write("a.log", numbered("line", 100, 100));
+  const again = await bench.start();
+  await again.outlet.untilCount(170);
+  expect([...run.outlet.texts, ...again.outlet.texts].join("\n") + "\n").toBe(numbered("line", 200));
+  expect(again.outlet.lines[0]!.path).toBe(bench.path("a.log"));
+  await until(() => again.outlet.ended.length === 1);
+});
+
+test("three rotations while shipper was stopped are finished in their order", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "older than all\n");
+  bench.rename("a.log", "a.log.1");
+  await Bun.sleep(10);
+  bench.write("a.log", numbered("line", 10));
+  const run = await bench.start({ rooms: [5] });
+  await run.outlet.untilCount(5);
+  await run.stop();
+  for (let rotation = 1; rotation <= 3; rotation++) {
+    for (const i of [4, 3, 2, 1]) {
+      if (fs.existsSync(bench.path(`a.log.${i}`))) bench.rename(`a.log.${i}`, `a.log.${i + 1}`);
+    }
+    bench.rename("a.log", "a.log.1");
+    await Bun.sleep(10);
+    bench.write("a.log", numbered("line", 10, rotation * 10));
+  }
+  const again = await bench.start();
+  await again.outlet.untilCount(35);
+  await Bun.sleep(400);
+  expect([...run.outlet.texts, ...again.outlet.texts].join("\n") + "\n").toBe(numbered("line", 40));
+});
+
+test("rotations while stopped are left alone with rotated = none, but for the file that was being read", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "one\ntwo\n");
+  const run = await bench.start({ rooms: [1], config: { rotated: "none" } });
+  await run.outlet.untilCount(1);
+  await run.stop();
+  bench.rename("a.log", "a.log.2");
+  bench.write("a.log.1", "never seen\n");
+  bench.write("a.log", "three\n");
+  const again = await bench.start({ config: { rotated: "none" } });
+  await again.outlet.untilCount(2);
+  await Bun.sleep(300);
+  expect(again.outlet.texts).toEqual(["two", "three"]);
+});
+
+test("rotated names that the patterns match are finished in their order as well", async () => {
+  await using bench = new Bench();
+  const config = { include: [bench.path("a.log*")] };
+  bench.write("a.log", numbered("line", 10));
+  const run = await bench.start({ rooms: [5], config });
+  await run.outlet.untilCount(5);
+  await run.stop();
+  for (let rotation = 1; rotation <= 2; rotation++) {
+    if (fs.existsSync(bench.path("a.log.1"))) bench.rename("a.log.1", "a.log.2");
+    bench.rename("a.log", "a.log.1");
+    await Bun.sleep(10);
+    bench.write("a.log", numbered("line", 10, rotation * 10));
+  }
+  const again = await bench.start({ config });
+  await again.outlet.untilCount(25);
+  await Bun.sleep(300);
+  expect([...run.outlet.texts, ...again.outlet.texts].join("\n") + "\n").toBe(numbered("line", 30));
+  bench.append("a.log.2", "late\n");
+  await again.outlet.untilCount(26);
+});
+
+test("a position moves only when lines are settled", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "one\ntwo\n");
+  const run = await bench.start({ isSettling: false });
+  await run.outlet.untilCount(2);
+  await run.stop();
+  const again = await bench.start();
+  await again.outlet.untilCount(2);
+  expect(again.outlet.texts).toEqual(["one", "two"]);
+  await again.stop();
+  const third = await bench.start({ once: true });
+  await third.ended;
+  expect(third.outlet.texts).toEqual([]);
+});
+
+test("a device number that changed does not make a file another one", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "one\n");
+  const run = await bench.start();
+  await run.outlet.untilCount(1);
+  await run.stop();
+  const { systemFileOps } = await import("../../src/source/file_ops.ts");
+  const ops = {
+    ...systemFileOps,
+    stat: async (file: string, isLocal: boolean) => ({
+      ...await systemFileOps.stat(file, isLocal),
+      dev: 4_711n,
+    }),
+    fstat: async (fd: number) => ({ ...await systemFileOps.fstat(fd), dev: 4_711n }),
+  };
+  bench.append("a.log", "two\n");
+  const again = await bench.start({ ops });
+  await again.outlet.untilCount(1);
+  expect(again.outlet.texts).toEqual(["two"]);
+  await again.stop();
+  const stored = JSON.parse(fs.readFileSync(`${bench.dataDir}/positions.json`, "utf8")).streams;
+  expect(stored.length).toBe(1);
+  expect(stored[0].dev).toBe("4711");
+});
