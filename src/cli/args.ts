@@ -2,8 +2,9 @@ import type { LogLevel } from "../config/config.ts";
 import { nearest } from "../config/suggest.ts";
 
 /**
- * The command line, declared once: commands and flags below are what is parsed, what the help prints, and what an unknown word is compared with.
- * An own parser of a page instead of a library: a message names the nearest flag and ends with exit code 2, and nothing is loaded for it at start.
+ * The command line, declared once: commands and flags below are what is parsed, what the help prints, and
+ * what an unknown word is compared with. An own parser of a page instead of a library: a message names the
+ * nearest flag and ends with exit code 2, and nothing is loaded for it at start.
  */
 export type ParsedArgs = RunArgs | ValidateArgs | HelpArgs | VersionArgs | UsageError;
 
@@ -49,7 +50,6 @@ interface FlagSpec {
   /** Name of the value in the help; without it the flag takes none. */
   readonly value?: string;
   readonly choices?: readonly string[];
-  readonly repeatable?: boolean;
   readonly doc: string;
 }
 
@@ -66,7 +66,6 @@ const configFlag: FlagSpec = {
   name: "config",
   short: "c",
   value: "FILE",
-  repeatable: true,
   doc: 'A configuration file, or "-" for standard input. Several are joined.',
 };
 const helpFlag: FlagSpec = { name: "help", short: "h", doc: "Print this help." };

@@ -14,7 +14,8 @@ export interface LoadFilesContext extends LoadContext {
 }
 
 /**
- * Reads the files named by `--config` and checks them as one configuration. A file that cannot be read has a diagnostic like any other problem.
+ * Reads the files named by `--config` and checks them as one configuration. A file that cannot be read has a
+ * diagnostic like any other problem.
  */
 export async function loadConfigFiles(
   paths: readonly string[],

@@ -13,8 +13,9 @@ export interface CommandOutput {
 export const EXIT_CONFIG = 78;
 
 /**
- * `shipper validate`: every problem of the files on stderr, one line about a good configuration on stdout. Returns the exit code: 0 when there
- * is no error (warnings are printed), 78 otherwise. Opens the configuration files and nothing else.
+ * `shipper validate`: every problem of the files on stderr, one line about a good configuration on stdout.
+ * Returns the exit code: 0 when there is no error (warnings are printed), 78 otherwise. Opens the
+ * configuration files and nothing else.
  */
 export async function validate(
   configPaths: readonly string[],

@@ -22,7 +22,10 @@ export interface CheckedTable {
   /** The table as it is written: "[sinks.events]"; "the top level". */
   readonly label: string;
   readonly at: Span;
-  /** Every option of the group: its value, or its default (null when there is none, or when the value was refused). */
+  /**
+   * Every option of the group: its value, or its default (null when there is none, or when the value was
+   * refused).
+   */
   readonly values: Readonly<Record<string, unknown>>;
   /** By the option's own key. */
   readonly found: ReadonlyMap<string, FoundOption>;
@@ -37,7 +40,10 @@ export interface TableIdentity {
   readonly requiredBy: { readonly at: Span; readonly label: string };
 }
 
-/** Checks a table against a group: unknown keys, values, and missing keys. Entries named in `skip` belong to somebody else. */
+/**
+ * Checks a table against a group: unknown keys, values, and missing keys. Entries named in `skip` belong to
+ * somebody else.
+ */
 export function checkTable(
   table: TomlTable,
   group: OptionGroup,

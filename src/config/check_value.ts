@@ -16,7 +16,10 @@ import {
 } from "./value_context.ts";
 import { oneOf, wrongType } from "./wrong_type.ts";
 
-/** Checks one value against its option. Reports what is wrong and returns INVALID, or returns the value with its unit of the declaration. */
+/**
+ * Checks one value against its option. Reports what is wrong and returns INVALID, or returns the value with
+ * its unit of the declaration.
+ */
 export function checkValue(
   node: TomlNode,
   key: string,

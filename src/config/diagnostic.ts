@@ -1,8 +1,8 @@
 import type { SourceText, Span } from "./source_text.ts";
 
 /**
- * Every kind of problem a configuration can have. One code is one rule; tests/config holds a file that breaks it, with the exact text that is
- * printed. "error" stops the start, "warning" never does.
+ * Every kind of problem a configuration can have. One code is one rule; tests/config holds a file that breaks
+ * it, with the exact text that is printed. "error" stops the start, "warning" never does.
  */
 export const DIAGNOSTIC_CODES = {
   "bad-address": "error",
@@ -42,7 +42,10 @@ export const DIAGNOSTIC_CODES = {
 
 export type DiagnosticCode = keyof typeof DIAGNOSTIC_CODES;
 
-/** A source line with the part that is underlined. `column` and `length` count code points of `text`, `column` from 0. */
+/**
+ * A source line with the part that is underlined. `column` and `length` count code points of `text`, `column`
+ * from 0.
+ */
 export interface Snippet {
   readonly path: string;
   readonly line: number;
@@ -55,7 +58,10 @@ export interface Snippet {
   readonly label: string;
 }
 
-/** One problem, with everything that is needed to print it: no file is read again, and secrets are already masked. */
+/**
+ * One problem, with everything that is needed to print it: no file is read again, and secrets are already
+ * masked.
+ */
 export interface Diagnostic {
   readonly severity: "error" | "warning";
   readonly code: DiagnosticCode;
@@ -81,7 +87,9 @@ export interface Problem {
   readonly hint?: string | null;
 }
 
-/** Collects problems while the files are checked. Snippets are cut in `finish`, when all secrets are known. */
+/**
+ * Collects problems while the files are checked. Snippets are cut in `finish`, when all secrets are known.
+ */
 export class Report {
   readonly #problems: Problem[] = [];
   readonly #plain: Diagnostic[] = [];

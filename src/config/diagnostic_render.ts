@@ -18,7 +18,9 @@ const RED = "31";
 const YELLOW = "33";
 const BLUE = "34";
 
-/** All diagnostics in their order with a blank line between, then one summary line. "" when there are none. */
+/**
+ * All diagnostics in their order with a blank line between, then one summary line. "" when there are none.
+ */
 export function renderDiagnostics(diagnostics: readonly Diagnostic[], options: { color: boolean }): string {
   if (diagnostics.length === 0) return "";
   const paint = options.color ? paintAnsi : paintNothing;
@@ -88,7 +90,10 @@ function renderSnippets(diagnostic: Diagnostic, main: Snippet, width: number, pa
   return lines;
 }
 
-/** The line (unless it was just printed) and its underline: carets for the problem, dashes (severity null) for a related place. */
+/**
+ * The line (unless it was just printed) and its underline: carets for the problem, dashes (severity null) for
+ * a related place.
+ */
 function renderSnippet(
   snippet: Snippet,
   severity: "error" | "warning" | null,
@@ -100,7 +105,8 @@ function renderSnippet(
   if (withText) {
     lines.push(`${paint(BLUE, `${String(snippet.line).padStart(width)} |`)} ${snippet.text}`.trimEnd());
   }
-  // Tabs are repeated so that the underline stays below what it points at, whatever the terminal's tab stops are.
+  // Tabs are repeated so that the underline stays below what it points at, whatever the terminal's tab stops
+  // are.
   const indent = Array.from(snippet.text).slice(0, snippet.column).map((c) => c === "\t" ? "\t" : " ").join(
     "",
   );

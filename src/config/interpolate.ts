@@ -1,6 +1,7 @@
 /**
- * `${VAR}`, `${VAR:-default}`, `${VAR?message}` and `$$` in a string that TOML has already decoded: a variable's value can therefore never
- * change the structure of the file. As in a shell, `:-` takes the default for an empty variable too, and the default may hold references.
+ * `${VAR}`, `${VAR:-default}`, `${VAR?message}` and `$$` in a string that TOML has already decoded: a
+ * variable's value can therefore never change the structure of the file. As in a shell, `:-` takes the
+ * default for an empty variable too, and the default may hold references.
  */
 export type Expansion =
   | {
@@ -23,7 +24,10 @@ export interface ExpansionError {
 /** References inside the default of a reference inside ... */
 const NESTING_MAX = 8;
 
-/** Expands a string. `alone` is true when the whole string is one reference: its value may then become a number or a boolean. */
+/**
+ * Expands a string. `alone` is true when the whole string is one reference: its value may then become a
+ * number or a boolean.
+ */
 export function expand(text: string, env: Readonly<Record<string, string | undefined>>): Expansion {
   const variables: string[] = [];
   const result = expandText(text, env, variables, 0);
@@ -91,7 +95,10 @@ function malformed(reference: string, reason: string): ExpansionError {
   return { ok: false, code: "bad-interpolation", reference, variable: null, reason };
 }
 
-/** Index after the "}" that closes the reference at `start`; braces in between are counted. -1 when it is not closed. */
+/**
+ * Index after the "}" that closes the reference at `start`; braces in between are counted. -1 when it is not
+ * closed.
+ */
 function referenceEnd(text: string, start: number): number {
   let depth = 0;
   for (let at = start + 1; at < text.length; at++) {

@@ -43,9 +43,10 @@ export interface LoadResult {
 }
 
 /**
- * Reads configuration texts into one configuration: tables of several files are joined, and what is set twice is an error. All problems are
- * found in one run; only a file that is not TOML ends with its first. A diagnostic among the files stands for one that could not be read: it is
- * reported with what is wrong inside of the others. Pure: opens nothing, and never throws for any text.
+ * Reads configuration texts into one configuration: tables of several files are joined, and what is set twice
+ * is an error. All problems are found in one run; only a file that is not TOML ends with its first. A
+ * diagnostic among the files stands for one that could not be read: it is reported with what is wrong inside
+ * of the others. Pure: opens nothing, and never throws for any text.
  */
 export function loadConfig(
   files: readonly (ConfigFile | Diagnostic)[],
@@ -113,7 +114,9 @@ function hasPlaces(root: TomlTable): boolean {
   return ["sources", "sinks"].every((each) => (root.entries.get(each)?.node.kind ?? "table") === "table");
 }
 
-/** True when a table such as [source.app] was probably meant for sources or sinks: what is in it is not known. */
+/**
+ * True when a table such as [source.app] was probably meant for sources or sinks: what is in it is not known.
+ */
 function misspellsPlace(merged: TomlTable): boolean {
   const known = [...Object.keys(topGroup.options), ...(topGroup.tables ?? [])];
   return [...merged.entries.keys()].some((key) => {

@@ -1,12 +1,13 @@
 import type { DiagnosticCode } from "./diagnostic.ts";
 
 /**
- * How an option is declared: once, as data. The checks (check.ts), the typed values that build.ts turns into `Config`, docs/configuration.md and
- * the tests are all derived from the declarations in options_*.ts.
+ * How an option is declared: once, as data. The checks (check.ts), the typed values that build.ts turns into
+ * `Config`, docs/configuration.md and the tests are all derived from the declarations in options_*.ts.
  *
- * This is an own small vocabulary and not zod: a diagnostic points at the line and column of a value, of a key, or of a part inside a string,
- * and a schema library sees plain objects without positions; its errors would have to be mapped back by path, and unknown keys, aliases,
- * interpolation and secrets would still be handled here. A JSON Schema can be written from these facts as the docs are.
+ * This is an own small vocabulary and not zod: a diagnostic points at the line and column of a value, of a
+ * key, or of a part inside a string, and a schema library sees plain objects without positions; its errors
+ * would have to be mapped back by path, and unknown keys, aliases, interpolation and secrets would still be
+ * handled here. A JSON Schema can be written from these facts as the docs are.
  */
 export interface Option<out T> {
   readonly type: OptionType;
@@ -95,7 +96,10 @@ interface CommonFacts {
   readonly secret?: boolean;
 }
 
-/** Exactly one of: must be given; must be given under a condition; has a default (null: nothing, as `defaultText` says). */
+/**
+ * Exactly one of: must be given; must be given under a condition; has a default (null: nothing, as
+ * `defaultText` says).
+ */
 type Presence<T> =
   | { readonly required: true }
   | { readonly requiredWhen: string }

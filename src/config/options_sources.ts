@@ -91,7 +91,8 @@ export const fileSourceGroup = group({
       min: 1,
       max: 86_400_000,
       doc:
-        "A last line without a newline is shipped when nothing was added for this long; at rotation at once.",
+        "A last line without a newline is shipped when nothing was added for this long; in a file that was rotated " +
+        "away, after `rotate_wait_secs` at the latest.",
       example: "1000",
     }),
     max_open_files: integer({

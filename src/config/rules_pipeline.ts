@@ -6,8 +6,8 @@ import { nearest } from "./suggest.ts";
 import type { TomlScalar } from "./toml_tree.ts";
 
 /**
- * Rules between components: who reads whom. `complete` is false when a file could not be parsed: then names may be missing for that reason.
- * Returns the names of the sources that a sink reads.
+ * Rules between components: who reads whom. `complete` is false when a file could not be parsed: then names
+ * may be missing for that reason. Returns the names of the sources that a sink reads.
  */
 export function checkPipelineRules(
   components: { readonly sources: readonly Component[]; readonly sinks: readonly Component[] },

@@ -1,8 +1,9 @@
 import { editDistance } from "./suggest.ts";
 
 /**
- * The text of one configuration file with what diagnostics need from it: line and column of an offset, a line to show, and the ranges that hold
- * secrets. Offsets are UTF-16 indexes into `text`; lines and columns start at 1, columns count code points.
+ * The text of one configuration file with what diagnostics need from it: line and column of an offset, a line
+ * to show, and the ranges that hold secrets. Offsets are UTF-16 indexes into `text`; lines and columns start
+ * at 1, columns count code points.
  */
 
 /** A half-open range of `file.text`. */
@@ -52,8 +53,8 @@ export class SourceText {
   }
 
   /**
-   * Masks what looks like a secret in a text that could not be parsed, where no option is known by its position: the values of lines that
-   * have a telling word or one near it, and what looks like a key's text.
+   * Masks what looks like a secret in a text that could not be parsed, where no option is known by its
+   * position: the values of lines that have a telling word or one near it, and what looks like a key's text.
    */
   maskLikelySecrets(): void {
     let inKey = false;
@@ -70,7 +71,9 @@ export class SourceText {
     }
   }
 
-  /** Masks a line from its equals sign or first quote on, and the lines of a long string that begins there. */
+  /**
+   * Masks a line from its equals sign or first quote on, and the lines of a long string that begins there.
+   */
   #maskValue(start: number, text: string): void {
     const sign = /[="']/u.exec(text)?.index ?? text.search(/\s\S*$/u);
     if (sign === -1) return;
@@ -86,8 +89,8 @@ export class SourceText {
   }
 
   /**
-   * The line that holds `span.start`, ready to be printed: secrets masked, control characters replaced, long lines cut. `column` and `length`
-   * say what to underline in `text`, in code points from 0.
+   * The line that holds `span.start`, ready to be printed: secrets masked, control characters replaced, long
+   * lines cut. `column` and `length` say what to underline in `text`, in code points from 0.
    */
   shown(span: { start: number; end: number }): { text: string; column: number; length: number } {
     const line = this.#lineOf(span.start);
@@ -143,7 +146,10 @@ export class SourceText {
   }
 }
 
-/** How many characters open or close a string that begins with this text: 3 for `"""`, 1 for `"`, 0 when it is none. */
+/**
+ * How many characters open or close a string that begins with this text: 3 for `"""`, 1 for `"`, 0 when it is
+ * none.
+ */
 export function quoteWidth(text: string): number {
   if (text.startsWith('"""') || text.startsWith("'''")) return 3;
   return text.startsWith('"') || text.startsWith("'") ? 1 : 0;
@@ -159,14 +165,19 @@ export function looksSecret(key: string): boolean {
 /** A key and its equals sign at the beginning of a line. */
 const ASSIGNMENT = /^\s*(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*\s*=/u;
 
-/** True when a line has a secret's key in it, or a key that a typing error made unreadable: it may have been one. */
+/**
+ * True when a line has a secret's key in it, or a key that a typing error made unreadable: it may have been
+ * one.
+ */
 function mayHoldSecret(line: string): boolean {
   const words: readonly string[] = line.match(/[A-Za-z_]+/gu) ?? [];
   if (words.some(looksSecret) || words.includes("sasl") || words.includes("tls")) return true;
   return !ASSIGNMENT.test(line) && !/^\s*(?:["'[\]{},#]|$)/u.test(line);
 }
 
-/** True when the text, quotes aside, is one reference to the environment and nothing else: it shows no value. */
+/**
+ * True when the text, quotes aside, is one reference to the environment and nothing else: it shows no value.
+ */
 export function isBareReference(text: string): boolean {
   return /^["']{0,3}\$\{[A-Za-z_][A-Za-z0-9_]*\}["']{0,3}$/u.test(text);
 }

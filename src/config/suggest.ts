@@ -1,4 +1,7 @@
-/** The candidate that was probably meant: the nearest by edit distance, if it is near enough to be a slip; null otherwise. */
+/**
+ * The candidate that was probably meant: the nearest by edit distance, if it is near enough to be a slip;
+ * null otherwise.
+ */
 export function nearest(word: string, candidates: Iterable<string>): string | null {
   const wanted = word.toLowerCase().slice(0, WORD_CHARACTERS_MAX);
   let best: string | null = null;
@@ -16,7 +19,10 @@ export function nearest(word: string, candidates: Iterable<string>): string | nu
 /** Longer words are cut: the work is quadratic, and no option is as long. */
 const WORD_CHARACTERS_MAX = 64;
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other; at most `limit`. */
+/**
+ * Insertions, deletions, replacements and swaps of neighbours that turn one word into the other; at most
+ * `limit`.
+ */
 export function editDistance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) >= limit) return limit;
   let beforePrevious: number[] = [];

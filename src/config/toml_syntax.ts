@@ -3,7 +3,10 @@ import type { AST } from "toml-eslint-parser";
 import type { Report } from "./diagnostic.ts";
 import { quote, type SourceText, type Span } from "./source_text.ts";
 
-/** What the parser says, in words that say what to do. The parser's own errors have no code, so its English texts are the keys. */
+/**
+ * What the parser says, in words that say what to do. The parser's own errors have no code, so its English
+ * texts are the keys.
+ */
 const SYNTAX_ERRORS: Readonly<Record<string, readonly [message: string, hint: string]>> = {
   "Unterminated string constant": [
     "a string is not closed",
@@ -107,8 +110,9 @@ function reportDuplicateKey(file: SourceText, start: number, report: Report): vo
 }
 
 /**
- * Where the key at `start`, which the parser refused as a second one, was set first. The lines above are TOML, and so is the line itself, alone:
- * their keys are compared. Null when that does not find it, as inside of an inline table.
+ * Where the key at `start`, which the parser refused as a second one, was set first. The lines above are
+ * TOML, and so is the line itself, alone: their keys are compared. Null when that does not find it, as inside
+ * of an inline table.
  */
 function findFirst(file: SourceText, start: number): Span | null {
   const lineStart = file.text.lastIndexOf("\n", start - 1) + 1;

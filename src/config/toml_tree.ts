@@ -5,9 +5,9 @@ import type { SourceText, Span } from "./source_text.ts";
 import { reportSyntaxError } from "./toml_syntax.ts";
 
 /**
- * A TOML file as tables, arrays and scalars that know where they stand. Dotted keys, headers and inline tables all become the same nested
- * tables. toml-eslint-parser reads the text because it keeps the position of every key and value; it stops at the first syntax error, so a
- * file that is not TOML has one diagnostic.
+ * A TOML file as tables, arrays and scalars that know where they stand. Dotted keys, headers and inline
+ * tables all become the same nested tables. toml-eslint-parser reads the text because it keeps the position
+ * of every key and value; it stops at the first syntax error, so a file that is not TOML has one diagnostic.
  */
 export type TomlNode = TomlTable | TomlArray | TomlScalar;
 
@@ -59,7 +59,10 @@ export function parseToml(file: SourceText, report: Report): TomlTable | null {
   }
 }
 
-/** Levels of keys, lists and inline tables; no option needs more than three. It bounds every recursion over the tree. */
+/**
+ * Levels of keys, lists and inline tables; no option needs more than three. It bounds every recursion over
+ * the tree.
+ */
 const NESTING_MAX = 32;
 
 /** The nested tables of a parsed text. */
@@ -86,7 +89,8 @@ function openTable(root: TomlTable, parts: readonly KeyPart[], file: SourceText)
   for (const part of parts) {
     const key = nameOf(part);
     const found = table.entries.get(key);
-    // The parser has refused keys that are a value here and a table there; an array of tables is continued in its last one.
+    // The parser has refused keys that are a value here and a table there; an array of tables is continued in
+    // its last one.
     const node = found?.node.kind === "array" ? found.node.items.at(-1) : found?.node;
     if (node !== undefined && node.kind === "table") {
       table = node;

@@ -20,7 +20,10 @@ export interface ValueContext {
   readonly option: Option<unknown>;
 }
 
-/** Hides every string in a node from the lines that are shown; a lone reference to the environment is no secret. */
+/**
+ * Hides every string in a node from the lines that are shown; a lone reference to the environment is no
+ * secret.
+ */
 export function maskNode(node: TomlNode): void {
   if (node.kind === "array") node.items.forEach(maskNode);
   else if (node.kind === "table") { for (const entry of node.entries.values()) maskNode(entry.node); }
@@ -99,7 +102,10 @@ export function rawText(at: Span): string {
   return at.file.text.slice(at.start, at.end);
 }
 
-/** The part of a value to point at; the whole value when its text is not found there, as after an escape sequence. */
+/**
+ * The part of a value to point at; the whole value when its text is not found there, as after an escape
+ * sequence.
+ */
 export function partSpan(at: Span, part: string): Span {
   const found = part === "" ? -1 : rawText(at).indexOf(part);
   return found === -1 ? at : { file: at.file, start: at.start + found, end: at.start + found + part.length };

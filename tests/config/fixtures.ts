@@ -2,7 +2,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { renderDiagnostics } from "../../src/config/diagnostic_render.ts";
 import { loadConfig, type LoadContext, type LoadResult } from "../../src/config/load.ts";
 
-/** The folder of configurations that are wrong: NAME.toml, perhaps NAME.2.toml beside it, and in NAME.txt what is printed about them. */
+/**
+ * The folder of configurations that are wrong: NAME.toml, perhaps NAME.2.toml beside it, and in NAME.txt what
+ * is printed about them.
+ */
 export const BAD_FOLDER = new URL("./bad/", import.meta.url);
 
 export const ENV: Readonly<Record<string, string>> = { KAFKA_PASSWORD: "hunter2", SECONDS: "-1" };
