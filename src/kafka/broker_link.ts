@@ -62,8 +62,9 @@ export class BrokerLink {
   }
 
   async #open(): Promise<BrokerConnection> {
-    const waitMs = this.#nextTryMs - Date.now();
-    if (waitMs > 0) await this.#pause(waitMs);
+    for (let waitMs; (waitMs = this.#nextTryMs - Date.now()) > 0 && !this.#abort.signal.aborted;) {
+      await this.#pause(waitMs);
+    }
     if (this.#abort.signal.aborted) throw this.#closedError();
     try {
       const connection = await this.#options.open(this.#host, this.#port, this.#abort.signal);
@@ -111,10 +112,11 @@ export class BrokerLink {
       backoffMs(this.#failureCount, retryIntervalMs, retryMaxIntervalMs, random());
   }
 
-  /** The broker is said to be there (again): the next try is at once. */
-  hurry(): void {
-    this.#failureCount = 0;
-    this.#nextTryMs = 0;
+  /** The cluster says that the broker is there: the next try is at most this far away, whatever the back-off says. */
+  waitAtMost(waitMs: number): void {
+    const tryMs = Date.now() + waitMs;
+    if (this.#nextTryMs <= tryMs) return;
+    this.#nextTryMs = tryMs;
     this.#endPause?.();
   }
 
@@ -123,7 +125,8 @@ export class BrokerLink {
     if (host === this.#host && port === this.#port) return;
     this.#host = host;
     this.#port = port;
-    this.hurry();
+    this.#failureCount = 0;
+    this.waitAtMost(0);
   }
 
   close(): void {

@@ -47,10 +47,10 @@ export interface ClusterOptions {
 export const REFRESH_GAP_MS = 100;
 /** A broker that has not answered after this long is not waited for alone: the next one is asked as well. */
 const HEDGE_MS = 1_000;
+/** Back-off from a broker that the cluster counts as running: it may have come back, or be about to be found dead. */
+const LISTED_WAIT_MS = 1_000;
 /** Topics in one Metadata request. */
 const TOPICS_PER_REQUEST_MAX = 1_000;
-/** Answers come this much later than the broker's own timeout at most. */
-export const ANSWER_MARGIN_MS = 5_000;
 
 /** A refresh that was asked for and not sent yet. */
 interface Round {
@@ -193,6 +193,7 @@ export class Cluster implements ClusterRequests {
         link.move(host, port);
         changed = true;
       }
+      this.#links.get(id)!.waitAtMost(LISTED_WAIT_MS);
       this.#adoptSeed(id);
     }
     for (const [id, link] of this.#links) {

@@ -2,15 +2,24 @@ import type { HealthFailure } from "../sink/sink.ts";
 import type { Cluster } from "./cluster.ts";
 import { KafkaError } from "./errors.ts";
 import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
-import type { TopicMetadata } from "./protocol/metadata.ts";
+import { ApiKey } from "./protocol/api_keys.ts";
+import {
+  decodeMetadataResponse,
+  encodeMetadata,
+  METADATA_VERSION_MAX,
+  OPERATION_WRITE,
+  type TopicMetadata,
+} from "./protocol/metadata.ts";
 
 /** A topic that was created just now has no leaders for a moment. */
 const LEADER_WAIT_MS = 3_000;
 const LEADER_POLL_MS = 200;
+/** First version of Metadata that tells rights. */
+const OPERATIONS_VERSION_MIN = 8;
 
 /**
  * Tries what delivery needs: reach a broker, authenticate, know the topics and their leaders (or be able to create them), reach each leader
- * at the address that the cluster gives. Null when all is well, else the first thing that is not, as one sentence with a hint.
+ * at the address that the cluster gives, be allowed to write. Null when all is well, else the first thing that is not, as one sentence with a hint.
  */
 export async function diagnoseCluster(
   cluster: Cluster,
@@ -29,7 +38,10 @@ export async function diagnoseCluster(
       await Bun.sleep(LEADER_POLL_MS);
     }
     for (const leader of leaders) await cluster.connectionTo(leader);
-    return null;
+    return await checkRights(
+      cluster,
+      topics.filter((name) => cluster.topic(name)?.errorCode === ErrorCode.NONE),
+    );
   } catch (error) {
     if (error instanceof KafkaError) return { code: error.code, message: error.message, hint: error.hint };
     throw error;
@@ -91,6 +103,29 @@ function checkTopic(topic: TopicMetadata): HealthFailure | null {
     message: `Cannot send to topic "${name}": ${which}${without.length > 10 ? ", ..." : ""}`,
     hint: "Start the brokers that hold its replicas",
   };
+}
+
+/** Tells at start what the first Produce request would tell. */
+async function checkRights(cluster: Cluster, topics: readonly string[]): Promise<HealthFailure | null> {
+  const answer = await cluster.ask(async (connection) => {
+    const version = connection.highestVersion(ApiKey.Metadata, OPERATIONS_VERSION_MIN, METADATA_VERSION_MAX);
+    if (version === null || topics.length === 0) return null;
+    const payload = await connection.request(
+      ApiKey.Metadata,
+      version,
+      encodeMetadata(topics, version, true),
+      {
+        timeoutMs: cluster.options.requestTimeoutMs,
+      },
+    );
+    return decodeMetadataResponse(payload, version);
+  });
+  for (const { name, errorCode, operations } of answer?.topics ?? []) {
+    if (errorCode !== ErrorCode.NONE || operations === null || (operations & OPERATION_WRITE) !== 0) continue;
+    const { name: code, hint } = errorInfo(ErrorCode.TOPIC_AUTHORIZATION_FAILED);
+    return { code, message: `Cannot write to topic "${name}": this user has no right to`, hint };
+  }
+  return null;
 }
 
 async function checkCreatable(

@@ -368,7 +368,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
 
   #lostError(cause: unknown): RequestError {
     const code = (cause as NodeJS.ErrnoException | null)?.code ?? (cause === null ? "closed" : "bad-answer");
-    const isFirst = this.#open && this.#answersCount === 0;
+    const isFirst = this.#open && this.#answersCount === 0 && this.inFlightCount > 0;
     const closed = isFirst ? "closed the connection at the first request" : "closed the connection";
     const how = cause === null ? closed : `is lost: ${(cause as Error).message}`;
     const hint = isFirst && this.#options.sasl === null

@@ -264,6 +264,17 @@ describe("rights", () => {
     expect(failure!.hint).toContain("WRITE and DESCRIBE");
   });
 
+  test("a topic that this user may see and not write", async () => {
+    const topic = await own.kafka.createTopic();
+    await own.kafka.addAcl({ user: "stranger", resource: "topic", name: topic, operation: "describe" });
+    const failure = await diagnoseCluster(stranger(), [topic], { autocreate: false }, never);
+    expect(failure!.code).toBe("TOPIC_AUTHORIZATION_FAILED");
+    expect(failure!.message).toBe(`Cannot write to topic "${topic}": this user has no right to`);
+    await own.kafka.addAcl({ user: "stranger", resource: "topic", name: topic, operation: "write" });
+    expect(await diagnoseCluster(stranger(), [topic], { autocreate: false }, never)).toBeNull();
+    await own.kafka.removeAcls();
+  });
+
   test("no producer id without any right to write", async () => {
     const error = await failureOf(stranger().initProducerId(never));
     expect(error.code).toBe("CLUSTER_AUTHORIZATION_FAILED");

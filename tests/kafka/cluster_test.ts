@@ -274,6 +274,17 @@ describe("brokers that fail", () => {
     expect((await cluster.connectionTo(2)).isOpen).toBe(true);
   });
 
+  test("a broker that the cluster lists is tried again within a second, whatever its back-off", async () => {
+    const { kafka, cluster } = await start(2, { retryIntervalMs: 60_000, retryMaxIntervalMs: 60_000 });
+    await cluster.refresh([], "test");
+    await kafka.brokers[1]!.stop();
+    await failureOf(cluster.connectionTo(2));
+    const waiting = cluster.connectionTo(2);
+    await kafka.brokers[1]!.listen();
+    await cluster.refresh([], "test");
+    expect((await waiting).isOpen).toBe(true);
+  });
+
   test("a connection that is dropped at once counts as failed", async () => {
     const { kafka, cluster } = await start(2, { retryIntervalMs: 50, retryMaxIntervalMs: 2_000 });
     await cluster.refresh([], "test");

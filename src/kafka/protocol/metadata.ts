@@ -1,7 +1,7 @@
 import { WireReader, WireWriter } from "./wire.ts";
 
 /**
- * Metadata (API 3), versions 4 to 12. v5: offline replicas. v7: leader epochs (KIP-320). v8: authorized operations (not asked for).
+ * Metadata (API 3), versions 4 to 12. v5: offline replicas. v7: leader epochs (KIP-320). v8: authorized operations (KIP-430).
  * v9: flexible. v10: topic ids (KIP-516). v12: a topic's name may be null in the answer.
  */
 export const METADATA_VERSION_MIN = 4;
@@ -32,7 +32,14 @@ export interface TopicMetadata {
   readonly errorCode: number;
   /** By ascending id. */
   readonly partitions: readonly PartitionMetadata[];
+  /** What this user may do, a bit for each `AclOperation`; null when it was not asked for or is not known. */
+  readonly operations: number | null;
 }
+
+/** Bit of the right to write in `operations`. */
+export const OPERATION_WRITE = 1 << 4;
+/** The broker's way of saying nothing. */
+const OPERATIONS_UNKNOWN = -0x8000_0000;
 
 export interface MetadataResponse {
   readonly throttleMs: number;
@@ -48,9 +55,14 @@ const ZERO_UUID = Buffer.alloc(16);
 /**
  *   topics[ topic id (v10) | name | tags ] | bool auto-create | bool cluster operations (v8 to v10) | bool topic operations (v8) | tags
  *
- * An empty list asks for brokers only; all topics (a null list) are never asked for.
+ * An empty list asks for brokers only; all topics (a null list) are never asked for. `withOperations` asks what this user may do with
+ * the topics, which costs the broker a check of each right.
  */
-export function encodeMetadata(topics: readonly string[], apiVersion: number): Buffer[] {
+export function encodeMetadata(
+  topics: readonly string[],
+  apiVersion: number,
+  withOperations = false,
+): Buffer[] {
   const writer = new WireWriter(apiVersion >= 9);
   writer.arrayLength(topics.length);
   for (const name of topics) {
@@ -59,7 +71,7 @@ export function encodeMetadata(topics: readonly string[], apiVersion: number): B
   }
   writer.boolean(false);
   if (apiVersion >= 8 && apiVersion <= 10) writer.boolean(false);
-  if (apiVersion >= 8) writer.boolean(false);
+  if (apiVersion >= 8) writer.boolean(withOperations);
   writer.tags();
   return [writer.slice()];
 }
@@ -90,9 +102,10 @@ export function decodeMetadataResponse(payload: Buffer, apiVersion: number): Met
     const topicId = apiVersion >= 10 ? reader.uuid() : null;
     reader.boolean();
     const partitions = readPartitions(reader, apiVersion);
-    if (apiVersion >= 8) reader.int32();
+    const bits = apiVersion >= 8 ? reader.int32() : OPERATIONS_UNKNOWN;
+    const operations = bits === OPERATIONS_UNKNOWN ? null : bits;
     reader.tags();
-    if (name !== null) topics.push({ name, topicId, errorCode, partitions });
+    if (name !== null) topics.push({ name, topicId, errorCode, partitions, operations });
   }
   if (apiVersion >= 8 && apiVersion <= 10) reader.int32();
   reader.tags();
