@@ -12,6 +12,7 @@ import type { Fingerprint } from "./file_identity.ts";
 import {
   devicelessKey,
   EMPTY_FINGERPRINT,
+  fingerprintOf,
   inodeKey,
   readFingerprint,
   recordInodeKey,
@@ -24,6 +25,8 @@ import type { TailContext } from "./file_tailer.ts";
 import { OpenFile } from "./open_files.ts";
 import { TailedFile } from "./tailed_file.ts";
 
+/** Inodes of ended files that are remembered, only to tell them from rotations that nobody saw. */
+const ENDED_MAX = 10_000;
 const NS_PER_MS = 1_000_000n;
 
 export interface FileCatalogOptions {
@@ -69,6 +72,8 @@ export class FileCatalog {
   readonly #records = new Map<string, FileRecord>();
   readonly #devicelessRecords = new Map<string, FileRecord>();
   readonly #forbiddenFolders = new Map<string, boolean>();
+  /** Inodes that were read to their end in this run; their files may still be there under rotated names. */
+  readonly #ended = new Set<string>();
   /** Inodes that are being opened: an open may hang. */
   readonly #opening = new Set<string>();
   /** All files that are registered and have not ended, older generations included. */
@@ -86,6 +91,12 @@ export class FileCatalog {
     if (exact !== undefined) return exact;
     const key = devicelessKey(stat.ino, stat.birthtimeNs);
     return (key === null ? undefined : this.#devicelessRecords.get(key)) ?? null;
+  }
+
+  /** Whether the file is being read, was read in this run, or has stored positions. */
+  isKnown(stat: FileStat): boolean {
+    const inode = inodeKey(stat);
+    return this.byInode.has(inode) || this.#ended.has(inode) || this.recordOf(stat) !== null;
   }
 
   /**
@@ -157,24 +168,11 @@ export class FileCatalog {
     this.options.checkpoint.put(record);
   }
 
-  /** Takes a larger fingerprint once the file has grown. */
-  async growFingerprint(file: TailedFile): Promise<void> {
-    const { tail, config } = this.options;
-    await tail.gate.acquire(file.device);
-    let grown: Fingerprint | null;
-    try {
-      const fd = await tail.openFiles.acquire(file.handle);
-      try {
-        grown = await verifyFingerprint(tail.ops, fd, file.fingerprint, config.fingerprintBytes);
-      } finally {
-        tail.openFiles.release(file.handle);
-      }
-    } finally {
-      tail.gate.release(file.device);
-    }
-    if (file.hasEnded || file.isCutOff) return;
-    if (grown === null) return this.cutOff(file, file.sizeBytes);
-    file.fingerprint = grown;
+  /** Takes a larger fingerprint when more of the head is there than before. */
+  sawHead(file: TailedFile, head: Buffer): void {
+    const sizeBytes = Math.min(head.length, this.options.config.fingerprintBytes);
+    if (sizeBytes <= file.fingerprint.sizeBytes) return;
+    file.fingerprint = fingerprintOf(head.subarray(0, sizeBytes));
     this.store(file);
   }
 
@@ -225,6 +223,8 @@ export class FileCatalog {
     const isGone = file.isUnlinked || file.isCutOff || file.isSuperseded;
     if (!isGone || tail.isOnce) return;
     this.forget(file);
+    if (this.#ended.size >= ENDED_MAX) this.#ended.clear();
+    this.#ended.add(file.inode);
     if (file.isUnlinked) {
       for (const [matchedPath, last] of this.byPath) if (last === file) this.byPath.delete(matchedPath);
     }

@@ -62,7 +62,8 @@ export async function verifyFingerprint(
   return fingerprintOf(head);
 }
 
-function fingerprintOf(head: Buffer): Fingerprint {
+/** The fingerprint of these first bytes. */
+export function fingerprintOf(head: Buffer): Fingerprint {
   if (head.length === 0) return EMPTY_FINGERPRINT;
   const hash = createHash("sha256").update(head).digest("hex").slice(0, HASH_HEX_CHARS);
   return { sizeBytes: head.length, hash };

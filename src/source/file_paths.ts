@@ -4,7 +4,7 @@ import { errnoName } from "../errors.ts";
 import type { Candidate, FileCatalog } from "./file_catalog.ts";
 import { devicelessKey, inodeKey, recordInodeKey } from "./file_identity.ts";
 import type { FileStat } from "./file_ops.ts";
-import { isRotatedName } from "./rotated_names.ts";
+import { compareRotatedNames, isRotatedName } from "./rotated_names.ts";
 import type { TailedFile } from "./tailed_file.ts";
 
 /** Entries of one folder that are looked at in search of a renamed file. */
@@ -29,6 +29,8 @@ export class FilePaths {
   readonly #catalog: FileCatalog;
   /** Size at the first look of files that were too old to be read, by inode. */
   readonly #ignoredSizes = new Map<string, number>();
+  /** For paths whose last known file is gone: when it was born. */
+  readonly #sinceNs = new Map<string, bigint>();
   #isFirstLook = true;
 
   constructor(catalog: FileCatalog) {
@@ -89,7 +91,6 @@ export class FilePaths {
     const prior = catalog.byPath.get(matchedPath);
     const known = catalog.byInode.get(inodeKey(stat));
     if (known !== undefined && !known.hasEnded) {
-      if (prior === known && known.paths.has(matchedPath)) return await catalog.growFingerprint(known);
       if (prior !== undefined && prior !== known) await this.#detach(prior, matchedPath);
       catalog.attach(known, matchedPath);
       known.wake();
@@ -98,12 +99,17 @@ export class FilePaths {
     if (prior !== undefined) return await this.#replace(prior, matchedPath, stat);
     const startOffset = this.#startOffset(stat);
     if (startOffset === null) return;
+    const sinceNs = this.#sinceNs.get(matchedPath);
+    this.#sinceNs.delete(matchedPath);
+    const predecessor = sinceNs === undefined || catalog.options.config.rotated === "none"
+      ? null
+      : await this.#followSiblings(null, matchedPath, sinceNs, stat);
     await catalog.register({
       path: matchedPath,
       stat,
       basePath: matchedPath,
       isMatched: true,
-      predecessor: null,
+      predecessor,
       startOffset,
     });
   }
@@ -118,7 +124,7 @@ export class FilePaths {
     } catch (error) {
       if (errnoName(error) !== "ENOENT") return false; // the next scan tells it
       const file = catalog.byPath.get(changedPath);
-      if (file?.paths.has(changedPath)) await this.#detach(file, changedPath);
+      if (file?.paths.has(changedPath)) await this.#vanish(file, changedPath);
       return false;
     }
     if (stat.kind === "directory") return discovery.mayContain(changedPath);
@@ -177,6 +183,15 @@ export class FilePaths {
     return await this.#catalog.register({ ...place, predecessor, startOffset: 0 }) ?? predecessor;
   }
 
+  /** Nothing is where `file` was. What came and went after it, unseen, is read now: it may be long until a new file comes. */
+  async #vanish(file: TailedFile, matchedPath: string): Promise<void> {
+    const catalog = this.#catalog;
+    await this.#detach(file, matchedPath);
+    if (catalog.options.config.rotated === "none") return;
+    const last = await this.#followSiblings(file, matchedPath, file.sinceNs, undefined);
+    if (last !== null && last !== file) catalog.byPath.set(matchedPath, last);
+  }
+
   /** Another file is where `prior` was. */
   async #replace(prior: TailedFile, matchedPath: string, stat: FileStat): Promise<void> {
     const catalog = this.#catalog;
@@ -212,12 +227,15 @@ export class FilePaths {
     const siblings: Found[] = [];
     for (const place of await search.rotatedFiles(basePath)) {
       const { stat } = place;
-      if (this.#catalog.byInode.has(inodeKey(stat)) || this.#catalog.recordOf(stat) !== null) continue;
+      if (this.#catalog.isKnown(stat)) continue;
       if (stat.birthtimeNs < sinceNs || (next !== undefined && stat.birthtimeNs > next.birthtimeNs)) continue;
       if (next !== undefined && inodeKey(stat) === inodeKey(next)) continue;
       siblings.push(place);
     }
-    siblings.sort((a, b) => compareBigInts(a.stat.birthtimeNs, b.stat.birthtimeNs));
+    // Birth times have the grain of a clock tick: names decide between equal ones.
+    siblings.sort((a, b) =>
+      compareBigInts(a.stat.birthtimeNs, b.stat.birthtimeNs) || compareRotatedNames(a.path, b.path)
+    );
     let last = predecessor;
     for (const place of siblings) {
       last = await this.#follow(last, { ...place, basePath, isMatched: discovery.matches(place.path) });

@@ -107,10 +107,12 @@ class FileSource implements Source {
       nowMs,
       monotonicMs,
       maxLineBytes: config.maxLineBytes,
+      fingerprintBytes: config.fingerprintBytes,
       rotateWaitMs: config.rotateWaitMs,
       partialFlushAfterMs: config.partialFlushAfterMs,
       isOnce,
       onCutOff: (file, sizeBytes) => this.#catalog.cutOff(file, sizeBytes),
+      onHead: (file, head) => this.#catalog.sawHead(file, head),
       onEnded: (file) => {
         this.#catalog.tailerEnded(file);
         this.#endIfDone();

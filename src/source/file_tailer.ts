@@ -31,12 +31,15 @@ export interface TailContext {
   readonly nowMs: () => number;
   readonly monotonicMs: () => number;
   readonly maxLineBytes: number;
+  readonly fingerprintBytes: number;
   readonly rotateWaitMs: number;
   readonly partialFlushAfterMs: number;
   /** Read to the end that the file has at the start, then end. */
   readonly isOnce: boolean;
   /** The bytes in front of a position are gone: `file` was truncated. Called once for a file, synchronously. */
   readonly onCutOff: (file: TailedFile, sizeBytes: number) => void;
+  /** `head` is what the file starts with; valid during the call. */
+  readonly onHead: (file: TailedFile, head: Buffer) => void;
   /** A tailer has ended. */
   readonly onEnded: (file: TailedFile) => void;
   readonly onFailure: (file: TailedFile, error: unknown) => void;
@@ -127,7 +130,7 @@ export class FileTailer {
   }
 
   async #readAndOffer(signal: AbortSignal, onDevice: (device: string | null) => void): Promise<void> {
-    const before = Math.min(MARKER_BYTES, this.offset);
+    const before = this.#bytesBefore();
     const owner = this.#context.pool.take(before + this.#readBytes());
     try {
       const count = await this.#read(owner.data, before, signal, onDevice);
@@ -139,13 +142,14 @@ export class FileTailer {
         return this.#endCutOff();
       }
       this.#failureCount = 0;
+      if (before === this.offset) this.#context.onHead(this.file, owner.data.subarray(0, count));
       if (this.#markerBytes === 0) this.#setMarker(owner.data, before);
       const isAtEnd = count < owner.data.length;
       this.file.sizeBytes = isAtEnd ? end : Math.max(end, this.file.sizeBytes);
       const isComplete = await this.#offer(owner, before, count, this.#isFinal(isAtEnd, end), signal);
       if (!isComplete) return;
       if (isAtEnd) await this.#settleEnd(owner, count, end, signal);
-      else this.#goOn(owner.data.length, count - (this.offset - (end - count)));
+      else this.#goOn(owner.data.length, before, count - (this.offset - (end - count)));
     } finally {
       owner.release();
     }
@@ -219,10 +223,10 @@ export class FileTailer {
   }
 
   /** The buffer was full, so there is more: takes another turn, with a larger buffer when no line fitted into this one. */
-  #goOn(bufferBytes: number, restBytes: number): void {
+  #goOn(bufferBytes: number, before: number, restBytes: number): void {
     if (this.#context.isOnce && this.offset >= this.#finalBytes) return this.#end();
     const longest = this.#context.maxLineBytes + DELIMITER_BYTES_MAX;
-    if (restBytes + MARKER_BYTES < bufferBytes) this.#readBytesMin = READ_BYTES_MIN;
+    if (restBytes + before < bufferBytes) this.#readBytesMin = READ_BYTES_MIN;
     else if (restBytes >= longest) {
       throw new Error(
         `Cannot go on in "${this.file.stream.path}": ${restBytes} bytes are not taken, longer than any line`,
@@ -270,8 +274,16 @@ export class FileTailer {
   /** As long as what is known to be there, within the sizes of the pool. */
   #readBytes(): number {
     const left = this.file.sizeBytes - this.offset + 1;
-    const wanted = Math.min(Math.max(left, READ_BYTES_MIN - MARKER_BYTES), READ_BYTES_MAX - MARKER_BYTES);
+    const before = this.#bytesBefore();
+    const wanted = Math.min(Math.max(left, READ_BYTES_MIN - before), READ_BYTES_MAX - before);
     return Math.max(wanted, this.#readBytesMin > READ_BYTES_MIN ? this.#readBytesMin : 0);
+  }
+
+  /** How far in front of the position a read starts: from the start while the fingerprint still grows, which then costs no read. */
+  #bytesBefore(): number {
+    const { fingerprintBytes } = this.#context;
+    const isGrowing = this.file.fingerprint.sizeBytes < fingerprintBytes;
+    return Math.min(this.offset, isGrowing ? Math.max(fingerprintBytes, MARKER_BYTES) : MARKER_BYTES);
   }
 
   #hasMarkerChanged(data: Buffer, before: number): boolean {

@@ -16,3 +16,16 @@ export function isRotatedName(base: string, name: string): boolean {
   if (!name.startsWith(stem) || !name.endsWith(extension)) return false;
   return ROTATION.test(name.slice(stem.length, name.length - extension.length));
 }
+
+/** Larger numbers are older ("app.log.2" comes before "app.log.1"), later dates are newer. */
+export function compareRotatedNames(a: string, b: string): number {
+  const [numberA, numberB] = [rotationNumber(a), rotationNumber(b)];
+  if (numberA !== null && numberB !== null) return numberB - numberA;
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** The number at the end of a name, or in front of its extension; null when it is a date. */
+function rotationNumber(name: string): number | null {
+  const digits = /\.(\d{1,5})(\.[A-Za-z]\w*)?$/.exec(name)?.[1];
+  return digits === undefined ? null : Number(digits);
+}

@@ -1,0 +1,176 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import fs from "node:fs";
+import type { Running } from "./harness.ts";
+import { Bench, until } from "./harness.ts";
+
+/** What a writer, logrotate and an operator do. */
+type Action =
+  | { readonly kind: "append"; readonly lines: number; readonly partial: boolean }
+  | { readonly kind: "rotate"; readonly late: number; readonly recreate: boolean }
+  | { readonly kind: "truncate"; readonly lines: number }
+  | { readonly kind: "restart"; readonly rotations: number; readonly lines: number }
+  | { readonly kind: "room"; readonly lines: number }
+  | { readonly kind: "sleep"; readonly ms: number };
+
+const action: fc.Arbitrary<Action> = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({ kind: fc.constant("append" as const), lines: fc.nat(200), partial: fc.boolean() }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant("rotate" as const), late: fc.nat(3), recreate: fc.boolean() }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("truncate" as const), lines: fc.nat(300) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("restart" as const), rotations: fc.nat(3), lines: fc.nat(20) }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("room" as const), lines: fc.nat(400) }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("sleep" as const), ms: fc.nat(15) }) },
+);
+
+const SINKS = ["limited", "free"] as const;
+const KEPT = 30;
+/** Birth times have the grain of a clock tick; rotations that nobody sees are put in order by them. */
+const BIRTH_GRAIN_MS = 12;
+
+/** The log as its writer knows it, and a source that follows it, through restarts. */
+class Model {
+  readonly #bench: Bench;
+  readonly #taken: string[][] = SINKS.map(() => []);
+  /** Every line that was written, in order; the last one may have no newline yet. */
+  readonly #written: string[] = [];
+  #hasPartial = false;
+  #nextLine = 0;
+  #run!: Running;
+
+  constructor(bench: Bench) {
+    this.#bench = bench;
+  }
+
+  async start(): Promise<void> {
+    this.#run = await this.#bench.start({
+      sinks: SINKS,
+      rooms: [20, Infinity],
+      config: { rotateWaitMs: 60, globMinimumCooldownMs: 100, maxOpenFiles: 4 },
+    });
+  }
+
+  /** A file that is rotated before it was ever seen is none of ours. */
+  async untilSeen(): Promise<void> {
+    await until(() => this.#run.metrics.watchedFiles === 1);
+  }
+
+  async apply(step: Action): Promise<void> {
+    if (step.kind === "append") this.#append(step.lines, step.partial);
+    else if (step.kind === "rotate") this.#rotate(step.late, step.recreate);
+    else if (step.kind === "room") this.#run.outlets[0]!.addRoom(step.lines);
+    else if (step.kind === "sleep") await Bun.sleep(step.ms);
+    else if (step.kind === "truncate") await this.#truncate(step.lines);
+    else await this.#restart(step.rotations, step.lines);
+  }
+
+  /** Everything arrives at every sink, once and in order. */
+  async check(): Promise<void> {
+    if (this.#hasPartial) this.#write("\n");
+    this.#hasPartial = false;
+    await this.#drain(this.#written.length);
+    await Bun.sleep(20); // for what is too much
+    await this.#stop();
+    for (const taken of this.#taken) expect(taken).toEqual(this.#written);
+  }
+
+  #append(lines: number, partial: boolean): void {
+    let text = "";
+    for (let i = 0; i < lines; i++) text += `${this.#line()}\n`;
+    if (partial) {
+      text += this.#line();
+    } else if (lines === 0 && this.#hasPartial) {
+      text = "\n";
+      this.#hasPartial = false;
+    }
+    this.#write(text);
+    if (partial) this.#hasPartial = true;
+  }
+
+  /** A line, or the rest of the one that is open. */
+  #line(): string {
+    // Numbers as filler: what is in front of a position should say where it is, as in a log with times.
+    const text = `line ${this.#nextLine} ${`${this.#nextLine},`.repeat(this.#nextLine++ % 60)}`;
+    if (this.#hasPartial) this.#written[this.#written.length - 1] += text;
+    else this.#written.push(text);
+    this.#hasPartial = false;
+    return text;
+  }
+
+  #write(text: string): void {
+    this.#bench.append("a.log", text);
+  }
+
+  #rotate(late: number, recreate: boolean): void {
+    if (!fs.existsSync(this.#bench.path("a.log"))) return;
+    for (let i = KEPT; i > 0; i--) {
+      if (fs.existsSync(this.#bench.path(`a.log.${i}`))) this.#bench.rename(`a.log.${i}`, `a.log.${i + 1}`);
+    }
+    this.#bench.rename("a.log", "a.log.1");
+    // The writer still has the old file.
+    for (let i = 0; i < late; i++) this.#bench.append("a.log.1", `${this.#line()}\n`);
+    this.#hasPartial = false;
+    if (recreate) this.#write("");
+  }
+
+  /** Whoever truncates may lose lines: here everything was read before. */
+  async #truncate(lines: number): Promise<void> {
+    if (this.#hasPartial) this.#append(0, false);
+    await this.#drain(this.#written.length);
+    if (!fs.existsSync(this.#bench.path("a.log"))) return;
+    fs.truncateSync(this.#bench.path("a.log"), 0);
+    this.#append(lines, false);
+  }
+
+  async #restart(rotations: number, lines: number): Promise<void> {
+    await this.#stop();
+    for (let i = 0; i < rotations; i++) {
+      Bun.sleepSync(BIRTH_GRAIN_MS);
+      this.#rotate(0, true);
+      this.#append(lines, false);
+    }
+    await this.start();
+  }
+
+  async #drain(count: number): Promise<void> {
+    for (const [index, outlet] of this.#run.outlets.entries()) {
+      outlet.addRoom(1_000_000);
+      const missing = count - this.#taken[index]!.length;
+      await outlet.untilCount(missing, 5_000).catch(() => this.#tellMissing(index));
+    }
+  }
+
+  #tellMissing(index: number): void {
+    const taken = new Set([...this.#taken[index]!, ...this.#run.outlets[index]!.texts]);
+    const numbers = this.#written.filter((line) => !taken.has(line)).map((line) => line.split(" ")[1]);
+    throw new Error(`Sink "${SINKS[index]}" misses lines ${numbers.join(", ")} of ${this.#written.length}`);
+  }
+
+  async #stop(): Promise<void> {
+    await this.#run.stop();
+    this.#run.outlets.forEach((outlet, index) => this.#taken[index]!.push(...outlet.texts));
+  }
+}
+
+test("file source gives every line once and in order, whatever happens to the file", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), async (actions) => {
+      await using bench = new Bench();
+      const model = new Model(bench);
+      bench.write("a.log", "");
+      await model.start();
+      await model.untilSeen();
+      for (const step of actions) await model.apply(step);
+      await model.check();
+    }),
+    { numRuns: 20, interruptAfterTimeLimit: 20_000 },
+  );
+}, 60_000);
