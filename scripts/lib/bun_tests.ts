@@ -75,6 +75,8 @@ class FileSections {
     if (header !== null) {
       this.flush();
       this.#file = header[1]!;
+    } else if (/^(\d+ tests? failed:| *\d+ pass)$/.test(line)) {
+      this.flush(); // the summary of the whole run
     } else {
       this.#lines.push(line);
     }
