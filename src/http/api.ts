@@ -42,11 +42,13 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   const app = createApp(options);
   const fetch = (request: Request) => app.fetch(request);
   const limits = { maxRequestBodySize: BODY_BYTES_MAX, development: false };
+  // Without `reusePort: false`, `development: false` lets a second process share the port, and each gets half of the requests.
+  const tcpLimits = { idleTimeout: IDLE_SECONDS, reusePort: false };
   const target = parseListenAddress(options.address);
   if (target.kind === "tcp") {
     const server = listenTcp(
       target,
-      (hostname, port) => Bun.serve({ ...limits, idleTimeout: IDLE_SECONDS, fetch, hostname, port }),
+      (hostname, port) => Bun.serve({ ...limits, ...tcpLimits, fetch, hostname, port }),
     );
     const address = formatTcpAddress(target.hostname, server.port ?? target.port);
     return { address, stop: () => stopServer(server, null) };

@@ -59,7 +59,7 @@ function Sink({ sink, nowMs }: { sink: SinkStatus; nowMs: number }) {
       {sink.cause !== null && (
         <p class="bad">
           {sink.cause.message}
-          {sink.cause.hint !== null && <span class="note">(hint: {sink.cause.hint})</span>}
+          {sink.cause.hint !== null && <span class="note">{` (hint: ${sink.cause.hint})`}</span>}
         </p>
       )}
       <table>

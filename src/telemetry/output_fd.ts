@@ -34,7 +34,7 @@ export function openOutput(fd: number): OutputFd {
         `/proc/self/fd/${fd}`,
         constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY,
       );
-      return { fd: own, kind, isNull: false, close: () => closeSync(own) };
+      return { fd: own, kind, isNull: false, close: once(() => closeSync(own)) };
     } catch (error) {
       if ((error as { code?: string }).code === "ENXIO") throw error;
       // No /proc, or no right to open the terminal of another user: the shared description has to do.
@@ -51,6 +51,16 @@ function kindOf(fd: number, stats: ReturnType<typeof fstatSync>): OutputKind {
   // node:tty costs 1 ms to load, so it is asked only where there may be a terminal.
   if (stats.isCharacterDevice() && process.getBuiltinModule("node:tty").isatty(fd)) return "terminal";
   return "file";
+}
+
+/** A descriptor's number may belong to another file after the first close. */
+function once(action: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (isDone) return;
+    isDone = true;
+    action();
+  };
 }
 
 function nullDevice(): number {
