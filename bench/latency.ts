@@ -24,7 +24,7 @@ export const latency: Program = {
   name: "latency",
   title: "From write() to the consumer at 20 lines/s",
   about:
-    "A writer appends lines to a file that is tailed (default linger, acks=all), and a consumer (kcat, unbuffered) in front of the same clock notes when each arrives.",
+    "A writer appends lines to a file that is tailed (default linger, acks=all); a consumer (kcat, unbuffered) notes when each arrives. One process holds both clocks.",
   run,
 };
 

@@ -10,7 +10,8 @@ export function percentile(values: readonly number[], percent: number): number {
   const rank = (sorted.length - 1) * percent / 100;
   const below = Math.floor(rank);
   const above = Math.min(below + 1, sorted.length - 1);
-  return sorted[below]! + (sorted[above]! - sorted[below]!) * (rank - below);
+  const value = sorted[below]! + (sorted[above]! - sorted[below]!) * (rank - below);
+  return Math.min(value, sorted[above]!); // rounding may carry it past its neighbour
 }
 
 /** What one measurement of both sides of a pair gave, round by round. */
