@@ -59,6 +59,8 @@ export class Producer {
   #timer: ReturnType<typeof setTimeout> | null = null;
   #timerAtMs = Infinity;
   #waiters: (() => void)[] = [];
+  /** Something changed since the last `append`: a topic may become known, or a batch be finished, before anyone waits for it. */
+  #hasNews = false;
 
   constructor(options: ProducerOptions) {
     this.#options = options;
@@ -112,6 +114,7 @@ export class Producer {
 
   /** Takes events of the delivery from index `from` on; returns the index of the first one that did not fit. */
   append(delivery: Delivery, from: number): number {
+    this.#hasNews = false;
     const next = this.#accumulator.append(delivery, from, this.#options.now());
     for (const topic of this.#accumulator.unknownTopics) this.#wantUnknown(topic);
     this.#queuePump();
@@ -120,7 +123,7 @@ export class Producer {
 
   /** Resolves when something was finished or became known, so that `append` may take more, or when the producer was closed. */
   waitForRoom(): Promise<void> {
-    if (this.#isClosed) return Promise.resolve();
+    if (this.#isClosed || this.#hasNews) return Promise.resolve();
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
@@ -128,7 +131,10 @@ export class Producer {
   async flush(): Promise<void> {
     this.#isFlushing = true;
     this.#queuePump();
-    while (!this.isIdle && !this.#isClosed) await this.waitForRoom();
+    while (!this.isIdle && !this.#isClosed) {
+      this.#hasNews = false;
+      await this.waitForRoom();
+    }
   }
 
   /** Stops at once: what is not settled is settled as "errored". Connections are the cluster's to close. */
@@ -344,6 +350,7 @@ export class Producer {
   }
 
   #wake(): void {
+    this.#hasNews = true;
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const resolve of waiters) resolve();
