@@ -27,6 +27,8 @@ import { TailedFile } from "./tailed_file.ts";
 
 /** Inodes of ended files that are remembered, only to tell them from rotations that nobody saw. */
 const ENDED_MAX = 10_000;
+/** Birth times come from a clock that moves in steps: up to this long (at 100 Hz) they lie behind the time of day. */
+const CLOCK_TICK_MS = 10;
 const NS_PER_MS = 1_000_000n;
 
 export interface FileCatalogOptions {
@@ -178,7 +180,7 @@ export class FileCatalog {
 
   /** The file was truncated: what is there now is a new generation, read from its start. */
   cutOff(file: TailedFile, sizeBytes: number): void {
-    const { metrics, log, tail, config } = this.options;
+    const { metrics, log, config } = this.options;
     file.isCutOff = true;
     metrics.truncationsCount++;
     log.info(`File "${file.lastPath}" was truncated: reading it from its start`, {
@@ -191,7 +193,7 @@ export class FileCatalog {
       inode: file.inode,
       device: file.device,
       generation: file.generation + 1,
-      sinceNs: BigInt(Math.trunc(tail.nowMs())) * NS_PER_MS,
+      sinceNs: this.#bornFromNowNs(),
       handle: file.handle,
       fingerprint: EMPTY_FINGERPRINT,
       sizeBytes,
@@ -199,12 +201,10 @@ export class FileCatalog {
       lastPath: file.lastPath,
     }, () => 0);
     next.rotatedMs = file.rotatedMs;
-    for (const matchedPath of file.paths) {
-      next.paths.add(matchedPath);
-      this.byPath.set(matchedPath, next);
-    }
+    for (const matchedPath of file.paths) next.paths.add(matchedPath);
+    for (const [matchedPath, last] of this.byPath) if (last === file) this.byPath.set(matchedPath, next);
     for (const name of file.watchedNames) this.addName(next, name);
-    next.follow(file);
+    file.continueAs(next);
     file.wake();
     next.wake();
   }
@@ -338,7 +338,7 @@ export class FileCatalog {
       device: String(stat.dev),
       generation,
       sinceNs: isReplaced
-        ? BigInt(Math.trunc(tail.nowMs())) * NS_PER_MS
+        ? this.#bornFromNowNs()
         : record === null
         ? stat.birthtimeNs
         : BigInt(record.sinceNs),
@@ -378,6 +378,11 @@ export class FileCatalog {
     this.liveCount++;
     metrics.watchedFiles = this.byInode.size;
     return file;
+  }
+
+  /** The earliest birth time that a file may carry that is created from now on. */
+  #bornFromNowNs(): bigint {
+    return BigInt(Math.trunc(this.options.tail.nowMs()) - CLOCK_TICK_MS) * NS_PER_MS;
   }
 
   #record(file: TailedFile): FileRecord {

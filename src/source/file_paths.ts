@@ -124,7 +124,7 @@ export class FilePaths {
     } catch (error) {
       if (errnoName(error) !== "ENOENT") return false; // the next scan tells it
       const file = catalog.byPath.get(changedPath);
-      if (file?.paths.has(changedPath)) await this.#vanish(file, changedPath);
+      if (file !== undefined) await this.#vanish(file, changedPath);
       return false;
     }
     if (stat.kind === "directory") return discovery.mayContain(changedPath);
@@ -169,8 +169,13 @@ export class FilePaths {
       predecessor = await this.#followSiblings(predecessor, basePath, BigInt(newest.sinceNs), current);
     }
     if (current !== undefined) {
-      await this.#follow(predecessor, { path: basePath, stat: current, basePath, isMatched: true });
+      const place = { path: basePath, stat: current, basePath, isMatched: true };
+      predecessor = await this.#follow(predecessor, place);
     }
+    if (this.#catalog.byPath.has(basePath)) return;
+    // Nothing is there (any more): what comes next follows the last one.
+    if (predecessor !== null) this.#catalog.byPath.set(basePath, predecessor);
+    else this.#sinceNs.set(basePath, BigInt(newest.sinceNs));
   }
 
   /** Registers a file of a chain behind the one before it. Returns the end of the chain. */
@@ -199,6 +204,7 @@ export class FilePaths {
     let predecessor: TailedFile | null = prior;
     if (catalog.options.config.rotated === "auto") {
       predecessor = await this.#followSiblings(prior, matchedPath, prior.sinceNs, stat);
+      if (predecessor !== null) catalog.byPath.set(matchedPath, predecessor);
     }
     const file = await catalog.register({
       path: matchedPath,

@@ -17,6 +17,8 @@ const FAILURES_MAX_ONCE = 3;
 
 const READ_BYTES_MIN: number = POOLED_SIZES_BYTES[0];
 const READ_BYTES_MAX = POOLED_SIZES_BYTES[POOLED_SIZES_BYTES.length - 1]!;
+/** A buffer that was filled is followed by one this many times larger. */
+const BURST_GROWTH = 4;
 /** A line of the longest length ends in "\r\n". */
 const DELIMITER_BYTES_MAX = 2;
 
@@ -77,6 +79,8 @@ export class FileTailer {
   #markerBytes = 0;
   /** A line did not fit: the next read is at least this long. */
   #readBytesMin = READ_BYTES_MIN;
+  /** What the last reads say that the next one will find: a busy writer's file grows faster than its size is looked at. */
+  #burstBytes = 0;
   /** The end of the file as last seen, and since when it is there. */
   #endOffset = -1;
   #quietSinceMs = 0;
@@ -145,6 +149,7 @@ export class FileTailer {
       if (before === this.offset) this.#context.onHead(this.file, owner.data.subarray(0, count));
       if (this.#markerBytes === 0) this.#setMarker(owner.data, before);
       const isAtEnd = count < owner.data.length;
+      this.#burstBytes = isAtEnd ? count - before : owner.data.length * BURST_GROWTH;
       this.file.sizeBytes = isAtEnd ? end : Math.max(end, this.file.sizeBytes);
       const isComplete = await this.#offer(owner, before, count, this.#isFinal(isAtEnd, end), signal);
       if (!isComplete) return;
@@ -275,7 +280,10 @@ export class FileTailer {
   #readBytes(): number {
     const left = this.file.sizeBytes - this.offset + 1;
     const before = this.#bytesBefore();
-    const wanted = Math.min(Math.max(left, READ_BYTES_MIN - before), READ_BYTES_MAX - before);
+    const wanted = Math.min(
+      Math.max(left, this.#burstBytes, READ_BYTES_MIN - before),
+      READ_BYTES_MAX - before,
+    );
     return Math.max(wanted, this.#readBytesMin > READ_BYTES_MIN ? this.#readBytesMin : 0);
   }
 

@@ -31,6 +31,8 @@ export class TailedFile {
   /** The generation in front of it under the same name. */
   predecessor: TailedFile | null = null;
   readonly successors: TailedFile[] = [];
+  /** Set when it was truncated. */
+  nextGeneration: TailedFile | null = null;
   tailers: readonly FileTailer[] = [];
 
   constructor(init: {
@@ -62,12 +64,24 @@ export class TailedFile {
     return this.tailers.every((tailer) => tailer.hasEnded);
   }
 
-  /** Puts it behind `predecessor`: each outlet reads that one to its end first. */
-  follow(predecessor: TailedFile): void {
+  /** Puts it behind `file` (its newest generation): each outlet reads that one to its end first. */
+  follow(file: TailedFile): void {
+    let predecessor = file;
+    while (predecessor.nextGeneration !== null) predecessor = predecessor.nextGeneration;
     this.predecessor = predecessor;
     predecessor.successors.push(this);
     predecessor.isSuperseded = true;
     for (const tailer of predecessor.tailers) tailer.passAgain();
+  }
+
+  /** This one was truncated: `next` is read instead, and by whoever waited for this one. */
+  continueAs(next: TailedFile): void {
+    for (const successor of this.successors) successor.predecessor = next;
+    next.successors.push(...this.successors);
+    next.isSuperseded = this.isSuperseded;
+    this.successors.length = 0;
+    next.follow(this);
+    this.nextGeneration = next;
   }
 
   /** Lets all its readers look. */

@@ -126,8 +126,13 @@ class Model {
     if (this.#hasPartial) this.#append(0, false);
     await this.#drain(this.#written.length);
     if (!fs.existsSync(this.#bench.path("a.log"))) return;
+    if (fs.statSync(this.#bench.path("a.log")).size === 0) return;
+    const { metrics } = this.#run;
+    const before = metrics.truncationsCount;
     fs.truncateSync(this.#bench.path("a.log"), 0);
     this.#append(lines, false);
+    // Files that are born before a truncation was seen are taken for copies of what was truncated.
+    await until(() => metrics.truncationsCount > before);
   }
 
   async #restart(rotations: number, lines: number): Promise<void> {
