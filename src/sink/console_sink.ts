@@ -1,7 +1,7 @@
 import { write, writeSync } from "node:fs";
 import type { EventBuffer } from "../buffer/event_buffer.ts";
 import type { ConsoleSinkConfig } from "../config/config.ts";
-import { errnoName, EXIT_CONFIG, StartError } from "../errors.ts";
+import { errnoName, StartError } from "../errors.ts";
 import type { Delivery } from "../event/delivery.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
@@ -69,11 +69,12 @@ class ConsoleSink implements Sink {
           `The ${this.#streamName()} is closed or /dev/null: what sink "${this.name}" writes is gone`,
         );
       }
+      // Writing nothing fails too when the descriptor is not open for writing.
+      if (output.kind === "file") writeSync(output.fd, "");
       output.close();
       return Promise.resolve(null);
     } catch (error) {
-      const { code, message, hint } = this.#failure(error, EXIT_CONFIG);
-      return Promise.resolve({ code, message, hint });
+      return Promise.resolve(this.#failure(error));
     }
   }
 
@@ -89,9 +90,9 @@ class ConsoleSink implements Sink {
         output.close();
       }
     } catch (error) {
-      const failure = this.#failure(error, 1);
-      this.#metrics.lastError = failure.message;
-      throw failure;
+      const { code, message, hint } = this.#failure(error);
+      this.#metrics.lastError = message;
+      throw new StartError(code, `${message}; what was not written is read again at the next start`, hint, 1);
     } finally {
       this.#endTurn?.();
       kill.removeEventListener("abort", onKill);
@@ -202,24 +203,24 @@ class ConsoleSink implements Sink {
     return this.#config.target === "stdout" ? "standard output" : "standard error";
   }
 
-  #failure(error: unknown, exitCode: number): StartError {
-    const code = errnoName(error);
+  /** What an error of the system means; anything else is a bug and is thrown again. */
+  #failure(error: unknown): HealthFailure {
+    const errno = errnoName(error);
+    if (errno === "UNKNOWN") throw error;
     const stream = this.#streamName();
-    if (code === "UNKNOWN") throw error;
-    const isClosed = code === "EPIPE" || code === "ENXIO" || code === "ECONNRESET" || code === "EIO";
+    const isClosed = errno === "EPIPE" || errno === "ENXIO" || errno === "ECONNRESET" || errno === "EIO";
     const found = isClosed
-      ? `nobody reads it any more (${code})`
-      : code === "EBADF"
-      ? "it is not open for writing (EBADF)"
-      : code;
-    return new StartError(
-      `${this.#config.target}-closed`,
-      `Cannot write to the ${stream} for sink "${this.name}": ${found}; what was not written is read again at the next start`,
-      isClosed
+      ? "nobody reads it any more"
+      : errno === "EBADF"
+      ? "it is not open for writing"
+      : "the system refused";
+    return {
+      code: `${this.#config.target}-closed`,
+      message: `Cannot write to the ${stream} for sink "${this.name}": ${found} (${errno})`,
+      hint: isClosed
         ? "keep the program that reads the pipe running, or redirect into a file"
         : `check where the ${stream} goes`,
-      exitCode,
-    );
+    };
   }
 }
 

@@ -155,7 +155,7 @@ test("console sink acknowledges what got out before the reader went away, and no
   expect((error as StartError).message).toStartWith(
     'Cannot write to the standard output for sink "out": nobody reads it any more (EPIPE)',
   );
-  expect(metrics.lastError).toBe((error as StartError).message);
+  expect((error as StartError).message).toStartWith(`${metrics.lastError}; `);
   // The pipe took 64 KiB: the first batch whole, the second one in part.
   expect(made.map(({ outcome }) => outcome.status)).toEqual([
     "delivered",
@@ -234,6 +234,7 @@ test("console sink fails with a clear message on a descriptor that is not open f
   const { sink, buffer } = setup(fd);
   const { delivery, outcome } = deliveryOf(["one"]);
   buffer.write(delivery);
+  expect((await sink.checkHealth(never))?.message).toContain("it is not open for writing (EBADF)");
   const error = await sink.run(buffer, never).then(() => null, (thrown: unknown) => thrown);
   expect((error as StartError).message).toContain("it is not open for writing (EBADF)");
   expect(outcome.status).toBe("errored");
@@ -254,4 +255,42 @@ test("console sink keeps trying while the disk is full", async () => {
   kill.abort();
   await run;
   expect(outcome.status).toBe("errored");
+});
+
+const child = `
+  import { createConsoleSink } from "${join(import.meta.dir, "../../src/sink/console_sink.ts")}";
+  import { SinkMetrics } from "${join(import.meta.dir, "../../src/telemetry/metrics.ts")}";
+  import { bufferFor, deliveryOf } from "${join(import.meta.dir, "deliveries.ts")}";
+  const metrics = new SinkMetrics();
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const sink = createConsoleSink({ config: { name: "out", target: "stdout" }, metrics, log });
+  const buffer = bufferFor(metrics);
+  for (let i = 0; i < 100; i++) buffer.write(deliveryOf(new Array(100).fill("x".repeat(99))).delivery);
+  buffer.end();
+  const code = await sink.run(buffer, new AbortController().signal).then(() => "ok", (error) => error.code);
+  console.error(code, metrics.deliveredEventsCount + metrics.inFlightEvents + metrics.bufferedEvents);
+`;
+
+test("console sink writes to a child's real standard output: pipe, socket, and a reader that leaves", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "shipper-console-"));
+  cleanups.push(() => rmSync(dir, { recursive: true }));
+  const script = join(dir, "child.ts");
+  await Bun.write(script, child);
+  const shell = (command: string) =>
+    Bun.spawn(["sh", "-c", command, "sh", process.execPath, script], { stdout: "pipe", stderr: "pipe" });
+  const cases: [string, string, RegExp][] = [
+    ['"$1" "$2" | wc -c', "1000000", /^ok 10000\n$/],
+    // "pipe" is a socket pair here.
+    ['exec "$1" "$2"', "x".repeat(99) + "\n", /^ok 10000\n$/],
+    ['"$1" "$2" | head -c 100', "x".repeat(99) + "\n", /^stdout-closed \d{3,4}\n$/],
+  ];
+  for (const [command, output, report] of cases) {
+    const made = shell(command);
+    const [stdout, stderr] = await Promise.all([made.stdout.text(), made.stderr.text()]);
+    expect([command, stdout.trim()]).toEqual([
+      command,
+      output.length === 100 && !command.includes("|") ? output.repeat(10_000).trim() : output.trim(),
+    ]);
+    expect(stderr).toMatch(report);
+  }
 });
