@@ -165,7 +165,7 @@ export class FileCatalog {
 
   /** Stores what is known of the file. */
   store(file: TailedFile): void {
-    const record = this.#record(file);
+    const record = this.record(file);
     this.#remember(record);
     this.options.checkpoint.put(record);
   }
@@ -366,7 +366,7 @@ export class FileCatalog {
   ): TailedFile {
     const { checkpoint, config, outlets, tail, metrics } = this.options;
     const file = new TailedFile(init);
-    const record = this.#record(file);
+    const record = this.record(file);
     if (known !== null && known.id !== record.id) checkpoint.adopt(known.id, record);
     this.store(file);
     file.tailers = outlets.map((outlet, index) => {
@@ -385,7 +385,8 @@ export class FileCatalog {
     return BigInt(Math.trunc(this.options.tail.nowMs()) - CLOCK_TICK_MS) * NS_PER_MS;
   }
 
-  #record(file: TailedFile): FileRecord {
+  /** What is stored of it. */
+  record(file: TailedFile): FileRecord {
     const [dev, ino, birthtimeNs] = file.inode.split(":") as [string, string, string];
     return {
       source: this.options.config.name,

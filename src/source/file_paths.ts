@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { FileRecord } from "../checkpoint/position_file.ts";
 import { errnoName } from "../errors.ts";
-import type { Candidate, FileCatalog } from "./file_catalog.ts";
+import type { FileCatalog } from "./file_catalog.ts";
 import { devicelessKey, inodeKey, recordInodeKey } from "./file_identity.ts";
 import type { FileStat } from "./file_ops.ts";
 import { compareRotatedNames, isRotatedName } from "./rotated_names.ts";
@@ -9,6 +9,8 @@ import type { TailedFile } from "./tailed_file.ts";
 
 /** Entries of one folder that are looked at in search of a renamed file. */
 const SEARCH_ENTRIES_MAX = 20_000;
+/** A file that is renamed while it is about to be opened is looked for again this often. */
+const RELOCATIONS_MAX = 5;
 /** Old files that were left alone, remembered to know where they ended. */
 const IGNORED_MAX = 100_000;
 
@@ -148,7 +150,7 @@ export class FilePaths {
     located: ReadonlyMap<string, Found>,
     found: ReadonlyMap<string, FileStat>,
   ): Promise<void> {
-    const { checkpoint, config, discovery } = this.#catalog.options;
+    const { checkpoint, config } = this.#catalog.options;
     records.sort((a, b) => compareBigInts(BigInt(a.sinceNs), BigInt(b.sinceNs)));
     const current = found.get(basePath);
     const currentId = current === undefined ? null : this.#catalog.recordOf(current)?.id ?? null;
@@ -161,16 +163,14 @@ export class FilePaths {
         if (current !== undefined) checkpoint.forget(config.name, record.id);
         continue;
       }
-      const isMatched = discovery.matches(place.path);
-      predecessor = await this.#follow(predecessor, { ...place, basePath, isMatched });
+      predecessor = await this.#follow(predecessor, place, basePath);
     }
     const newest = records[records.length - 1]!;
     if (newest.id !== currentId && config.rotated === "auto") {
       predecessor = await this.#followSiblings(predecessor, basePath, BigInt(newest.sinceNs), current);
     }
     if (current !== undefined) {
-      const place = { path: basePath, stat: current, basePath, isMatched: true };
-      predecessor = await this.#follow(predecessor, place);
+      predecessor = await this.#follow(predecessor, { path: basePath, stat: current }, basePath);
     }
     if (this.#catalog.byPath.has(basePath)) return;
     // Nothing is there (any more): what comes next follows the last one.
@@ -178,14 +178,21 @@ export class FilePaths {
     else this.#sinceNs.set(basePath, BigInt(newest.sinceNs));
   }
 
-  /** Registers a file of a chain behind the one before it. Returns the end of the chain. */
-  async #follow(
-    predecessor: TailedFile | null,
-    place: Found & Pick<Candidate, "basePath" | "isMatched">,
-  ): Promise<TailedFile | null> {
-    const known = this.#catalog.byInode.get(inodeKey(place.stat));
-    if (known !== undefined) return known;
-    return await this.#catalog.register({ ...place, predecessor, startOffset: 0 }) ?? predecessor;
+  /** Registers a file of a chain behind the one before it; looks for it again when it is renamed meanwhile. Returns the end of the chain. */
+  async #follow(predecessor: TailedFile | null, found: Found, basePath: string): Promise<TailedFile | null> {
+    const { stat } = found;
+    let place: Found | null = found;
+    for (let tries = 0; place !== null && tries < RELOCATIONS_MAX; tries++) {
+      const known = this.#catalog.byInode.get(inodeKey(stat));
+      if (known !== undefined) return known;
+      const isMatched = this.#catalog.options.discovery.matches(place.path);
+      const candidate = { ...place, stat, basePath, isMatched, predecessor, startOffset: 0 };
+      const file = await this.#catalog.register(candidate);
+      if (file !== null) return file;
+      const again = await new FolderSearch(this.#catalog).find(searched(stat, basePath, place.path));
+      place = again?.path === place.path ? null : again;
+    }
+    return predecessor;
   }
 
   /** Nothing is where `file` was. What came and went after it, unseen, is read now: it may be long until a new file comes. */
@@ -228,7 +235,6 @@ export class FilePaths {
     sinceNs: bigint,
     next: FileStat | undefined,
   ): Promise<TailedFile | null> {
-    const { discovery } = this.#catalog.options;
     const search = new FolderSearch(this.#catalog);
     const siblings: Found[] = [];
     for (const place of await search.rotatedFiles(basePath)) {
@@ -243,9 +249,7 @@ export class FilePaths {
       compareBigInts(a.stat.birthtimeNs, b.stat.birthtimeNs) || compareRotatedNames(a.path, b.path)
     );
     let last = predecessor;
-    for (const place of siblings) {
-      last = await this.#follow(last, { ...place, basePath, isMatched: discovery.matches(place.path) });
-    }
+    for (const place of siblings) last = await this.#follow(last, place, basePath);
     return last;
   }
 
@@ -258,7 +262,7 @@ export class FilePaths {
     const { handle } = file;
     if (handle.fd === null) {
       // Closed while idle: it has to be found to be opened again.
-      const place = await new FolderSearch(this.#catalog).find(this.#recordLike(file));
+      const place = await new FolderSearch(this.#catalog).find(this.#catalog.record(file));
       if (place !== null) this.#catalog.moved(file, place.path);
     } else {
       const fd = handle.fd;
@@ -266,11 +270,6 @@ export class FilePaths {
       file.isUnlinked = (await tail.ops.fstat(fd)).linkCount === 0;
     }
     file.wake();
-  }
-
-  #recordLike(file: TailedFile): SearchedFile {
-    const [dev, ino, birthtimeNs] = file.inode.split(":") as [string, string, string];
-    return { path: file.stream.path, lastPath: file.lastPath, dev, ino, birthtimeNs };
   }
 
   /** Where to start in a file that was never read; null when it is too old to be read at all. */
@@ -289,6 +288,11 @@ export class FilePaths {
     this.#ignoredSizes.delete(inode);
     return ignoredSize ?? (this.#isFirstLook ? stat.sizeBytes : 0);
   }
+}
+
+function searched(stat: FileStat, basePath: string, lastPath: string): SearchedFile {
+  const { dev, ino, birthtimeNs } = stat;
+  return { path: basePath, lastPath, dev: String(dev), ino: String(ino), birthtimeNs: String(birthtimeNs) };
 }
 
 type SearchedFile = Pick<FileRecord, "path" | "lastPath" | "dev" | "ino" | "birthtimeNs">;
