@@ -66,6 +66,7 @@ class Run {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   #signalCount = 0;
+  #hasEnded = false;
 
   constructor(args: RunArgs, config: Config, process: RunProcess, log: Logger) {
     this.#args = args;
@@ -147,6 +148,8 @@ class Run {
     const end = this.#args.requireHealthy
       ? "ending, as --require-healthy asks"
       : "trying again for as long as it takes";
+    // A check that the end of the run cut short says nothing.
+    if (this.#hasEnded) return true;
     for (const { sink, failure } of failures) {
       const hint = failure.hint === null ? {} : { hint: failure.hint };
       this.#log.error(`Health check of sink "${sink}" failed: ${failure.message}; ${end}`, {
@@ -175,6 +178,7 @@ class Run {
     } finally {
       progress.stop();
     }
+    this.#hasEnded = true;
     const isStored = await positions.close();
     const report = exitReport(this.#metrics, this.#config, {
       isOnce: this.#args.once,
