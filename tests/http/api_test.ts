@@ -1,6 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { StartError } from "../../src/errors.ts";
 import { type ApiServer, startApi } from "../../src/http/api.ts";
@@ -8,6 +7,7 @@ import { EventLoopLag } from "../../src/telemetry/event_loop_lag.ts";
 import type { Log } from "../../src/telemetry/log.ts";
 import { Metrics } from "../../src/telemetry/metrics.ts";
 import { computeStatus, type Status } from "../../src/telemetry/status.ts";
+import { tempDir } from "../support/temp_dir.ts";
 import { parseExposition, valueOf } from "../telemetry/exposition_parser.ts";
 
 const cleanups: (() => void | Promise<void>)[] = [];
@@ -46,9 +46,9 @@ async function setup(address = "127.0.0.1:0", makeStatus?: () => Status): Promis
 }
 
 function scratchDir(): string {
-  const dir = mkdtempSync(join(tmpdir(), "shipper-api-"));
-  cleanups.push(() => rmSync(dir, { recursive: true }));
-  return dir;
+  const dir = tempDir("api");
+  cleanups.push(dir.remove);
+  return dir.path;
 }
 
 async function startError(address: string): Promise<StartError> {

@@ -1,6 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import type { ConsoleSinkConfig } from "../../src/config/config.ts";
@@ -8,6 +7,7 @@ import { StartError } from "../../src/errors.ts";
 import { createConsoleSink } from "../../src/sink/console_sink.ts";
 import type { Log } from "../../src/telemetry/log.ts";
 import { SinkMetrics } from "../../src/telemetry/metrics.ts";
+import { tempDir } from "../support/temp_dir.ts";
 import { bufferFor, deliveryOf } from "./deliveries.ts";
 import { Fifo } from "./fifo.ts";
 
@@ -43,13 +43,13 @@ function setup(fd: number) {
 }
 
 function scratchFile(flags: string): { path: string; fd: number } {
-  const dir = mkdtempSync(join(tmpdir(), "shipper-console-"));
-  const path = join(dir, "out");
+  const dir = tempDir("console");
+  const path = dir.file("out");
   if (flags === "r") Bun.spawnSync(["touch", path]);
   const fd = openSync(path, flags);
   cleanups.push(() => {
     closeSync(fd);
-    rmSync(dir, { recursive: true });
+    dir.remove();
   });
   return { path, fd };
 }
@@ -260,7 +260,8 @@ test("console sink keeps trying while the disk is full", async () => {
 const child = `
   import { createConsoleSink } from "${join(import.meta.dir, "../../src/sink/console_sink.ts")}";
   import { SinkMetrics } from "${join(import.meta.dir, "../../src/telemetry/metrics.ts")}";
-  import { bufferFor, deliveryOf } from "${join(import.meta.dir, "deliveries.ts")}";
+  import { tempDir } from "../support/temp_dir.ts";
+import { bufferFor, deliveryOf } from "${join(import.meta.dir, "deliveries.ts")}";
   const metrics = new SinkMetrics();
   const log = { debug() {}, info() {}, warn() {}, error() {} };
   const sink = createConsoleSink({ config: { name: "out", target: "stdout" }, metrics, log });
@@ -272,9 +273,8 @@ const child = `
 `;
 
 test("console sink writes to a child's real standard output: pipe, socket, and a reader that leaves", async () => {
-  const dir = mkdtempSync(join(tmpdir(), "shipper-console-"));
-  cleanups.push(() => rmSync(dir, { recursive: true }));
-  const script = join(dir, "child.ts");
+  using dir = tempDir("console");
+  const script = dir.file("child.ts");
   await Bun.write(script, child);
   const shell = (command: string) =>
     Bun.spawn(["sh", "-c", command, "sh", process.execPath, script], { stdout: "pipe", stderr: "pipe" });

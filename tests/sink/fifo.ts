@@ -1,18 +1,16 @@
-import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { closeSync, constants, openSync, readSync } from "node:fs";
+import { tempDir } from "../support/temp_dir.ts";
 
 /** A named pipe with both ends in this process, so that a test decides when the reader reads. */
 export class Fifo {
-  readonly #dir: string;
+  readonly #dir = tempDir("fifo");
   readonly #chunk = Buffer.alloc(65_536);
   /** To write to; shared like an inherited descriptor. */
   readonly writeFd: number;
   #readFd: number | null;
 
   constructor() {
-    this.#dir = mkdtempSync(join(tmpdir(), "shipper-fifo-"));
-    const path = join(this.#dir, "fifo");
+    const path = this.#dir.file("fifo");
     const made = Bun.spawnSync(["mkfifo", path]);
     if (!made.success) throw new Error(`Cannot make a named pipe at "${path}"`);
     this.#readFd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -52,6 +50,6 @@ export class Fifo {
   close(): void {
     this.closeReader();
     closeSync(this.writeFd);
-    rmSync(this.#dir, { recursive: true });
+    this.#dir.remove();
   }
 }

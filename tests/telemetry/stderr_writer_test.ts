@@ -1,9 +1,9 @@
 import { afterEach, expect, test } from "bun:test";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { PENDING_BYTES_MAX, StderrWriter } from "../../src/telemetry/stderr_writer.ts";
 import { Fifo } from "../sink/fifo.ts";
+import { tempDir } from "../support/temp_dir.ts";
 
 const cleanups: (() => void)[] = [];
 
@@ -92,15 +92,15 @@ test("stderr writer goes on after a full disk", () => {
 });
 
 test("stderr writer shows no status line where there is no terminal", () => {
-  const dir = mkdtempSync(join(tmpdir(), "shipper-stderr-"));
-  const fd = openSync(join(dir, "err"), "w");
-  cleanups.push(() => rmSync(dir, { recursive: true }), () => closeSync(fd));
+  using dir = tempDir("stderr");
+  const fd = openSync(dir.file("err"), "w");
+  cleanups.push(() => closeSync(fd));
   const writer = new StderrWriter(fd);
   expect(writer.isTerminal).toBe(false);
   writer.setStatusLine("50 %");
   writer.write("one\n");
   writer.setStatusLine(null);
-  expect(readFileSync(join(dir, "err"), "utf8")).toBe("one\n");
+  expect(readFileSync(dir.file("err"), "utf8")).toBe("one\n");
 });
 
 const child = `
@@ -109,12 +109,11 @@ const child = `
 `;
 
 async function inTerminal(script: string): Promise<string> {
-  const dir = mkdtempSync(join(tmpdir(), "shipper-terminal-"));
-  cleanups.push(() => rmSync(dir, { recursive: true }));
-  await Bun.write(join(dir, "child.ts"), child + script);
+  using dir = tempDir("terminal");
+  await Bun.write(dir.file("child.ts"), child + script);
   let text = "";
   const decoder = new TextDecoder();
-  const made = Bun.spawn([process.execPath, join(dir, "child.ts")], {
+  const made = Bun.spawn([process.execPath, dir.file("child.ts")], {
     terminal: {
       cols: 80,
       rows: 24,
@@ -140,10 +139,9 @@ test("stderr writer keeps the status line below the log on a terminal", async ()
 });
 
 test("stderr writer does not block on a socket that nobody reads", async () => {
-  const dir = mkdtempSync(join(tmpdir(), "shipper-socket-"));
-  cleanups.push(() => rmSync(dir, { recursive: true }));
+  using dir = tempDir("socket");
   await Bun.write(
-    join(dir, "child.ts"),
+    dir.file("child.ts"),
     child + `
       import { fstatSync } from "node:fs";
       const line = "x".repeat(99_999) + "\\n";
@@ -155,7 +153,7 @@ test("stderr writer does not block on a socket that nobody reads", async () => {
     `,
   );
   // Bun gives a child a socket pair for "pipe".
-  const made = Bun.spawn([process.execPath, join(dir, "child.ts")], { stdout: "pipe", stderr: "pipe" });
+  const made = Bun.spawn([process.execPath, dir.file("child.ts")], { stdout: "pipe", stderr: "pipe" });
   expect(await made.stdout.text()).toBe("true true\n");
   expect(await made.exited).toBe(0);
 });
