@@ -8,21 +8,21 @@ import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import { HUNG_MS, untilHung } from "./device_gate.ts";
 import type { FileDiscovery } from "./file_discovery.ts";
-import type { Fingerprint } from "./file_identity.ts";
 import {
   devicelessKey,
   EMPTY_FINGERPRINT,
   fingerprintOf,
   inodeKey,
-  readFingerprint,
   recordInodeKey,
   streamId,
-  verifyFingerprint,
 } from "./file_identity.ts";
+import type { Opened } from "./file_opening.ts";
+import { openFile } from "./file_opening.ts";
 import type { FileStat } from "./file_ops.ts";
 import { FileTailer } from "./file_tailer.ts";
 import type { TailContext } from "./file_tailer.ts";
 import { OpenFile } from "./open_files.ts";
+import { OwnFolders } from "./own_folders.ts";
 import { TailedFile } from "./tailed_file.ts";
 
 /** Inodes of ended files that are remembered, only to tell them from rotations that nobody saw. */
@@ -73,7 +73,7 @@ export class FileCatalog {
   /** Stored streams by inode, and by inode without device. */
   readonly #records = new Map<string, FileRecord>();
   readonly #devicelessRecords = new Map<string, FileRecord>();
-  readonly #forbiddenFolders = new Map<string, boolean>();
+  readonly #ownFolders: OwnFolders;
   /** Inodes that were read to their end in this run; their files may still be there under rotated names. */
   readonly #ended = new Set<string>();
   /** Inodes that are being opened: an open may hang. */
@@ -83,6 +83,7 @@ export class FileCatalog {
 
   constructor(options: FileCatalogOptions) {
     this.options = options;
+    this.#ownFolders = new OwnFolders(options.tail.ops, options.isForbidden);
     for (const record of options.checkpoint.records(options.config.name)) this.#remember(record);
     options.metrics.fileLags = () => this.#fileLags();
   }
@@ -125,7 +126,10 @@ export class FileCatalog {
     try {
       const names = await this.#names(candidate);
       if (names === null) return null;
-      const opened = await this.#open(candidate);
+      const { tail, config } = this.options;
+      const record = this.recordOf(candidate.stat);
+      const positionMax = record === null ? 0 : this.#positionMax(record);
+      const opened = await openFile(tail, candidate, record, positionMax, config.fingerprintBytes);
       if (opened === null) return null;
       const file = this.#add(candidate, opened);
       discovery.works(candidate.path);
@@ -246,63 +250,10 @@ export class FileCatalog {
     const { discovery, tail } = this.options;
     const real = await tail.ops.realpath(candidate.path);
     const folder = path.dirname(real);
-    if (await this.#isForbidden(folder)) return null;
+    if (await this.#ownFolders.contain(folder)) return null;
     if (real === candidate.path) return [real];
     await discovery.watchFolder(folder);
     return [candidate.path, real];
-  }
-
-  async #isForbidden(folder: string): Promise<boolean> {
-    const known = this.#forbiddenFolders.get(folder);
-    if (known !== undefined) return known;
-    const parent = path.dirname(folder);
-    const isForbidden = this.options.isForbidden(await this.options.tail.ops.stat(folder, false)) ||
-      (parent !== folder && await this.#isForbidden(parent));
-    this.#forbiddenFolders.set(folder, isForbidden);
-    return isForbidden;
-  }
-
-  /** Opens it and finds out whether it is the content that a stored stream knows. */
-  async #open(candidate: Candidate): Promise<Opened | null> {
-    const { tail, config } = this.options;
-    const inode = inodeKey(candidate.stat);
-    const device = String(candidate.stat.dev);
-    const record = this.recordOf(candidate.stat);
-    await tail.gate.acquire(device);
-    try {
-      const fd = await tail.ops.open(candidate.path);
-      try {
-        const stat = await tail.ops.fstat(fd);
-        if (stat.kind !== "file" || inodeKey(stat) !== inode) {
-          tail.ops.close(fd);
-          return null; // replaced between looking and opening: the next look finds the new one
-        }
-        if (record === null) {
-          const fingerprint = await readFingerprint(
-            tail.ops,
-            fd,
-            Math.min(config.fingerprintBytes, stat.sizeBytes),
-          );
-          return { fd, stat, record: null, isSame: false, fingerprint };
-        }
-        const known = { sizeBytes: record.fingerprintBytes, hash: record.fingerprint };
-        const verified = await verifyFingerprint(tail.ops, fd, known, config.fingerprintBytes);
-        if (verified !== null && this.#positionMax(record) <= stat.sizeBytes) {
-          return { fd, stat, record, isSame: true, fingerprint: verified };
-        }
-        const fingerprint = await readFingerprint(
-          tail.ops,
-          fd,
-          Math.min(config.fingerprintBytes, stat.sizeBytes),
-        );
-        return { fd, stat, record, isSame: false, fingerprint };
-      } catch (error) {
-        tail.ops.close(fd);
-        throw error;
-      }
-    } finally {
-      tail.gate.release(device);
-    }
   }
 
   #positionMax(record: FileRecord): number {
@@ -425,13 +376,4 @@ export class FileCatalog {
       }))
     );
   }
-}
-
-interface Opened {
-  readonly fd: number;
-  readonly stat: FileStat;
-  readonly record: FileRecord | null;
-  /** The content is the one that `record` knows. */
-  readonly isSame: boolean;
-  readonly fingerprint: Fingerprint;
 }

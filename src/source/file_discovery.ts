@@ -12,6 +12,11 @@ import { ToldOnce } from "./told_once.ts";
 export const WATCHES_MAX = 16_384;
 /** A watched folder is looked at again after this many scans: it may have been replaced without an event. */
 const RECHECK_SCANS = 10;
+/**
+ * Known files in watched folders of this machine that one scan looks at, in turn: kernel events tell of them, and this is for what events
+ * do not tell (writes through a memory map or through another name). A thousand idle files cost no more than a hundred.
+ */
+const KNOWN_STATS_PER_SCAN = 100;
 /** Files looked at without giving the event loop a turn. */
 const STATS_PER_TURN = 256;
 /** Pause before a failed watch is tried again, in scans. */
@@ -27,6 +32,31 @@ export interface DiscoveryListener {
   eventsLost(): void;
 }
 
+/** What a walk over a root found. */
+export class Walk {
+  /** Regular files, with their state. */
+  readonly files = new Map<string, FileStat>();
+  /** Known files whose names are there, and whose turn it was not to be looked at. */
+  readonly unlooked = new Set<string>();
+  readonly root: GlobRoot;
+  /** Known files that the walk came by. */
+  knownCount = 0;
+  readonly #turn: number;
+  readonly #turnCount: number;
+
+  /** `turn`: counts the walks over the root; `knownCount`: of the one before. */
+  constructor(root: GlobRoot, turn: number, knownCount: number) {
+    this.root = root;
+    this.#turnCount = Math.max(1, Math.ceil(knownCount / KNOWN_STATS_PER_SCAN));
+    this.#turn = turn % this.#turnCount;
+  }
+
+  /** Whether this walk looks at the next known file. */
+  takesTurn(): boolean {
+    return Math.floor(this.knownCount++ / KNOWN_STATS_PER_SCAN) % this.#turnCount === this.#turn;
+  }
+}
+
 export interface FileDiscoveryOptions {
   readonly source: string;
   readonly include: readonly string[];
@@ -37,6 +67,8 @@ export interface FileDiscoveryOptions {
   readonly listener: DiscoveryListener;
   /** Whether a folder is one of shipper's own. */
   readonly isForbidden: (folder: FileStat) => boolean;
+  /** Whether the file at this path is being read. */
+  readonly isKnown: (path: string) => boolean;
   /** False for a run that reads what is there and ends. */
   readonly isWatching: boolean;
 }
@@ -61,6 +93,7 @@ export class FileDiscovery {
   readonly #watches = new Map<string, Watch>();
   readonly #localDevices = new Map<bigint, boolean>();
   readonly #told: ToldOnce;
+  readonly #knownCounts = new Map<GlobRoot, number>();
   #scanCount = 0;
   #isClosed = false;
 
@@ -88,11 +121,11 @@ export class FileDiscovery {
   }
 
   /** Every regular file that `root` matches now, with its state; watches the folders on the way. */
-  async walk(root: GlobRoot): Promise<Map<string, FileStat>> {
-    this.#scanCount++;
-    const found = new Map<string, FileStat>();
-    await this.#enter(root, root.folder, 0, found);
-    return found;
+  async walk(root: GlobRoot): Promise<Walk> {
+    const walk = new Walk(root, this.#scanCount++, this.#knownCounts.get(root) ?? 0);
+    await this.#enter(walk, root.folder, 0);
+    this.#knownCounts.set(root, walk.knownCount);
+    return walk;
   }
 
   /** Watches a folder that no pattern leads to, for example that of a link's target. */
@@ -120,7 +153,8 @@ export class FileDiscovery {
     this.#watches.clear();
   }
 
-  async #enter(root: GlobRoot, folder: string, depth: number, found: Map<string, FileStat>): Promise<void> {
+  async #enter(walk: Walk, folder: string, depth: number): Promise<void> {
+    const { root } = walk;
     let entries: DirectoryEntry[];
     let isLocal: boolean;
     try {
@@ -128,7 +162,7 @@ export class FileDiscovery {
       if (dev === null || this.#isClosed) return;
       isLocal = this.#localDevices.get(dev) ?? false;
       if (root.literal !== null) {
-        await this.#take(root.literal, isLocal, found);
+        await this.#take(walk, root.literal, false);
         return;
       }
       entries = await this.#options.ops.list(folder, isLocal);
@@ -139,27 +173,33 @@ export class FileDiscovery {
       return;
     }
     const prefix = folder === "/" ? "/" : `${folder}/`;
+    const isWatched = (this.#watches.get(folder)?.watcher ?? null) !== null;
     for (const entry of entries) {
       const candidate = prefix + entry.name;
       if (entry.mayBeDirectory && root.mayContain(candidate, depth + 1)) {
-        if (entry.isDirectory || !root.hasGlobstar) await this.#enter(root, candidate, depth + 1, found);
+        if (entry.isDirectory || !root.hasGlobstar) await this.#enter(walk, candidate, depth + 1);
       }
       if (!root.matches(candidate) || this.#excluded(candidate)) continue;
       if (entry.isDirectory) {
         if (!root.hasGlobstar) this.#tellSkipped(candidate, "directory");
         continue;
       }
-      await this.#take(candidate, isLocal && !entry.mayBeDirectory, found);
-      if (found.size % STATS_PER_TURN === STATS_PER_TURN - 1) {
+      const isOrdinary = isLocal && !entry.mayBeDirectory;
+      if (isOrdinary && isWatched && this.#options.isKnown(candidate) && !walk.takesTurn()) {
+        walk.unlooked.add(candidate);
+        continue;
+      }
+      await this.#take(walk, candidate, isOrdinary);
+      if (walk.files.size % STATS_PER_TURN === STATS_PER_TURN - 1) {
         await new Promise((resolve) => setImmediate(resolve));
       }
     }
   }
 
-  async #take(candidate: string, isLocal: boolean, found: Map<string, FileStat>): Promise<void> {
+  async #take(walk: Walk, candidate: string, isLocal: boolean): Promise<void> {
     try {
       const stat = await this.#options.ops.stat(candidate, isLocal);
-      if (stat.kind === "file") found.set(candidate, stat);
+      if (stat.kind === "file") walk.files.set(candidate, stat);
       else if (
         stat.kind !== "directory" ||
         candidate === this.roots.find((root) => root.literal === candidate)?.literal

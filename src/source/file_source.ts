@@ -9,6 +9,7 @@ import type { SourceMetrics } from "../telemetry/metrics.ts";
 import type { DeviceGate } from "./device_gate.ts";
 import { HUNG_MS, processDeviceGate, untilHung } from "./device_gate.ts";
 import { FileCatalog } from "./file_catalog.ts";
+import type { Walk } from "./file_discovery.ts";
 import { FileDiscovery } from "./file_discovery.ts";
 import { inodeKey } from "./file_identity.ts";
 import type { FileOps, FileStat } from "./file_ops.ts";
@@ -95,6 +96,7 @@ class FileSource implements Source {
         eventsLost: () => this.#eventsLost(),
       },
       isForbidden,
+      isKnown: (path) => this.#catalog.byPath.get(path)?.paths.has(path) ?? false,
       isWatching: !isOnce,
     });
     const tail: TailContext = {
@@ -163,7 +165,7 @@ class FileSource implements Source {
     const found = new Map<string, FileStat>();
     for (const root of this.#discovery.roots) {
       if (stop.aborted) return;
-      await this.#walk(root, (files) => {
+      await this.#walk(root, ({ files }) => {
         for (const [path, stat] of files) found.set(path, stat);
         return Promise.resolve();
       });
@@ -191,12 +193,12 @@ class FileSource implements Source {
 
   #scan(): void {
     for (const root of this.#discovery.roots) {
-      void this.#walk(root, async (files) => {
+      void this.#walk(root, async ({ files, unlooked }) => {
         for (const [path, stat] of files) {
           if (!this.#paths.isKnown(path, stat)) await this.#task(() => this.#paths.see(path, stat));
         }
         for (const [path, file] of this.#catalog.byPath) {
-          if (!file.paths.has(path) || files.has(path) || !root.matches(path)) continue;
+          if (!file.paths.has(path) || files.has(path) || unlooked.has(path) || !root.matches(path)) continue;
           await this.#task(() => this.#paths.check(path));
         }
         for (const file of this.#catalog.byInode.values()) {
@@ -208,7 +210,7 @@ class FileSource implements Source {
   }
 
   /** Walks a root unless that is under way. Returns after `HUNG_MS` even when the walk hangs; it is used when it comes back. */
-  async #walk(root: GlobRoot, use: (files: Map<string, FileStat>) => Promise<void>): Promise<void> {
+  async #walk(root: GlobRoot, use: (walk: Walk) => Promise<void>): Promise<void> {
     if (this.#walking.has(root)) return;
     this.#walking.add(root);
     await untilHung(
