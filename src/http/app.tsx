@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx (named here too: Bun reads tsconfig.json of the folder that it is started in) */
 import { Hono } from "hono";
 import { html } from "hono/html";
 import { EXPOSITION_CONTENT_TYPE } from "../telemetry/exposition.ts";

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx (named here too: Bun reads tsconfig.json of the folder that it is started in) */
 import { formatBytes, formatCount, formatDuration } from "../telemetry/format.ts";
 import type { FileStatus, SinkStatus, SourceStatus, Status } from "../telemetry/status.ts";
 

@@ -92,7 +92,7 @@ class ConsoleSink implements Sink {
     } catch (error) {
       const { code, message, hint } = this.#failure(error);
       this.#metrics.lastError = message;
-      throw new StartError(code, `${message}; what was not written is read again at the next start`, hint, 1);
+      throw new StartError(code, `${message}; the positions of what was not written stay`, hint, 1);
     } finally {
       this.#endTurn?.();
       kill.removeEventListener("abort", onKill);
