@@ -70,7 +70,7 @@ final class TopicReads {
         properties.put("max.poll.records", "20000");
         properties.put("max.partition.fetch.bytes", "8388608");
         properties.put("fetch.max.bytes", "67108864");
-        properties.put("fetch.max.wait.ms", "100");
+        properties.put("fetch.max.wait.ms", "10"); // closing waits for a fetch that is under way
         properties.put("enable.metrics.push", "false");
         return new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
     }
