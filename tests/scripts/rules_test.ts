@@ -94,7 +94,7 @@ describe("sizes", () => {
 test("stray text: unfinished marks, registries, paths of one machine", () => {
   const mark = "TO" + "DO";
   expect(strayText("a.ts", `// ${mark}: later`)).toEqual([`a.ts:1: a mark of unfinished work: "${mark}"`]);
-  expect(strayText("a.md", "https://registry." + "npmjs.org/x")).toHaveLength(1);
+  expect(strayText("a.md", "https://registry.npmjs" + ".org/x")).toHaveLength(1);
   expect(strayText("a.md", "see /wor" + "k/main/x and ./work/x")).toHaveLength(1);
   expect(strayText("a.md", "/home/you/x, ~/work/x, /var/lib/shipper, src/work/x, $HOME/work/x")).toEqual([]);
   expect(strayText("a.ts", "export " + "default 1;")).toHaveLength(1);
