@@ -99,15 +99,29 @@ class FileSource implements Source {
       isKnown: (path) => this.#catalog.byPath.get(path)?.paths.has(path) ?? false,
       isWatching: !isOnce,
     });
-    const tail: TailContext = {
-      ops,
-      gate,
+    const tail = this.#tailContext({ ops, gate, nowMs, monotonicMs });
+    const { checkpoint } = options;
+    this.#catalog = new FileCatalog({
+      config,
+      outlets,
+      checkpoint,
+      discovery: this.#discovery,
+      tail,
+      metrics,
+      log,
+      isForbidden,
+    });
+    this.#paths = new FilePaths(this.#catalog);
+  }
+
+  #tailContext(system: Pick<TailContext, "ops" | "gate" | "nowMs" | "monotonicMs">): TailContext {
+    const { config, metrics, log, once: isOnce, pool } = this.#options;
+    return {
+      ...system,
       openFiles: this.#openFiles,
-      pool: options.pool,
+      pool,
       scheduler: this.#scheduler,
       metrics,
-      nowMs,
-      monotonicMs,
       maxLineBytes: config.maxLineBytes,
       fingerprintBytes: config.fingerprintBytes,
       rotateWaitMs: config.rotateWaitMs,
@@ -128,18 +142,6 @@ class FileSource implements Source {
           },
         ),
     };
-    const { checkpoint } = options;
-    this.#catalog = new FileCatalog({
-      config,
-      outlets,
-      checkpoint,
-      discovery: this.#discovery,
-      tail,
-      metrics,
-      log,
-      isForbidden,
-    });
-    this.#paths = new FilePaths(this.#catalog);
   }
 
   async run(signal: AbortSignal): Promise<void> {

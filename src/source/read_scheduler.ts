@@ -1,6 +1,7 @@
 import type { Outlet } from "../event/chunk.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { DeviceGate } from "./device_gate.ts";
+import { untilHung } from "./device_gate.ts";
 import type { FileTailer } from "./file_tailer.ts";
 
 /** After a read that found the end, the next one of that file waits this long: a busy writer's lines are read together. */
@@ -76,7 +77,8 @@ export class ReadScheduler {
       if (this.#deadlineTimer !== null) clearTimeout(this.#deadlineTimer);
       for (const lane of this.#lanes) lane.signal();
     }
-    await Promise.race([Promise.all(this.#workers), failure, Bun.sleep(STOP_WAIT_MS)]);
+    const workers = Promise.all(this.#workers).then(() => {});
+    await untilHung(Promise.race([workers, failure]), STOP_WAIT_MS, () => {});
   }
 
   /** Gives the tailer a turn soon. Only a tailer that is not queued yet. */
