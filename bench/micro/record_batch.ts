@@ -28,6 +28,7 @@ const batch: EventBatch = {
   receivedMs: 0,
   origin: { stream, startOffset: 0, endOffset: data.length },
   rawEnds: ends,
+  rawEndsOwner: null,
   byteSize: data.length,
   pinnedBytes: data.length,
   owners: [],

@@ -27,6 +27,7 @@ export class Delivery {
     this.#ack = ack;
     if (batch.count > 0) return;
     releaseBatch(batch);
+    batch.rawEndsOwner?.release();
     ack("delivered");
   }
 
@@ -42,7 +43,8 @@ export class Delivery {
 
   /**
    * Says that the bytes of `eventCount` events were copied or are not wanted any more. After the last one the batch's memory goes back to
-   * its pool, so the columns must not be read again. Taking more than there are is a bug and throws.
+   * its pool, so the columns must not be read again (`rawEnds` lives until all is
+   * settled). Taking more than there are is a bug and throws.
    */
   take(eventCount: number): void {
     if (eventCount > this.#untakenCount) {
@@ -65,6 +67,8 @@ export class Delivery {
     }
     if (status === "errored" || (status === "rejected" && this.#worst === "delivered")) this.#worst = status;
     this.#unsettledCount -= eventCount;
-    if (this.#unsettledCount === 0 && eventCount > 0) this.#ack(this.#worst);
+    if (this.#unsettledCount > 0 || eventCount === 0) return;
+    this.batch.rawEndsOwner?.release();
+    this.#ack(this.#worst);
   }
 }

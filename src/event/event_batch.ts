@@ -34,6 +34,8 @@ export interface EventBatch {
   readonly origin: Origin;
   /** Raw end of each event relative to `origin.startOffset`, delimiter included; what names a record's place in its file. */
   readonly rawEnds: Uint32Array;
+  /** Memory of `rawEnds`, which outlives the columns: a record is named by it until it is settled. Released by `Delivery`. */
+  readonly rawEndsOwner: PooledBuffer | null;
   /** Sum of value and key lengths. */
   readonly byteSize: number;
   /** Memory that is kept alive by this batch, for the buffer's limit. */
@@ -42,7 +44,7 @@ export interface EventBatch {
   readonly owners: readonly PooledBuffer[];
 }
 
-/** Gives the batch's memory back. Called by `Delivery.take` after the last event; by hand only for a batch that never got a delivery. */
+/** Gives the memory of the batch's columns back. Called by `Delivery.take` after the last event; by hand only for a batch that never got a delivery. */
 export function releaseBatch(batch: EventBatch): void {
   for (const owner of batch.owners) owner.release();
 }

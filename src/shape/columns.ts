@@ -2,6 +2,7 @@ import type { Chunk } from "../event/chunk.ts";
 import type { ByteColumn, EventBatch } from "../event/event_batch.ts";
 import type { LineBatch } from "../event/line_batch.ts";
 import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
+import { type PooledNumbers, takeNumbers } from "../event/pooled_numbers.ts";
 import { ByteWriter, USED_SHARE_MIN } from "./byte_writer.ts";
 
 /** The lines that stay, after those without a topic were dropped, and where they go. The arrays may be the splitter's. */
@@ -20,8 +21,8 @@ export interface OwnedColumn {
   readonly column: ByteColumn;
   /** Sum of the lengths. */
   readonly byteSize: number;
-  /** To be released with the batch; null when the garbage collector does it. */
-  readonly owner: PooledBuffer | null;
+  /** To be released with the batch: of the bytes and of their positions. What is not here is the garbage collector's. */
+  readonly owners: readonly PooledBuffer[];
   /** Memory behind it, `starts` and `ends` included. */
   readonly pinnedBytes: number;
 }
@@ -30,16 +31,19 @@ export interface OwnedColumn {
  * The lines themselves, without a copy of their bytes: the chunk's memory is retained. Where they are less than `USED_SHARE_MIN` of that
  * memory they are copied instead.
  */
-export function lineColumn(lines: KeptLines): OwnedColumn {
+export function lineColumn(lines: KeptLines, pool: BufferPool): OwnedColumn {
   const { chunk, count } = lines;
-  const starts = lines.starts.slice(0, count);
-  const ends = lines.ends.slice(0, count);
+  const positions = takeNumbers(pool, 2 * count);
+  const starts = positions.numbers.subarray(0, count);
+  const ends = positions.numbers.subarray(count);
+  starts.set(lines.starts.subarray(0, count));
+  ends.set(lines.ends.subarray(0, count));
   let byteSize = 0;
   for (let i = 0; i < count; i++) byteSize += ends[i]! - starts[i]!;
   const owner = chunk.owner;
   if (byteSize >= owner.data.length * USED_SHARE_MIN) {
     owner.retain();
-    return owned({ data: chunk.data, starts, ends }, byteSize, owner);
+    return owned({ data: chunk.data, starts, ends }, byteSize, owner, positions.owner);
   }
   const data = Buffer.allocUnsafeSlow(byteSize);
   let at = 0;
@@ -49,7 +53,7 @@ export function lineColumn(lines: KeptLines): OwnedColumn {
     starts[i] = start;
     ends[i] = at;
   }
-  return owned({ data, starts, ends }, byteSize, null);
+  return owned({ data, starts, ends }, byteSize, null, positions.owner);
 }
 
 /** The same bytes for every event, held once. */
@@ -58,20 +62,23 @@ export function constantColumn(data: Buffer, count: number): OwnedColumn {
     { data, starts: new Uint32Array(count), ends: new Uint32Array(count).fill(data.length) },
     data.length * count,
     null,
+    null,
   );
 }
 
 /** Writes a column event by event: append to `bytes`, then `endEvent`. */
 export class ColumnWriter {
   readonly bytes: ByteWriter;
+  readonly #positions: PooledNumbers;
   readonly #starts: Uint32Array;
   readonly #ends: Uint32Array;
   #count = 0;
 
   constructor(pool: BufferPool, eventsMax: number, estimateBytes: number) {
     this.bytes = new ByteWriter(pool, estimateBytes);
-    this.#starts = new Uint32Array(eventsMax);
-    this.#ends = new Uint32Array(eventsMax);
+    this.#positions = takeNumbers(pool, 2 * eventsMax);
+    this.#starts = this.#positions.numbers.subarray(0, eventsMax);
+    this.#ends = this.#positions.numbers.subarray(eventsMax);
   }
 
   /** What was appended since the last call is the next event. */
@@ -85,7 +92,8 @@ export class ColumnWriter {
     const byteSize = this.bytes.length;
     const { data, owner } = this.bytes.finish();
     const starts = this.#starts.subarray(0, this.#count);
-    return owned({ data, starts, ends: this.#ends.subarray(0, this.#count) }, byteSize, owner);
+    const column = { data, starts, ends: this.#ends.subarray(0, this.#count) };
+    return owned(column, byteSize, owner, this.#positions.owner);
   }
 }
 
@@ -95,14 +103,16 @@ export function joinBatch(
   kept: KeptLines,
   values: OwnedColumn,
   keys: OwnedColumn | null,
+  pool: BufferPool,
 ): EventBatch {
   const owners: PooledBuffer[] = [];
-  const rawEnds = kept.nexts.slice(0, kept.count);
-  let pinnedBytes = rawEnds.byteLength + (kept.topicIndexes?.byteLength ?? 0);
+  const { numbers: rawEnds, owner: rawEndsOwner } = takeNumbers(pool, kept.count);
+  rawEnds.set(kept.nexts.subarray(0, kept.count));
+  let pinnedBytes = (rawEndsOwner?.data.length ?? rawEnds.byteLength) + (kept.topicIndexes?.byteLength ?? 0);
   for (const column of new Set([values, keys])) {
     if (column === null) continue;
     pinnedBytes += column.pinnedBytes;
-    if (column.owner !== null) owners.push(column.owner);
+    owners.push(...column.owners);
   }
   const { stream, offset, receivedMs } = lines.chunk;
   return {
@@ -114,14 +124,31 @@ export function joinBatch(
     receivedMs,
     origin: { stream, startOffset: offset, endOffset: offset + lines.takenBytes },
     rawEnds,
+    rawEndsOwner,
     byteSize: values.byteSize + (keys?.byteSize ?? 0),
     pinnedBytes,
     owners,
   };
 }
 
-/** A column with the figures that follow from it. */
-export function owned(column: ByteColumn, byteSize: number, owner: PooledBuffer | null): OwnedColumn {
-  const memoryBytes = owner?.data.length ?? column.data.length;
-  return { column, byteSize, owner, pinnedBytes: memoryBytes + 2 * column.starts.byteLength };
+/** A column with the figures that follow from it. `bytesOwner` and `positionsOwner` are null where the garbage collector has the memory. */
+export function owned(
+  column: ByteColumn,
+  byteSize: number,
+  bytesOwner: PooledBuffer | null,
+  positionsOwner: PooledBuffer | null,
+): OwnedColumn {
+  const pinnedBytes = (bytesOwner?.data.length ?? column.data.length) +
+    (positionsOwner?.data.length ?? 2 * column.starts.byteLength);
+  return {
+    column,
+    byteSize,
+    owners: [bytesOwner, positionsOwner].filter((owner) => owner !== null),
+    pinnedBytes,
+  };
+}
+
+/** Gives a column's memory back; for one that did not become part of a batch. */
+export function releaseColumn(column: OwnedColumn): void {
+  for (const owner of column.owners) owner.release();
 }

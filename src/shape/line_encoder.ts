@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { BufferPool } from "../event/pooled_buffer.ts";
+import { takeNumbers } from "../event/pooled_numbers.ts";
 import { ByteWriter } from "./byte_writer.ts";
 import { type KeptLines, owned, type OwnedColumn } from "./columns.ts";
 import { EscapeKernel, JOINT_BYTES_MAX, PIECE_BYTES_MAX, PIECE_LINES_MAX } from "./escape_kernel.ts";
@@ -41,8 +42,9 @@ export class LineEncoder {
     const areUtf8 = isUtf8(data.subarray(starts[0], ends[count - 1]));
     const aroundBytes = count * (head.length + tail.length);
     const writer = new ByteWriter(this.#pool, Math.ceil(spanBytes * this.#growth) + aroundBytes);
-    const outStarts = new Uint32Array(count);
-    const outEnds = new Uint32Array(count);
+    const outPositions = takeNumbers(this.#pool, 2 * count);
+    const outStarts = outPositions.numbers.subarray(0, count);
+    const outEnds = outPositions.numbers.subarray(count);
     const isKernelUsed = head.length + tail.length <= JOINT_BYTES_MAX;
     if (isKernelUsed) (kernel ??= new EscapeKernel()).setEnvelope(head, tail);
     const positions = { data, starts, ends };
@@ -64,7 +66,12 @@ export class LineEncoder {
     if (spanBytes > 0) this.#growth = GROWTH_MARGIN * Math.max(1, (byteSize - aroundBytes) / spanBytes);
     const { data: bytes, owner } = writer.finish();
     return {
-      column: owned({ data: bytes, starts: outStarts, ends: outEnds }, byteSize, owner),
+      column: owned(
+        { data: bytes, starts: outStarts, ends: outEnds },
+        byteSize,
+        owner,
+        outPositions.owner,
+      ),
       invalidUtf8Count,
     };
   }

@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { type Fields, parseFields } from "./json_fields.ts";
 import type { LineBatch } from "../event/line_batch.ts";
-import { ColumnWriter, joinBatch, lineColumn } from "./columns.ts";
+import { ColumnWriter, joinBatch, lineColumn, releaseColumn } from "./columns.ts";
 import { type Envelope, envelopeOf, type EventFields } from "./event_fields.ts";
 import { fieldAt, type FieldFilter, scalarText } from "./fields.ts";
 import { writeEscapedLossy } from "./json_writer.ts";
@@ -81,10 +81,13 @@ export class ObjectShaper implements Shaper {
       if (keys !== null) this.#writeKey(keys, line, shared);
     }
     const kept = selection.finish();
-    // Finished before anything is returned: that gives memory back, all of it where no event is left.
+    // Finished before anything is returned: that gives memory back that was taken and not needed.
     const keyColumn = keys?.finish() ?? null;
-    const valueColumn = values?.finish() ?? lineColumn(kept);
-    return { batch: kept.count === 0 ? null : joinBatch(lines, kept, valueColumn, keyColumn), droppedCount };
+    const valueColumn = values?.finish() ?? lineColumn(kept, pool);
+    if (kept.count > 0) return { batch: joinBatch(lines, kept, valueColumn, keyColumn, pool), droppedCount };
+    releaseColumn(valueColumn);
+    if (keyColumn !== null) releaseColumn(keyColumn);
+    return { batch: null, droppedCount };
   }
 
   #decode(line: Line, shared: ChunkPlan, start: number, end: number): void {

@@ -30,7 +30,10 @@ export class TextShaper implements Shaper {
     const droppedCount = lines.count - (kept?.count ?? 0);
     if (kept === null || kept.count === 0) return { batch: null, droppedCount };
     const values = this.#values(kept, fields);
-    return { batch: joinBatch(lines, kept, values, this.#keys(kept, fields, values)), droppedCount };
+    return {
+      batch: joinBatch(lines, kept, values, this.#keys(kept, fields, values), this.#plan.pool),
+      droppedCount,
+    };
   }
 
   #keep(lines: LineBatch, fields: EventFields): KeptLines | null {
@@ -53,7 +56,7 @@ export class TextShaper implements Shaper {
   #values(kept: KeptLines, fields: EventFields): OwnedColumn {
     const { codec, filter, metrics } = this.#plan;
     const hasMessage = filter?.keeps("message") ?? true;
-    if (codec === "raw" || (codec === "text" && hasMessage)) return lineColumn(kept);
+    if (codec === "raw" || (codec === "text" && hasMessage)) return lineColumn(kept, this.#plan.pool);
     if (codec === "text") return constantColumn(NO_BYTES, kept.count);
     const { head, tail } = envelopeOf(fields, filter);
     if (head === null) return constantColumn(tail, kept.count);
@@ -67,7 +70,9 @@ export class TextShaper implements Shaper {
     if (keyPath === null) return null;
     if (keyPath.length === 1 && keyPath[0] === "message") {
       // The same memory again: a second column of it would count it twice.
-      return codec !== "json" && values.owner !== null ? values : lineColumn(kept);
+      return codec === "raw" || values.column.data === kept.chunk.data
+        ? values
+        : lineColumn(kept, this.#plan.pool);
     }
     const text = scalarText(fieldAt(fields.values, keyPath));
     return constantColumn(text === null ? NO_BYTES : Buffer.from(text), kept.count);

@@ -34,6 +34,7 @@ export function deliveryOf(values: readonly (string | Buffer)[]): { delivery: De
     rawEnds: ends,
     byteSize: at - parts.length,
     pinnedBytes: data.length,
+    rawEndsOwner: null,
     owners: [unpooled(data)],
   }, (status) => outcome.status = status);
   return { delivery, outcome };

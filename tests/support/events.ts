@@ -57,17 +57,23 @@ export function eventBatch(values: readonly (string | Buffer)[], options: TestBa
       endOffset: startOffset + valueColumn.data.length,
     },
     rawEnds: Uint32Array.from(valueColumn.ends, (end) => end + 1),
+    rawEndsOwner: null,
     byteSize,
     pinnedBytes: valueColumn.data.length,
     owners: [unpooled(valueColumn.data)],
   };
 }
 
-/** A delivery whose statuses are collected in `statuses`. */
+/** A delivery whose statuses are collected in `statuses`, and given to `onSettled`. */
 export function delivery(
   values: readonly (string | Buffer)[],
   options: TestBatchOptions = {},
+  onSettled: (status: BatchStatus) => void = () => {},
 ): { delivery: Delivery; statuses: BatchStatus[] } {
   const statuses: BatchStatus[] = [];
-  return { delivery: new Delivery(eventBatch(values, options), (status) => statuses.push(status)), statuses };
+  const settled = (status: BatchStatus): void => {
+    statuses.push(status);
+    onSettled(status);
+  };
+  return { delivery: new Delivery(eventBatch(values, options), settled), statuses };
 }
