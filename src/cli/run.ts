@@ -172,7 +172,10 @@ class Run {
     try {
       await pipeline.run();
     } catch (error) {
-      if (error instanceof StartError) throw error;
+      if (error instanceof StartError) {
+        await positions.close();
+        throw error;
+      }
       failure = error instanceof Error ? error.message : String(error);
       this.#log.error(`Stopped: ${failure}`);
     } finally {

@@ -15,8 +15,9 @@ export interface Sink {
   checkHealth(signal: AbortSignal): Promise<HealthFailure | null>;
   /**
    * Delivers what the buffer holds, in order where the sink keeps order, until the buffer has ended and everything is settled (resolves).
-   * When `kill` aborts, it gives up at once: what is left in the buffer and in flight is settled as "errored", and it resolves. Rejects
-   * only on a bug.
+   * When `kill` aborts, it gives up at once: what is left in the buffer and in flight is settled as "errored", and it resolves.
+   *
+   * Rejects when it can never go on (a `StartError`: its reader is gone for good) or on a bug; the run ends then.
    */
   run(buffer: EventBuffer, kill: AbortSignal): Promise<void>;
 }
