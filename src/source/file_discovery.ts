@@ -14,9 +14,9 @@ export const WATCHES_MAX = 16_384;
 const RECHECK_SCANS = 10;
 /**
  * Known files in watched folders of this machine that one scan looks at, in turn: kernel events tell of them, and this is for what events
- * do not tell (writes through a memory map or through another name). A thousand idle files cost no more than a hundred.
+ * do not tell (writes through a memory map or through another name). A thousand idle files cost little more than ten.
  */
-const KNOWN_STATS_PER_SCAN = 100;
+const KNOWN_STATS_PER_SCAN = 32;
 /** Files looked at without giving the event loop a turn. */
 const STATS_PER_TURN = 256;
 /** Pause before a failed watch is tried again, in scans. */
