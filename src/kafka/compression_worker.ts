@@ -31,7 +31,15 @@ declare const self: {
   postMessage(result: WorkerResult): void;
 };
 
+/**
+ * The runtime's gzip and zstd return their result in memory of its own, which waits for a collection that this thread, with next to no
+ * objects, rarely has reason for: resident memory went up and down by 40 MB. Asking for one after this many bytes of input keeps it flat
+ * and costs 0.2 % of the time.
+ */
+const COLLECT_AFTER_BYTES = 32 * 1_048_576;
+
 let context: JobContext | null = null;
+let uncollectedBytes = 0;
 
 self.onmessage = ({ data }) => {
   if ("module" in data) {
@@ -41,7 +49,15 @@ self.onmessage = ({ data }) => {
     return;
   }
   self.postMessage(answer(data));
+  if (data.codec === "gzip" || data.codec === "zstd") collectSometimes(data.length);
 };
+
+function collectSometimes(inputBytes: number): void {
+  uncollectedBytes += inputBytes;
+  if (uncollectedBytes < COLLECT_AFTER_BYTES) return;
+  uncollectedBytes = 0;
+  Bun.gc(true);
+}
 
 function answer(job: WorkerJob): WorkerResult {
   if (context === null) return { id: job.id, sizeBytes: 0, error: "Job came before the start message" };
