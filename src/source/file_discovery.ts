@@ -179,14 +179,15 @@ export class FileDiscovery {
       if (entry.mayBeDirectory && root.mayContain(candidate, depth + 1)) {
         if (entry.isDirectory || !root.hasGlobstar) await this.#enter(walk, candidate, depth + 1);
       }
+      const isOrdinary = isLocal && !entry.mayBeDirectory;
+      // Before the patterns: they cost more than this.
+      if (isOrdinary && isWatched && this.#options.isKnown(candidate) && !walk.takesTurn()) {
+        walk.unlooked.add(candidate);
+        continue;
+      }
       if (!root.matches(candidate) || this.#excluded(candidate)) continue;
       if (entry.isDirectory) {
         if (!root.hasGlobstar) this.#tellSkipped(candidate, "directory");
-        continue;
-      }
-      const isOrdinary = isLocal && !entry.mayBeDirectory;
-      if (isOrdinary && isWatched && this.#options.isKnown(candidate) && !walk.takesTurn()) {
-        walk.unlooked.add(candidate);
         continue;
       }
       await this.#take(walk, candidate, isOrdinary);
