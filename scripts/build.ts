@@ -2,19 +2,9 @@
 import { existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { bunExecutable, TARGETS } from "./lib/bun_executable.ts";
 import { projectDir } from "./lib/project.ts";
-import { runCommand, withRetries } from "./lib/run_command.ts";
-
-const TARGETS = [
-  "linux-x64",
-  "linux-arm64",
-  "linux-x64-musl",
-  "linux-arm64-musl",
-  "darwin-arm64",
-  "darwin-x64",
-];
-/** Bun is fetched from npm for targets other than this machine. */
-const ATTEMPTS_MAX = 4;
+import { runCommand } from "./lib/run_command.ts";
 
 /** main.ts first; Workers are loaded by their path at run time, so the bundler has to be told of them. */
 const ENTRY_POINTS = ["./main.ts", "./src/kafka/compression_worker.ts"];
@@ -49,8 +39,8 @@ if (process.exitCode === undefined) await report();
 function readArguments(): { target: string | null; outfile: string } {
   const { values } = parseArgs({ options: { target: { type: "string" } } });
   const target = values.target ?? null;
-  if (target !== null && !TARGETS.includes(target)) {
-    console.error(`Error: Unknown target "${target}": one of ${TARGETS.join(", ")}`);
+  if (target !== null && !Object.hasOwn(TARGETS, target)) {
+    console.error(`Error: Unknown target "${target}": one of ${Object.keys(TARGETS).join(", ")}`);
     process.exit(2);
   }
   return { target, outfile: join(projectDir, "dist", target === null ? "shipper" : `shipper-${target}`) };
@@ -60,15 +50,16 @@ async function build(path: string): Promise<void> {
   const args = [
     "build",
     ...FLAGS,
-    ...(target === null ? [] : [`--target=bun-${target}`]),
+    ...(target === null
+      ? []
+      : [`--target=bun-${target}`, `--compile-executable-path=${await bunExecutable(target)}`]),
     "--define",
     `process.env.SHIPPER_COMMIT=${JSON.stringify(await commit())}`,
     ...ENTRY_POINTS.filter((entry) => existsSync(join(projectDir, entry))),
     "--outfile",
     path,
   ];
-  const attempts = target === null ? 1 : ATTEMPTS_MAX;
-  await withRetries(attempts, () => runCommand(process.execPath, args, { cwd: projectDir }));
+  await runCommand(process.execPath, args, { cwd: projectDir });
 }
 
 /** Short name of the commit that is checked out, "+" for changes on top; "" outside of git. */

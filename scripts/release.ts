@@ -1,0 +1,87 @@
+// scripts/release: a checked archive for each target, and their SHA-256, in dist/release.
+import { createHash } from "node:crypto";
+import { createReadStream, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import packageJson from "../package.json";
+import { TARGETS } from "./lib/bun_executable.ts";
+import { checkExecutable } from "./lib/executable_header.ts";
+import { projectDir } from "./lib/project.ts";
+import { packArchive } from "./lib/release_archive.ts";
+import { runCommand } from "./lib/run_command.ts";
+import { Steps } from "./lib/steps.ts";
+import { tryExecutable } from "./lib/try_executable.ts";
+
+const DEFAULT_TARGETS = ["linux-x64", "linux-arm64", "linux-x64-musl", "darwin-arm64"];
+
+const targets = readTargets();
+const releaseDir = join(projectDir, "dist", "release");
+const steps = new Steps();
+try {
+  await release();
+} catch (error) {
+  console.error(`Error: Cannot make the release: ${(error as Error).message}`);
+  process.exitCode = 1;
+}
+
+function readTargets(): readonly string[] {
+  const named = process.argv.slice(2);
+  const unknown = named.find((each) => !Object.hasOwn(TARGETS, each));
+  if (unknown !== undefined) {
+    console.error(`Error: Unknown target "${unknown}": one of ${Object.keys(TARGETS).join(", ")}`);
+    process.exit(2);
+  }
+  return named.length === 0 ? DEFAULT_TARGETS : [...new Set(named)];
+}
+
+async function release(): Promise<void> {
+  const time = await sourceTime();
+  // Archives of an older version must not stand beside the new sums.
+  rmSync(releaseDir, { recursive: true, force: true });
+  mkdirSync(releaseDir, { recursive: true });
+  const archives: string[] = [];
+  for (const target of targets) {
+    const binary = join(projectDir, "dist", `shipper-${target}`);
+    await steps.run(
+      `Building for ${target}`,
+      () => runCommand(process.execPath, ["scripts/build.ts", "--target", target], { cwd: projectDir }),
+    );
+    await steps.run("  checking the binary", async () => {
+      checkExecutable(binary, target);
+      return await tryExecutable(binary, target, packageJson.version);
+    }, (said) => said);
+    const archive = await steps.run(
+      "  packing",
+      () => packArchive({ target, binary, version: packageJson.version, time, releaseDir }),
+      (path) => `${basename(path)}, ${(statSync(path).size / 1e6).toFixed(1)} MB`,
+    );
+    archives.push(archive);
+  }
+  const sums: string[] = [];
+  for (const archive of archives) sums.push(`${await sha256(archive)}  ${basename(archive)}\n`);
+  writeFileSync(join(releaseDir, "SHA256SUMS"), sums.join(""));
+  console.log(`Made ${archives.length} archive(s) of shipper ${packageJson.version} in dist/release:`);
+  console.log(sums.join("").trimEnd());
+}
+
+/** Seconds since the epoch that every file in the archives carries: SOURCE_DATE_EPOCH, else the time of the commit, else 0. */
+async function sourceTime(): Promise<number> {
+  const given = process.env.SOURCE_DATE_EPOCH;
+  if (given !== undefined && /^\d+$/.test(given)) return Number(given);
+  try {
+    const { stdout } = await runCommand("git", ["status", "--porcelain"], { cwd: projectDir });
+    if (stdout.trim() !== "") {
+      console.error('Note: there are changes that are not committed: the version says "+"');
+    }
+    return Number(
+      (await runCommand("git", ["log", "-1", "--format=%ct"], { cwd: projectDir })).stdout.trim(),
+    );
+  } catch {
+    return 0; // an archive of the sources, or no git
+  }
+}
+
+async function sha256(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
