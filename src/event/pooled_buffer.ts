@@ -14,7 +14,7 @@ export interface PooledBuffer {
  * Sizes of pooled memory in bytes. A small append pins a small buffer; a backlog is read in large ones, and what is encoded from them
  * needs twice to four times as much.
  */
-export const POOLED_SIZES_BYTES = [4_096, 16_384, 65_536, 262_144, 524_288, 1_048_576] as const;
+export const POOLED_SIZES_BYTES = [4_096, 16_384, 65_536, 262_144, 524_288, 1_048_576, 2_097_152] as const;
 
 /** Free buffers that are kept for each size; what comes back beyond this is left to the garbage collector. */
 export const POOLED_FREE_MAX = 64;

@@ -26,6 +26,12 @@ export const SLACK_BYTES = 64;
 /** Most that the shared memory grows to; part of the address space is reserved for it, not memory. */
 export const SHARED_MEMORY_MAX_BYTES = 512 * 1024 * 1024;
 
+/**
+ * What it starts with, and grows by at least. A grow takes about a millisecond and makes a new SharedArrayBuffer, pages that nobody
+ * touched cost nothing: so it is rare.
+ */
+const STEP_BYTES = 32 * 1024 * 1024;
+
 const PAGE_BYTES = 65_536;
 const GRANULE_BYTES = 1_024;
 /** Never handed out: address 0 means "not here". */
@@ -64,13 +70,13 @@ export class SharedMemory {
 
   constructor() {
     this.memory = new WebAssembly.Memory({
-      initial: 1,
+      initial: STEP_BYTES / PAGE_BYTES,
       maximum: SHARED_MEMORY_MAX_BYTES / PAGE_BYTES,
       shared: true,
     });
     this.#view = this.memory.buffer;
     this.#views.add(this.#view);
-    this.#free = [{ start: RESERVED_BYTES, end: PAGE_BYTES }];
+    this.#free = [{ start: RESERVED_BYTES, end: STEP_BYTES }];
   }
 
   /** Memory for `sizeBytes`, with slack behind it, owned by the caller until `free`. Throws RangeError when the limit is reached. */
@@ -116,13 +122,15 @@ export class SharedMemory {
     const last = this.#free.at(-1);
     const sizeBytes = this.#view.byteLength;
     const tail = last !== undefined && last.end === sizeBytes ? last.end - last.start : 0;
-    const pages = Math.ceil((wanted - tail) / PAGE_BYTES);
-    if (sizeBytes + pages * PAGE_BYTES > SHARED_MEMORY_MAX_BYTES) {
+    const pagesMin = Math.ceil((wanted - tail) / PAGE_BYTES);
+    const pagesLeft = (SHARED_MEMORY_MAX_BYTES - sizeBytes) / PAGE_BYTES;
+    if (pagesMin > pagesLeft) {
       throw new RangeError(
         `Cannot take ${wanted} bytes more of shared memory: ${sizeBytes} of at most ${SHARED_MEMORY_MAX_BYTES} are in use; ` +
           `lower batch.max_bytes or the number of partitions with large batches`,
       );
     }
+    const pages = Math.min(Math.max(pagesMin, STEP_BYTES / PAGE_BYTES), pagesLeft);
     this.memory.grow(pages);
     this.#view = this.memory.buffer;
     this.#views.add(this.#view);

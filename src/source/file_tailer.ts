@@ -16,7 +16,8 @@ export const FAILURES_MAX = 60;
 const FAILURES_MAX_ONCE = 3;
 
 const READ_BYTES_MIN: number = POOLED_SIZES_BYTES[0];
-const READ_BYTES_MAX = POOLED_SIZES_BYTES[POOLED_SIZES_BYTES.length - 1]!;
+/** Large enough to make the cost of a chunk small, small enough that its JSON still fits into a pooled buffer. */
+const READ_BYTES_MAX = 524_288;
 /** A buffer that was filled is followed by one this many times larger. */
 const BURST_GROWTH = 4;
 /** A line of the longest length ends in "\r\n". */

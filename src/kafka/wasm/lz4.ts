@@ -92,7 +92,6 @@ function putBlock(source: usize, length: usize, target: usize, table: usize): us
           isDone = true;
           break;
         }
-        store<u32>(table + (hash5(load<u64>(at - 2), shift) << 2), <u32> (at - 2 - source));
         const slot = table + (hash5(load<u64>(at), shift) << 2);
         match = source + load<u32>(slot);
         store<u32>(slot, <u32> (at - source));
