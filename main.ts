@@ -19,7 +19,7 @@ const context: RunProcess = {
   env: process.env,
   hostname: hostname(),
   isRoot: process.getuid?.() === 0,
-  home: homedir(),
+  home: homeDir(),
   xdgStateHome: process.env["XDG_STATE_HOME"],
   stdin: () => Bun.stdin.stream(),
   stderr,
@@ -32,6 +32,15 @@ const context: RunProcess = {
   },
   exit: (code) => process.exit(code),
 };
+
+/** Undefined for a user that has none: one that is not in /etc/passwd, with no HOME either, as in a container. */
+function homeDir(): string | undefined {
+  try {
+    return homedir();
+  } catch {
+    return undefined; // the configuration has to name data_dir then, and says so
+  }
+}
 
 async function main(argv: readonly string[]): Promise<number> {
   const args = parseArgs(argv);
