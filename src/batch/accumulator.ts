@@ -227,21 +227,29 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     return heldBytes < this.#options.memoryMaxBytes * PARTITION_SHARE ? queue : null;
   }
 
-  /** The partition that keyless events of the topic go to now, or null when all have enough to do. */
+  /**
+   * The partition that keyless events of the topic go to now, or null when all have enough to do. Those without a leader get nothing
+   * while there are others: what is in them moves no position and gives no memory back.
+   */
   #stickyQueue(topic: TopicState<Q>): Q | null {
     if (topic.sticky >= 0) return topic.queues[topic.sticky]!;
     const count = topic.queues.length;
     let best: Q | null = null;
     let bestRank = Infinity;
+    let isAnyAvailable = false;
     for (let i = 0; i < count; i++) {
       const queue = topic.queues[(topic.nextPartition + i) % count]!;
-      if (queue.sealed.length >= SEALED_MAX) continue;
-      const rank = queue.sealed.length +
-        (this.#options.isAvailable(topic.name, queue.id) ? 0 : 2 * SEALED_MAX);
-      if (rank >= bestRank) continue;
+      const isAvailable = this.#options.isAvailable(topic.name, queue.id);
+      if (isAvailable && !isAnyAvailable) {
+        isAnyAvailable = true;
+        best = null;
+        bestRank = Infinity;
+      }
+      const rank = queue.sealed.length;
+      if (rank >= SEALED_MAX || rank >= bestRank || isAvailable !== isAnyAvailable) continue;
       best = queue;
       bestRank = rank;
-      if (rank === 0) break;
+      if (rank === 0 && isAvailable) break;
     }
     if (best !== null) {
       topic.sticky = best.id;
@@ -251,8 +259,9 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
   }
 
   #ensureOpen(queue: Q, nowMs: number): boolean {
-    if (queue.open !== null) return true;
+    // Open batches grow too: with a thousand of them the limit would mean nothing.
     if (this.#memoryBytes >= this.#options.memoryMaxBytes) return false;
+    if (queue.open !== null) return true;
     queue.open = this.#options.newBatch();
     queue.openedMs = nowMs;
     this.#memoryBytes += queue.open.capacityBytes;

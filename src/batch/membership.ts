@@ -21,7 +21,9 @@ export class Membership {
     if (to <= from) return;
     this.#count += to - from;
     const last = this.#counts.length - 1;
-    if (last >= 0 && this.#deliveries[last] === delivery && this.#firsts[last]! + this.#counts[last]! === from) {
+    if (
+      last >= 0 && this.#deliveries[last] === delivery && this.#firsts[last]! + this.#counts[last]! === from
+    ) {
       this.#counts[last]! += to - from;
       return;
     }
@@ -66,6 +68,8 @@ export class Membership {
 
   /** Settles all members. */
   settle(status: BatchStatus): void {
-    for (let run = 0; run < this.#deliveries.length; run++) this.#deliveries[run]!.settle(this.#counts[run]!, status);
+    for (let run = 0; run < this.#deliveries.length; run++) {
+      this.#deliveries[run]!.settle(this.#counts[run]!, status);
+    }
   }
 }

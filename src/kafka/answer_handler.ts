@@ -6,7 +6,7 @@ import type { ArenaPool } from "./arena_pool.ts";
 import { backoffMs } from "./backoff.ts";
 import { sequenceAfter } from "./batch_header.ts";
 import type { KafkaError } from "./errors.ts";
-import type { PartitionSender } from "./partition_sender.ts";
+import { EPOCH_MAX, type PartitionSender, type ProducerIdentity } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
 import { outcomeOf } from "./produce_outcome.ts";
 import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
@@ -18,11 +18,13 @@ export interface AnswerHandlerOptions {
   readonly pool: ArenaPool;
   readonly metrics: SinkMetrics;
   readonly log: Log;
-  readonly isIdempotent: boolean;
   readonly now: () => number;
+  readonly monotonic: () => number;
   readonly random: () => number;
   readonly compress: (batch: ProduceBatch) => void;
   readonly wantMetadata: (topic: string) => void;
+  /** This identity is used up: what is numbered from now on needs another one. */
+  readonly renewIdentity: (spent: ProducerIdentity | null) => void;
   readonly problem: (message: string, hint: string | null) => void;
 }
 
@@ -162,7 +164,8 @@ export class AnswerHandler {
 
   #renumber(queue: PartitionSender, batch: ProduceBatch, errorCode: number, nodeId: number): void {
     const { name } = errorInfo(errorCode);
-    queue.bumpEpoch();
+    if (queue.epoch < EPOCH_MAX) queue.bumpEpoch();
+    else this.#options.renewIdentity(queue.identity);
     batch.clearNumbers();
     this.#backOff(queue, name, nodeId);
     this.#options.problem(
@@ -183,11 +186,11 @@ export class AnswerHandler {
   }
 
   #backOff(queue: PartitionSender, errorName: string, nodeId: number): void {
-    const { config, metrics, now, random } = this.#options;
+    const { config, metrics, monotonic, random } = this.#options;
     queue.failureCount++;
     queue.lastErrorName = errorName;
     queue.failedLeader = nodeId;
-    queue.retryAtMs = now() +
+    queue.retryAtMs = monotonic() +
       backoffMs(queue.failureCount, config.retryIntervalMs, config.retryMaxIntervalMs, random());
     metrics.retries.add(errorName);
   }

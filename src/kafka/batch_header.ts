@@ -2,7 +2,12 @@ import { BATCH_HEADER_BYTES } from "./record_batch.ts";
 import { crc32c } from "./crc32c.ts";
 
 /** Producer id of a batch that takes no part in de-duplication (acks one or none). */
-export const NO_PRODUCER: ProducerNumbers = { producerIdHigh: -1, producerIdLow: -1, epoch: -1, baseSequence: -1 };
+export const NO_PRODUCER: ProducerNumbers = {
+  producerIdHigh: -1,
+  producerIdLow: -1,
+  epoch: -1,
+  baseSequence: -1,
+};
 
 /** What the broker de-duplicates by (KIP-98). The 64-bit id is kept as two signed 32-bit halves. */
 export interface ProducerNumbers {

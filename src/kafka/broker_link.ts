@@ -23,6 +23,7 @@ export class BrokerLink {
   #connection: BrokerConnection | null = null;
   #opening: Promise<BrokerConnection> | null = null;
   #failureCount = 0;
+  /** By the monotonic clock, as all times here: a wall clock that is set back must not keep a broker unreachable. */
   #nextTryMs = 0;
   #endPause: (() => void) | null = null;
 
@@ -47,7 +48,7 @@ export class BrokerLink {
 
   /** True while the next try has to wait. */
   get isBackingOff(): boolean {
-    return this.connection === null && this.#nextTryMs > Date.now();
+    return this.connection === null && this.#nextTryMs > performance.now();
   }
 
   /**
@@ -62,7 +63,7 @@ export class BrokerLink {
   }
 
   async #open(): Promise<BrokerConnection> {
-    for (let waitMs; (waitMs = this.#nextTryMs - Date.now()) > 0 && !this.#abort.signal.aborted;) {
+    for (let waitMs; (waitMs = this.#nextTryMs - performance.now()) > 0 && !this.#abort.signal.aborted;) {
       await this.#pause(waitMs);
     }
     if (this.#abort.signal.aborted) throw this.#closedError();
@@ -95,12 +96,12 @@ export class BrokerLink {
   }
 
   #take(connection: BrokerConnection): void {
-    const openedMs = Date.now();
+    const openedMs = performance.now();
     this.#connection = connection;
     connection.onClose(() => {
       if (this.#connection !== connection) return;
       this.#connection = null;
-      if (Date.now() - openedMs < this.#options.retryMaxIntervalMs) this.#failed();
+      if (performance.now() - openedMs < this.#options.retryMaxIntervalMs) this.#failed();
       else this.#failureCount = 0;
     });
   }
@@ -108,13 +109,13 @@ export class BrokerLink {
   #failed(): void {
     const { retryIntervalMs, retryMaxIntervalMs, random } = this.#options;
     this.#failureCount++;
-    this.#nextTryMs = Date.now() +
+    this.#nextTryMs = performance.now() +
       backoffMs(this.#failureCount, retryIntervalMs, retryMaxIntervalMs, random());
   }
 
   /** The cluster says that the broker is there: the next try is at most this far away, whatever the back-off says. */
   waitAtMost(waitMs: number): void {
-    const tryMs = Date.now() + waitMs;
+    const tryMs = performance.now() + waitMs;
     if (this.#nextTryMs <= tryMs) return;
     this.#nextTryMs = tryMs;
     this.#endPause?.();

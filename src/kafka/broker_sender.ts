@@ -26,6 +26,8 @@ export interface BrokerSenderOptions {
   /** How long to wait for the answer in all. */
   readonly answerTimeoutMs: number;
   readonly maxInFlight: number;
+  /** Pause after a failed try to connect, whatever the reason. */
+  readonly retryIntervalMs: number;
   readonly log: Log;
   /** Numbers the batch if it has none yet; called right before its first attempt. */
   readonly prepare: (queue: PartitionSender, batch: ProduceBatch) => void;
@@ -48,8 +50,10 @@ interface Load {
 /** Sends Produce requests to one broker: every partition of it that is ready goes into the same request. */
 export class BrokerSender {
   readonly #options: BrokerSenderOptions;
+  /** Also during the pause after a failed try. */
   #isConnecting = false;
   #isClosed = false;
+  #pauseTimer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(options: BrokerSenderOptions) {
     this.#options = options;
@@ -72,6 +76,7 @@ export class BrokerSender {
 
   close(): void {
     this.#isClosed = true;
+    if (this.#pauseTimer !== null) clearTimeout(this.#pauseTimer);
   }
 
   #nextLoad(queues: readonly PartitionSender[], from: number): Load {
@@ -171,9 +176,16 @@ export class BrokerSender {
   }
 
   #connected(error: KafkaError | null): void {
-    this.#isConnecting = false;
     if (this.#isClosed) return;
-    if (error !== null) this.#options.onUnreachable(error);
+    if (error === null) return this.#goOn();
+    this.#options.onUnreachable(error);
+    // A broker that the cluster does not list fails at once: trying again at once would never let the event loop bring news of it.
+    this.#pauseTimer = setTimeout(() => this.#goOn(), this.#options.retryIntervalMs);
+  }
+
+  #goOn(): void {
+    this.#pauseTimer = null;
+    this.#isConnecting = false;
     this.#options.onReady();
   }
 }

@@ -131,12 +131,12 @@ export class Cluster implements ClusterRequests {
   }
 
   async #run(topics: ReadonlySet<string>): Promise<void> {
-    const waitMs = this.#lastSentMs + REFRESH_GAP_MS - Date.now();
+    const waitMs = this.#lastSentMs + REFRESH_GAP_MS - performance.now();
     if (waitMs > 0) await Bun.sleep(waitMs);
     // From here on new callers need a new request: they may have seen something newer than this one's answer.
     this.#nextRound = null;
     if (this.#abort.signal.aborted) throw this.#closedError();
-    this.#lastSentMs = Date.now();
+    this.#lastSentMs = performance.now();
     const names = [...topics];
     try {
       let changed = false;

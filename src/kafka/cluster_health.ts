@@ -29,12 +29,14 @@ export async function diagnoseCluster(
 ): Promise<HealthFailure | null> {
   try {
     const leaders = new Set<number>();
-    const deadlineMs = Date.now() + LEADER_WAIT_MS;
+    const deadlineMs = performance.now() + LEADER_WAIT_MS;
     for (let first = true;; first = false) {
       await cluster.refresh(topics, first ? "health check" : "health check: a partition has no leader");
       const failure = await checkTopics(cluster, topics, options.autocreate, leaders, signal);
       if (failure === null) break;
-      if (failure.code !== "leader-unknown" || Date.now() > deadlineMs || signal.aborted) return failure;
+      if (failure.code !== "leader-unknown" || performance.now() > deadlineMs || signal.aborted) {
+        return failure;
+      }
       await Bun.sleep(LEADER_POLL_MS);
     }
     for (const leader of leaders) await cluster.connectionTo(leader);

@@ -21,7 +21,7 @@ export class PartitionSender extends PartitionQueue<ProduceBatch> {
   nextSequence = 0;
   /** Failures in a row. */
   failureCount = 0;
-  /** Not before this time, milliseconds; 0: at once. */
+  /** Not before this time of the monotonic clock, milliseconds; 0: at once. */
   retryAtMs = 0;
   /** Leader that the last attempt failed at, -1 none: another leader is tried at once. */
   failedLeader = -1;

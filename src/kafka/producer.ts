@@ -26,7 +26,10 @@ export interface ProducerOptions {
   readonly log: Log;
   /** The topic is a template: events of a topic that is unknown must not hold those of others. */
   readonly hasTopicTemplate: boolean;
+  /** Wall clock, milliseconds: the records' time, and what metrics show. */
   readonly now: () => number;
+  /** Clock of lingering and back-off, milliseconds: one that is never set. */
+  readonly monotonic?: () => number;
   readonly random: () => number;
 }
 
@@ -48,6 +51,7 @@ export class Producer {
   readonly #limits: { batchMaxBytes: number; batchMaxEvents: number };
   readonly #topics: TopicDirectory;
   readonly #answers: AnswerHandler;
+  readonly #monotonic: () => number;
   readonly #partitionCounts = new Map<string, number>();
   readonly #senders = new Map<number, BrokerSender>();
   readonly #abort = new AbortController();
@@ -65,6 +69,7 @@ export class Producer {
   constructor(options: ProducerOptions) {
     this.#options = options;
     const { config, cluster, log, random } = options;
+    this.#monotonic = options.monotonic ?? (() => performance.now());
     this.#pool = new ArenaPool(options.compressor);
     this.#limits = {
       batchMaxBytes: Math.min(config.batchMaxBytes, config.maxMessageBytes),
@@ -94,17 +99,18 @@ export class Producer {
     });
     this.#answers = new AnswerHandler({
       ...options,
+      monotonic: this.#monotonic,
       accumulator: this.#accumulator,
       pool: this.#pool,
-      isIdempotent: config.acks === "all",
       compress: (batch) => this.#compress(batch),
       wantMetadata: (topic) => this.#topics.want(topic),
+      renewIdentity: (spent) => {
+        if (this.#identity === spent) this.#requestIdentity();
+      },
       problem: (message, hint) => this.#problem(message, hint),
     });
     this.#unsubscribe = cluster.onChange(() => this.#metadataChanged());
-    if (config.acks === "all") {
-      this.#obtainIdentity().catch((error: unknown) => log.error(`Cannot go on: ${error}`));
-    }
+    if (config.acks === "all") this.#requestIdentity();
   }
 
   /** Events that were appended and are not settled yet wait here, in flight or parked. */
@@ -115,7 +121,7 @@ export class Producer {
   /** Takes events of the delivery from index `from` on; returns the index of the first one that did not fit. */
   append(delivery: Delivery, from: number): number {
     this.#hasNews = false;
-    const next = this.#accumulator.append(delivery, from, this.#options.now());
+    const next = this.#accumulator.append(delivery, from, this.#monotonic());
     for (const topic of this.#accumulator.unknownTopics) this.#wantUnknown(topic);
     this.#queuePump();
     return next;
@@ -152,6 +158,12 @@ export class Producer {
     this.#wake();
   }
 
+  /** Nothing is sent until the answer is there. */
+  #requestIdentity(): void {
+    this.#identity = null;
+    this.#obtainIdentity().catch((error: unknown) => this.#options.log.error(`Cannot go on: ${error}`));
+  }
+
   async #obtainIdentity(): Promise<void> {
     const { cluster, config, random } = this.#options;
     for (let failureCount = 0; this.#identity === null && !this.#isClosed;) {
@@ -180,7 +192,7 @@ export class Producer {
     const { hasTopicTemplate } = this.#options;
     if (!this.#partitionCounts.has(topic) && !hasTopicTemplate) this.#learnLimit(topic);
     this.#partitionCounts.set(topic, partitionCount);
-    this.#accumulator.setPartitionCount(topic, partitionCount, this.#options.now());
+    this.#accumulator.setPartitionCount(topic, partitionCount, this.#monotonic());
     this.#queuePump();
     this.#wake();
   }
@@ -253,8 +265,8 @@ export class Producer {
 
   /** Seals what has lingered long enough and sends every head that can be sent now, then sleeps until the next deadline. */
   #pump(): void {
-    const { cluster, config, now } = this.#options;
-    const nowMs = now();
+    const { cluster, config } = this.#options;
+    const nowMs = this.#monotonic();
     this.#accumulator.retryParked(nowMs);
     const groups = new Map<number, PartitionSender[]>();
     let wakeAtMs = Infinity;
@@ -295,6 +307,7 @@ export class Producer {
         requestTimeoutMs: config.requestTimeoutMs,
         answerTimeoutMs: config.socketTimeoutMs,
         maxInFlight: config.maxInFlight,
+        retryIntervalMs: config.retryIntervalMs,
         log,
         prepare: (queue, batch) => this.#number(queue, batch),
         onAnswer: (queue, batch, result) => {

@@ -26,6 +26,7 @@ export class RequestWatch {
   readonly #options: RequestWatchOptions;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #tickMs: number;
+  /** Monotonic: this timeout holds whatever happens to the wall clock, by which kafkajs notes when a request was sent. */
   #activityMs = 0;
   #stopped = false;
 
@@ -36,7 +37,7 @@ export class RequestWatch {
 
   /** Bytes have moved. */
   touch(): void {
-    this.#activityMs = Date.now();
+    this.#activityMs = performance.now();
   }
 
   /** Something is awaited from now on, for at most `timeoutMs`. */
@@ -65,7 +66,7 @@ export class RequestWatch {
       this.stop();
       return onTimeout(`gave no answer to ${apiName} within ${timeoutMs} ms`);
     }
-    if (nowMs - this.#activityMs > socketTimeoutMs) {
+    if (performance.now() - this.#activityMs > socketTimeoutMs) {
       this.stop();
       return onTimeout(`sent and took no bytes for ${socketTimeoutMs} ms while an answer is awaited`);
     }

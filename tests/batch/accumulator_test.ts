@@ -92,11 +92,17 @@ describe("Accumulator", () => {
     expect(acc.append(from, taken, 0)).toBe(taken + BATCH_EVENTS);
   });
 
-  test("avoids partitions without a leader while others have room", () => {
-    const acc = accumulator({ unavailable: [0, 2] });
+  test("gives partitions without a leader nothing while there are others, also when those have enough to do", () => {
+    const unavailable = [0, 2];
+    const acc = accumulator({ unavailable });
     acc.setPartitionCount("logs", 3, 0);
-    acc.append(delivery(texts(8)).delivery, 0, 0);
+    const { delivery: from } = delivery(texts(40));
+    const taken = acc.append(from, 0, 0);
+    expect(taken).toBe(SEALED_MAX * BATCH_EVENTS);
     expect([...acc.active].map((queue) => queue.id)).toEqual([1]);
+    unavailable.push(1);
+    expect(acc.append(from, taken, 0)).toBe(taken + 2 * SEALED_MAX * BATCH_EVENTS);
+    expect([...acc.active].map((queue) => queue.id).sort()).toEqual([0, 1, 2]);
   });
 
   test("puts keyed events where the Java client puts them, and those with an empty key anywhere", () => {

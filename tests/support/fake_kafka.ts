@@ -1,0 +1,286 @@
+import type { Socket } from "node:net";
+import { ApiKey } from "../../src/kafka/protocol/api_keys.ts";
+import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
+import { WireReader, WireWriter } from "../../src/kafka/protocol/wire.ts";
+import {
+  type FakeAnswer,
+  FakeBroker,
+  type FakeRequest,
+  frameOf,
+  metadataBody,
+  metadataTopics,
+} from "./fake_broker.ts";
+import { FakePartitionLog } from "./fake_partition.ts";
+import { type PartitionAnswer, produceAnswer, readProduce, type SentBatch } from "./produce_wire.ts";
+import { type ReadBatch, readBatchHeader, readRecords } from "./record_batches.ts";
+
+/** One attempt to write a batch, as a broker sees it. */
+export interface Attempt extends SentBatch {
+  readonly nodeId: number;
+  readonly header: ReadBatch;
+  /** Its records, for a batch that is not compressed. */
+  readonly values: readonly string[];
+  /** Attempts on this partition before this one. */
+  readonly index: number;
+  readonly atMs: number;
+}
+
+/** What the leader says instead of appending. */
+export interface Refusal {
+  readonly errorCode: number;
+  readonly recordErrors?: PartitionAnswer["recordErrors"];
+  readonly message?: string;
+  /** It is appended all the same: the broker does not know it yet (a timeout of its replicas). */
+  readonly isAppended?: boolean;
+}
+
+/** What happens to a whole Produce request. */
+export interface RequestFault {
+  /** "cut-before": nothing was read. "cut-after": appended, and the answer is lost. "silence": no answer, nothing appended. */
+  readonly kind?: "cut-before" | "cut-after" | "silence" | "silence-after" | "garbage";
+  readonly delayMs?: number;
+  readonly throttleMs?: number;
+  /** Partitions that the answer does not mention. */
+  readonly leaveOut?: (partition: number) => boolean;
+}
+
+interface Open {
+  readonly key: string;
+  readonly socket: Socket;
+}
+
+/**
+ * Brokers 1 to n on loopback ports that keep records as Kafka does, and go wrong as a test says. What no broker may ever see (two batches
+ * of a partition in flight, sequences used twice) is in `violations`.
+ */
+export class FakeKafka implements AsyncDisposable {
+  readonly brokers: FakeBroker[] = [];
+  readonly topics = new Map<string, FakePartitionLog[]>();
+  readonly attempts: Attempt[] = [];
+  /** The batches of each Produce request, as "topic/partition". */
+  readonly requests: {
+    readonly nodeId: number;
+    readonly acks: number;
+    readonly partitions: readonly string[];
+  }[] = [];
+  readonly violations: string[] = [];
+  /** Brokers that Metadata lists; all of them at first. */
+  listed: number[] = [];
+  /** Called for each batch; undefined: the log decides. */
+  refuse: (attempt: Attempt) => Refusal | undefined = () => undefined;
+  /** Called for each Produce request. */
+  fault: (attempts: readonly Attempt[]) => RequestFault | undefined = () => undefined;
+  /** Error codes of Metadata answers, by topic. */
+  readonly topicErrors = new Map<string, number>();
+  /** Answer of InitProducerId; 0: an id. */
+  producerIdError = 0;
+  /** `max.message.bytes` that DescribeConfigs tells; null: this user may not know. */
+  maxMessageBytes: number | null = null;
+  createTopicError = 0;
+  readonly #open = new Set<Open>();
+  #nextProducerId = 7_000;
+  firstEpoch = 0;
+
+  static async start(brokerCount = 1, topics: Readonly<Record<string, number>> = {}): Promise<FakeKafka> {
+    const kafka = new FakeKafka();
+    for (let id = 1; id <= brokerCount; id++) {
+      const broker = await FakeBroker.start();
+      broker.on(ApiKey.Metadata, (request) => kafka.#metadata(request))
+        .on(ApiKey.InitProducerId, (request) => kafka.#initProducerId(request))
+        .on(ApiKey.DescribeConfigs, (request) => kafka.#describeConfigs(request))
+        .on(ApiKey.CreateTopics, (request) => kafka.#createTopics(request))
+        .on(ApiKey.Produce, (request) => kafka.#produce(id, request));
+      kafka.brokers.push(broker);
+      kafka.listed.push(id);
+    }
+    for (const [name, partitions] of Object.entries(topics)) kafka.addTopic(name, partitions);
+    return kafka;
+  }
+
+  get bootstrapServers(): string[] {
+    return this.brokers.map((broker) => broker.address);
+  }
+
+  /** Leaders go round the brokers. */
+  addTopic(name: string, partitions: number): void {
+    const logs = this.topics.get(name) ?? [];
+    while (logs.length < partitions) {
+      logs.push(new FakePartitionLog(logs.length, logs.length % this.brokers.length + 1));
+    }
+    this.topics.set(name, logs);
+  }
+
+  log(topic = "logs", partition = 0): FakePartitionLog {
+    return this.topics.get(topic)![partition]!;
+  }
+
+  /** Every value of a topic, partition after partition. */
+  values(topic = "logs"): string[] {
+    return this.topics.get(topic)!.flatMap((log) => log.values);
+  }
+
+  /** Moves a partition to another broker, as an election does. */
+  moveLeader(nodeId: number, topic = "logs", partition = 0): void {
+    const log = this.log(topic, partition);
+    log.leader = nodeId;
+    log.leaderEpoch++;
+  }
+
+  countOf(apiKey: number): number {
+    return this.brokers.reduce((sum, broker) => sum + broker.countOf(apiKey), 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.brokers.map((broker) => broker.stop()));
+  }
+
+  #metadata(request: FakeRequest): FakeAnswer {
+    const topics = metadataTopics(request).map((name) => {
+      const logs = this.topics.get(name);
+      const errorCode = this.topicErrors.get(name) ??
+        (logs === undefined ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION : 0);
+      const partitions = (logs ?? []).map(({ id, leader, leaderEpoch }) => ({
+        id,
+        leader,
+        leaderEpoch,
+        errorCode: leader < 0 ? ErrorCode.LEADER_NOT_AVAILABLE : 0,
+      }));
+      return {
+        name,
+        errorCode,
+        partitions: errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION ? [] : partitions,
+      };
+    });
+    const brokers = this.listed.map((id) => ({ id, host: "127.0.0.1", port: this.brokers[id - 1]!.port }));
+    return {
+      body: metadataBody(
+        { brokers, clusterId: "fake", controllerId: this.listed[0] ?? -1, topics },
+        request.apiVersion,
+      ),
+    };
+  }
+
+  #initProducerId({ apiVersion }: FakeRequest): FakeAnswer {
+    const writer = new WireWriter(apiVersion >= 2);
+    writer.int32(0).int16(this.producerIdError);
+    writer.int64(this.producerIdError === 0 ? this.#nextProducerId++ : -1).int16(this.firstEpoch);
+    return { body: Buffer.from(writer.tags().slice()) };
+  }
+
+  #describeConfigs({ apiVersion, body }: FakeRequest): FakeAnswer {
+    const reader = new WireReader(body, apiVersion >= 4);
+    reader.arrayLength(1);
+    reader.int8();
+    const topic = reader.string();
+    const writer = new WireWriter(apiVersion >= 4);
+    const isTold = this.maxMessageBytes !== null;
+    writer.int32(0).arrayLength(1).int16(isTold ? 0 : ErrorCode.TOPIC_AUTHORIZATION_FAILED).string(null);
+    writer.int8(2).string(topic).arrayLength(isTold ? 1 : 0);
+    if (isTold) {
+      writer.string("max.message.bytes").string(String(this.maxMessageBytes)).boolean(false).int8(1)
+        .boolean(false).arrayLength(0);
+      if (apiVersion >= 3) writer.int8(3).string(null);
+      writer.tags();
+    }
+    return { body: Buffer.from(writer.tags().tags().slice()) };
+  }
+
+  #createTopics({ apiVersion, body }: FakeRequest): FakeAnswer {
+    const reader = new WireReader(body, apiVersion >= 5);
+    const writer = new WireWriter(apiVersion >= 5);
+    const count = reader.arrayLength(1);
+    writer.int32(0).arrayLength(count);
+    for (let i = 0; i < count; i++) {
+      const name = reader.string();
+      const partitions = reader.int32();
+      reader.int16();
+      reader.arrayLength(0);
+      reader.arrayLength(0);
+      reader.tags();
+      if (this.createTopicError === 0) this.addTopic(name, Math.max(partitions, 1));
+      writer.string(name);
+      if (apiVersion >= 7) writer.raw(Buffer.alloc(16, name));
+      writer.int16(this.createTopicError).string(null);
+      if (apiVersion >= 5) writer.int32(-1).int16(-1).arrayLength(0);
+      writer.tags();
+    }
+    return { body: Buffer.from(writer.tags().slice()) };
+  }
+
+  #produce(nodeId: number, request: FakeRequest): FakeAnswer {
+    const { acks, batches } = readProduce(request.body, request.apiVersion);
+    const attempts = batches.map((batch) => this.#attempt(nodeId, batch));
+    this.requests.push({
+      nodeId,
+      acks,
+      partitions: batches.map((each) => `${each.topic}/${each.partition}`),
+    });
+    const opened = batches.map((batch) => this.#opened(batch, request.socket));
+    const close = () => opened.forEach((open) => this.#open.delete(open));
+    const fault = this.fault(attempts) ?? {};
+    if (fault.kind === "cut-before" || fault.kind === "silence") {
+      close();
+      return fault.kind === "silence" ? "silence" : "cut";
+    }
+    const answers = attempts.map((attempt) => this.#append(attempt));
+    if (acks === 0 || fault.kind === "silence-after") {
+      close();
+      return "silence";
+    }
+    if (fault.kind === "cut-after") {
+      close();
+      return "cut";
+    }
+    const told = answers.filter(({ partition }) => fault.leaveOut?.(partition) !== true);
+    const body = fault.kind === "garbage"
+      ? Buffer.alloc(40, 0xee)
+      : produceAnswer(told, request.apiVersion, fault.throttleMs);
+    setTimeout(() => {
+      close();
+      request.socket.write(frameOf(request.correlationId, body, request.apiVersion >= 9));
+    }, fault.delayMs ?? 0);
+    return "silence";
+  }
+
+  #attempt(nodeId: number, batch: SentBatch): Attempt {
+    const index =
+      this.attempts.filter((each) => each.topic === batch.topic && each.partition === batch.partition).length;
+    const header = readBatchHeader(batch.bytes);
+    const values = (header.attributes & 7) === 0
+      ? readRecords(header.payload, header.recordCount).map((record) => String(record.value))
+      : [];
+    const attempt = { ...batch, nodeId, header, values, index, atMs: performance.now() };
+    this.attempts.push(attempt);
+    return attempt;
+  }
+
+  #opened(batch: SentBatch, socket: Socket): Open {
+    const key = `${batch.topic}/${batch.partition}`;
+    for (const open of this.#open) {
+      if (open.key === key && open.socket === socket) this.violations.push(`two batches of ${key} in flight`);
+    }
+    const open = { key, socket };
+    this.#open.add(open);
+    return open;
+  }
+
+  #append(attempt: Attempt): PartitionAnswer {
+    const { topic, partition, bytes, nodeId } = attempt;
+    const log = this.topics.get(topic)?.[partition];
+    if (log === undefined) {
+      return { topic, partition, errorCode: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, baseOffset: -1 };
+    }
+    if (log.leader !== nodeId) {
+      return { topic, partition, errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER, baseOffset: -1 };
+    }
+    const refusal = this.refuse(attempt);
+    try {
+      if (refusal === undefined) return { topic, partition, ...log.append(bytes) };
+      if (refusal.isAppended === true) log.append(bytes);
+      return { topic, partition, baseOffset: -1, ...refusal };
+    } catch (error) {
+      this.violations.push(`${topic}/${partition}: ${(error as Error).message}`);
+      return { topic, partition, errorCode: ErrorCode.CORRUPT_MESSAGE, baseOffset: -1 };
+    }
+  }
+}
