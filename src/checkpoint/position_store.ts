@@ -9,6 +9,13 @@ import { RangeTracker } from "./position_tracker.ts";
 
 /** Changes are written together, at most this often. */
 export const WRITE_INTERVAL_MS = 1_000;
+/**
+ * A stream that was not known is written this soon: a file that is rotated after a crash is only found by what is stored of it. Several that
+ * come together are written together.
+ */
+export const NEW_STREAM_WRITE_MS = 10;
+/** Streams that keep coming do not have the file written more often than this. */
+const NEW_STREAMS_WRITE_INTERVAL_MS = 200;
 /** After a failed write the next try comes after twice the time, up to this. */
 export const WRITE_RETRY_MS_MAX = 30_000;
 /** A stream whose file was not seen for this long is forgotten. */
@@ -58,9 +65,9 @@ class Entry {
 }
 
 /**
- * Where reading goes on, for each (source, stream, sink), kept in `data_dir/positions.json`. Changes are written at most once a second
- * and at `close`; nothing runs while nothing changes. A failed write (full disk) is told and tried again: shipping goes on, and a crash
- * meanwhile repeats what was delivered since the last good write.
+ * Where reading goes on, for each (source, stream, sink), kept in `data_dir/positions.json`. Changes are written at most once a second,
+ * new streams at once, and all at `close`; nothing runs while nothing changes. A failed write (full disk) is told and tried again: shipping
+ * goes on, and a crash meanwhile repeats what was delivered since the last good write.
  *
  * Streams of stdin are tracked and never stored: they cannot be read again.
  */
@@ -74,6 +81,8 @@ export class PositionStore implements Checkpoint {
   #isChanged = false;
   #isClosed = false;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  #timerAtMs = Infinity;
+  #lastWriteMs = -Infinity;
   #writing: Promise<boolean> | null = null;
   #retryMs = WRITE_INTERVAL_MS;
   #warnedMs = -Infinity;
@@ -114,12 +123,13 @@ export class PositionStore implements Checkpoint {
     const entry = this.#entries.get(key);
     if (entry === undefined) {
       this.#entries.set(key, new Entry(record, new Map(), this.#now()));
+      this.#changed(true);
     } else {
       entry.record = record;
       entry.seenMs = this.#now();
       entry.finalOffsets = null;
+      this.#changed();
     }
-    this.#changed();
   }
 
   /** Gives the positions of `oldId` to `record.id`: the same content under a new identity (the device got another number). */
@@ -213,18 +223,30 @@ export class PositionStore implements Checkpoint {
     return await this.flush();
   }
 
-  #changed(): void {
+  #changed(isNewStream = false): void {
     this.#isChanged = true;
-    if (this.#timer !== null || this.#isClosed || this.#dataDir === null) return;
+    if (this.#isClosed || this.#dataDir === null) return;
+    if (this.#timer !== null && !isNewStream) return;
+    const nowMs = performance.now();
+    let delayMs = this.#retryMs;
+    // A disk that refuses writes is left in peace for new streams, too.
+    if (isNewStream && this.#retryMs === WRITE_INTERVAL_MS) {
+      delayMs = Math.max(NEW_STREAM_WRITE_MS, this.#lastWriteMs + NEW_STREAMS_WRITE_INTERVAL_MS - nowMs);
+    }
+    if (nowMs + delayMs >= this.#timerAtMs) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timerAtMs = nowMs + delayMs;
     this.#timer = setTimeout(() => {
       this.#timer = null;
+      this.#timerAtMs = Infinity;
       void this.flush().then(() => {
         if (this.#isChanged) this.#changed();
       });
-    }, this.#retryMs);
+    }, delayMs);
   }
 
   async #write(dataDir: string): Promise<boolean> {
+    this.#lastWriteMs = performance.now();
     const streams: StoredStream[] = [];
     for (const [key, entry] of this.#entries) {
       if (entry.isDelivered()) {
