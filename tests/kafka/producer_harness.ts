@@ -72,6 +72,10 @@ export interface HarnessOptions {
   readonly compressor?: Compressor;
 }
 
+export interface HarnessBatchOptions extends TestBatchOptions {
+  readonly onSettled?: (status: BatchStatus) => void;
+}
+
 /** A producer at the brokers of a FakeKafka. `await using` closes it. */
 export class ProducerHarness implements AsyncDisposable {
   readonly producer: Producer;
@@ -105,10 +109,11 @@ export class ProducerHarness implements AsyncDisposable {
   }
 
   /** A delivery of these values, counted as KafkaSink would; its status goes to `statuses`. */
-  delivery(values: readonly (string | Buffer)[], options: TestBatchOptions = {}): Delivery {
+  delivery(values: readonly (string | Buffer)[], options: HarnessBatchOptions = {}): Delivery {
     const made = delivery(values, options, (status) => {
       this.statuses.push(status);
       this.settledCount += values.length;
+      options.onSettled?.(status);
     });
     this.metrics.eventsInCount += values.length;
     this.metrics.inFlightEvents += values.length;
@@ -117,7 +122,7 @@ export class ProducerHarness implements AsyncDisposable {
   }
 
   /** Offers until all is taken, as KafkaSink does. */
-  async send(values: readonly (string | Buffer)[], options: TestBatchOptions = {}): Promise<void> {
+  async send(values: readonly (string | Buffer)[], options: HarnessBatchOptions = {}): Promise<void> {
     const made = this.delivery(values, options);
     for (let next = this.producer.append(made, 0); next < values.length;) {
       await this.producer.waitForRoom();
