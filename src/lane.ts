@@ -5,6 +5,7 @@ import type { Chunk, Outlet } from "./event/chunk.ts";
 import { type BatchStatus, Delivery } from "./event/delivery.ts";
 import type { Stream } from "./event/stream.ts";
 import type { Shaper } from "./shape/shaper.ts";
+import type { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { SinkMetrics, SourceMetrics } from "./telemetry/metrics.ts";
 
 /** Lines that one call takes at most when nothing else limits it (`drop_newest`). */
@@ -20,6 +21,7 @@ export interface LaneOptions {
   readonly checkpoint: Checkpoint;
   readonly sourceMetrics: SourceMetrics;
   readonly sinkMetrics: SinkMetrics;
+  readonly garbagePacer: GarbagePacer;
   readonly now: () => number;
 }
 
@@ -66,6 +68,7 @@ export class Lane implements Outlet {
     if (lines.count === 0) state.tracker.settle(ticket, "delivered");
     else if (roomEvents === 0) this.#drop(state.tracker, ticket, lines.count, "buffer_full");
     else this.#shape(state.tracker, ticket, lines);
+    this.#options.garbagePacer.add(lines.takenBytes);
     return lines.takenBytes;
   }
 

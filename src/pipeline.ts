@@ -12,6 +12,7 @@ import type { HealthFailure, Sink } from "./sink/sink.ts";
 import { createFileSource } from "./source/file_source.ts";
 import type { Source } from "./source/source.ts";
 import { createStdinSource } from "./source/stdin_source.ts";
+import { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { Log } from "./telemetry/log.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 
@@ -49,6 +50,7 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #branches: Branch[];
   readonly #sources: Source[];
+  readonly #garbagePacer = new GarbagePacer();
   readonly #stopReading = new AbortController();
   readonly #kill = new AbortController();
 
@@ -133,6 +135,7 @@ export class Pipeline {
         checkpoint: positions,
         sourceMetrics,
         sinkMetrics: metrics.sink(branch.config.name),
+        garbagePacer: this.#garbagePacer,
         now,
       })
     );
