@@ -64,7 +64,8 @@ export class Lane implements Outlet {
     sourceMetrics.truncatedLinesCount += lines.truncatedCount;
     sinkMetrics.eventsInCount += lines.count;
     sinkMetrics.eventsInBySource.add(this.#options.source, lines.count);
-    const ticket = state.tracker.track(chunk.offset, chunk.offset + lines.takenBytes);
+    const endOffset = chunk.offset + lines.takenBytes;
+    const ticket = state.tracker.track(chunk.offset, endOffset, lines.endsInsideCutLine);
     if (lines.count === 0) state.tracker.settle(ticket, "delivered");
     else if (roomEvents === 0) this.#drop(state.tracker, ticket, lines.count, "buffer_full");
     else this.#shape(state.tracker, ticket, lines);
@@ -102,10 +103,10 @@ export class Lane implements Outlet {
   #stateOf(chunk: Chunk): StreamState {
     let state = this.#streams.get(chunk.stream.id);
     if (state === undefined) {
-      state = {
-        splitter: new LineSplitter({ maxLineBytes: this.#options.maxLineBytes }),
-        tracker: this.#options.checkpoint.tracker(chunk.stream, this.sink, chunk.offset),
-      };
+      const { maxLineBytes, checkpoint } = this.#options;
+      const tracker = checkpoint.tracker(chunk.stream, this.sink, chunk.offset);
+      const splitter = new LineSplitter({ maxLineBytes, isInsideCutLine: tracker.startsInsideCutLine });
+      state = { splitter, tracker };
       this.#streams.set(chunk.stream.id, state);
     }
     return state;

@@ -6,12 +6,17 @@ import type { Stream } from "../event/stream.ts";
  * (The exactly-once journal puts a frontier with holes in its place.)
  */
 export interface PositionTracker {
-  /** Announces that `[startOffset, endOffset)` is on its way. Ranges come in order and without gaps. Returns a ticket for `settle`. */
-  track(startOffset: number, endOffset: number): number;
+  /**
+   * Announces that `[startOffset, endOffset)` is on its way. Ranges come in order and without gaps. Returns a ticket for `settle`.
+   * `endsInsideCutLine` says that the rest of a line whose head was given follows, which must never be read as a line of its own.
+   */
+  track(startOffset: number, endOffset: number, endsInsideCutLine?: boolean): number;
   /** Called once for each ticket, in any order. "errored" stops the position in front of that range for the rest of the run. */
   settle(ticket: number, status: BatchStatus): void;
   /** Offset from which a restart would read. */
   readonly position: number;
+  /** The next range starts inside a line that was cut, in this run or before it. */
+  readonly startsInsideCutLine: boolean;
 }
 
 /** Positions of all streams and sinks. */

@@ -44,6 +44,11 @@ export interface StoredStream extends FileRecord {
   readonly seenMs: number;
   /** Position by sink. */
   readonly offsets: Readonly<Record<string, number>>;
+  /**
+   * The positions that lie inside a line whose head was delivered, cut: what follows up to its newline is skipped. An entry counts only
+   * where it equals the one in `offsets`, for an older shipper that moved the position on has left it as it was.
+   */
+  readonly insideCutLine?: Readonly<Record<string, number>>;
 }
 
 /**
@@ -137,5 +142,7 @@ function isStoredStream(value: unknown): value is StoredStream {
   return texts.every((text) => typeof text === "string") &&
     integers.every((text) => typeof text === "string" && /^-?\d+$/.test(text)) &&
     [value.generation, value.fingerprintBytes, value.seenMs].every(isCount) &&
-    isObject(value.offsets) && Object.values(value.offsets).every(isCount);
+    isObject(value.offsets) && Object.values(value.offsets).every(isCount) &&
+    (value.insideCutLine === undefined ||
+      (isObject(value.insideCutLine) && Object.values(value.insideCutLine).every(isCount)));
 }

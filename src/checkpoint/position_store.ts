@@ -40,19 +40,36 @@ class Entry {
   record: FileRecord;
   /** Position by sink where no tracker is at work in this run: stored, or the start of reading. */
   readonly offsets: Map<string, number>;
+  /** Sinks whose position in `offsets` lies inside a cut line. */
+  readonly cutSinks: Set<string>;
   readonly trackers = new Map<string, RangeTracker>();
   seenMs: number;
   /** Set when the file is gone: the entry goes when every one of these sinks has come this far. */
   finalOffsets: ReadonlyMap<string, number> | null = null;
 
-  constructor(record: FileRecord, offsets: Map<string, number>, seenMs: number) {
+  constructor(record: FileRecord, offsets: Map<string, number>, cutSinks: Set<string>, seenMs: number) {
     this.record = record;
     this.offsets = offsets;
+    this.cutSinks = cutSinks;
     this.seenMs = seenMs;
   }
 
   position(sink: string): number | null {
     return this.trackers.get(sink)?.position ?? this.offsets.get(sink) ?? null;
+  }
+
+  /** The position of every sink, and those that lie inside a cut line. */
+  positions(): { offsets: Map<string, number>; cutSinks: Set<string> } {
+    const offsets = new Map<string, number>();
+    const cutSinks = new Set<string>();
+    for (const sink of [...this.offsets.keys(), ...this.trackers.keys()]) {
+      offsets.set(sink, this.position(sink)!);
+      const tracker = this.trackers.get(sink);
+      if (tracker === undefined ? this.cutSinks.has(sink) : tracker.isPositionInsideCutLine) {
+        cutSinks.add(sink);
+      }
+    }
+    return { offsets, cutSinks };
   }
 
   isDelivered(): boolean {
@@ -91,11 +108,12 @@ export class PositionStore implements Checkpoint {
     this.#dataDir = options.dataDir;
     this.#log = options.log;
     this.#now = options.now ?? Date.now;
-    for (const { offsets, seenMs, ...record } of stored) {
-      this.#entries.set(
-        entryKey(record.source, record.id),
-        new Entry(record, new Map(Object.entries(offsets)), seenMs),
+    for (const { offsets, insideCutLine = {}, seenMs, ...record } of stored) {
+      const cutSinks = new Set(
+        Object.keys(insideCutLine).filter((sink) => insideCutLine[sink] === offsets[sink]),
       );
+      const entry = new Entry(record, new Map(Object.entries(offsets)), cutSinks, seenMs);
+      this.#entries.set(entryKey(record.source, record.id), entry);
     }
   }
 
@@ -104,7 +122,9 @@ export class PositionStore implements Checkpoint {
     if (entry === undefined) return this.#unstored.tracker(stream, sink, startOffset);
     let found = entry.trackers.get(sink);
     if (found === undefined) {
-      entry.trackers.set(sink, found = new RangeTracker(startOffset, this.#markChanged));
+      const startsInsideCutLine = entry.cutSinks.has(sink) && entry.offsets.get(sink) === startOffset;
+      found = new RangeTracker(startOffset, this.#markChanged, startsInsideCutLine);
+      entry.trackers.set(sink, found);
       this.#changed();
     }
     return found;
@@ -122,7 +142,7 @@ export class PositionStore implements Checkpoint {
     const key = entryKey(record.source, record.id);
     const entry = this.#entries.get(key);
     if (entry === undefined) {
-      this.#entries.set(key, new Entry(record, new Map(), this.#now()));
+      this.#entries.set(key, new Entry(record, new Map(), new Set(), this.#now()));
       this.#changed(true);
     } else {
       entry.record = record;
@@ -135,14 +155,9 @@ export class PositionStore implements Checkpoint {
   /** Gives the positions of `oldId` to `record.id`: the same content under a new identity (the device got another number). */
   adopt(oldId: string, record: FileRecord): void {
     const old = this.#entries.get(entryKey(record.source, oldId));
-    const offsets = new Map<string, number>();
-    if (old !== undefined) {
-      for (const sink of [...old.offsets.keys(), ...old.trackers.keys()]) {
-        offsets.set(sink, old.position(sink)!);
-      }
-    }
+    const { offsets, cutSinks } = old?.positions() ?? { offsets: new Map(), cutSinks: new Set<string>() };
     this.forget(record.source, oldId);
-    this.#entries.set(entryKey(record.source, record.id), new Entry(record, offsets, this.#now()));
+    this.#entries.set(entryKey(record.source, record.id), new Entry(record, offsets, cutSinks, this.#now()));
     this.#changed();
   }
 
@@ -253,10 +268,14 @@ export class PositionStore implements Checkpoint {
         this.#entries.delete(key);
         continue;
       }
-      const offsets: Record<string, number> = {};
-      for (const sink of entry.offsets.keys()) offsets[sink] = entry.position(sink)!;
-      for (const [sink, tracker] of entry.trackers) offsets[sink] = tracker.position;
-      streams.push({ ...entry.record, seenMs: entry.seenMs, offsets });
+      const { offsets, cutSinks } = entry.positions();
+      const cuts = [...cutSinks].map((sink) => [sink, offsets.get(sink)!] as const);
+      streams.push({
+        ...entry.record,
+        seenMs: entry.seenMs,
+        offsets: Object.fromEntries(offsets),
+        ...(cuts.length === 0 ? {} : { insideCutLine: Object.fromEntries(cuts) }),
+      });
     }
     try {
       await writePositionFile(dataDir, streams);

@@ -10,13 +10,15 @@ export const OPEN_RANGES_MAX = 1 << 22;
 const OPEN_RANGES_MIN = 8;
 const OPEN = 0;
 const PASSED = 1;
+/** Added to the state of a range that ends inside a cut line. */
+const INSIDE_CUT_LINE = 2;
 
 /**
  * The ranges of one (stream, sink) that are on their way, as a ring of numbers: two typed arrays, no object per range.
  *
  *     tickets:   head ............................ next
  *     ends[]:    end of each range
- *     states[]:  open | passed
+ *     states[]:  open | passed, and whether it ends inside a cut line
  *     position = end of the last range in front of `head`
  *
  * Ranges settle in any order; the position moves over the unbroken run of passed ranges at the head. An errored range ends it for good:
@@ -31,18 +33,31 @@ export class RangeTracker implements PositionTracker {
   /** Ticket of the first errored range: ranges from it on are not kept. */
   #stopTicket = Infinity;
   #position: number;
+  #isPositionInsideCutLine: boolean;
   #trackedEnd: number;
+  #isEndInsideCutLine: boolean;
   readonly #onAdvance: () => void;
 
   /** `onAdvance` is called after each change of `position`, synchronously. */
-  constructor(startOffset: number, onAdvance: () => void) {
+  constructor(startOffset: number, onAdvance: () => void, startsInsideCutLine = false) {
     this.#position = startOffset;
+    this.#isPositionInsideCutLine = startsInsideCutLine;
     this.#trackedEnd = startOffset;
+    this.#isEndInsideCutLine = startsInsideCutLine;
     this.#onAdvance = onAdvance;
   }
 
   get position(): number {
     return this.#position;
+  }
+
+  /** What has to be stored with `position`. */
+  get isPositionInsideCutLine(): boolean {
+    return this.#isPositionInsideCutLine;
+  }
+
+  get startsInsideCutLine(): boolean {
+    return this.#isEndInsideCutLine;
   }
 
   /** Where the next range has to start. */
@@ -55,37 +70,39 @@ export class RangeTracker implements PositionTracker {
     return Math.max(0, Math.min(this.#next, this.#stopTicket) - this.#head);
   }
 
-  track(startOffset: number, endOffset: number): number {
+  track(startOffset: number, endOffset: number, endsInsideCutLine = false): number {
     if (startOffset !== this.#trackedEnd || endOffset < startOffset) {
       throw new Error(
         `Cannot track bytes ${startOffset} to ${endOffset}: the next range has to start at ${this.#trackedEnd}`,
       );
     }
     this.#trackedEnd = endOffset;
+    this.#isEndInsideCutLine = endsInsideCutLine;
     const ticket = this.#next++;
     if (ticket >= this.#stopTicket) return ticket;
     if (ticket - this.#head === this.#ends.length) this.#grow();
     const slot = ticket & (this.#ends.length - 1);
     this.#ends[slot] = endOffset;
-    this.#states[slot] = OPEN;
+    this.#states[slot] = endsInsideCutLine ? OPEN + INSIDE_CUT_LINE : OPEN;
     return ticket;
   }
 
   settle(ticket: number, status: BatchStatus): void {
     if (ticket >= this.#stopTicket) return;
     const mask = this.#ends.length - 1;
-    if (ticket < this.#head || ticket >= this.#next || this.#states[ticket & mask] !== OPEN) {
+    if (ticket < this.#head || ticket >= this.#next || (this.#states[ticket & mask]! & PASSED) !== 0) {
       throw new Error(`Cannot settle range ${ticket}: it is settled already, or was never tracked`);
     }
     if (status === "errored") {
       this.#stopTicket = ticket;
       return;
     }
-    this.#states[ticket & mask] = PASSED;
+    this.#states[ticket & mask]! |= PASSED;
     if (ticket !== this.#head) return;
     const kept = Math.min(this.#next, this.#stopTicket);
-    while (this.#head < kept && this.#states[this.#head & mask] === PASSED) {
+    while (this.#head < kept && (this.#states[this.#head & mask]! & PASSED) !== 0) {
       this.#position = this.#ends[this.#head & mask]!;
+      this.#isPositionInsideCutLine = (this.#states[this.#head & mask]! & INSIDE_CUT_LINE) !== 0;
       this.#head++;
     }
     this.#onAdvance();

@@ -104,8 +104,18 @@ export class LineSplitter {
       lineStart = newline + 1;
       count++;
     }
-    const lines: LineBatch = { chunk, count, starts, ends, nexts, takenBytes: lineStart, truncatedCount };
+    const lines: LineBatch = {
+      chunk,
+      count,
+      starts,
+      ends,
+      nexts,
+      takenBytes: lineStart,
+      truncatedCount,
+      endsInsideCutLine: false,
+    };
     if (count < maxLines && lineStart < data.length) this.#takePartial(lines);
+    lines.endsInsideCutLine = this.#isSkipping;
     this.#nextOffset = chunk.offset + lines.takenBytes;
     return lines;
   }

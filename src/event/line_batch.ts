@@ -15,4 +15,6 @@ export interface LineBatch {
   takenBytes: number;
   /** Lines that were cut at max_line_bytes. */
   truncatedCount: number;
+  /** The taken bytes end inside a line that was cut: what follows up to its newline is no line of its own. */
+  endsInsideCutLine: boolean;
 }

@@ -5,12 +5,16 @@ import type { BatchStatus } from "../../src/event/delivery.ts";
 
 interface Range {
   readonly end: number;
+  readonly isCut: boolean;
   status: BatchStatus | null;
 }
 
 test("RangeTracker equals a list of ranges, whatever the order of settling", () => {
   const action = fc.oneof(
-    { weight: 5, arbitrary: fc.record({ kind: fc.constant("track" as const), length: fc.nat(20) }) },
+    {
+      weight: 5,
+      arbitrary: fc.record({ kind: fc.constant("track" as const), length: fc.nat(20), isCut: fc.boolean() }),
+    },
     {
       weight: 5,
       arbitrary: fc.record({
@@ -25,36 +29,45 @@ test("RangeTracker equals a list of ranges, whatever the order of settling", () 
     },
   );
   fc.assert(
-    fc.property(fc.nat(1_000), fc.array(action, { minLength: 20, maxLength: 300 }), (start, actions) => {
-      let advances = 0;
-      const tracker = new RangeTracker(start, () => advances++);
-      const ranges: Range[] = [];
-      const open: number[] = [];
-      let end = start;
-      let lastPosition = start;
-      for (const step of actions) {
-        if (step.kind === "track") {
-          expect(tracker.track(end, end + step.length)).toBe(ranges.length);
-          end += step.length;
-          open.push(ranges.length);
-          ranges.push({ end, status: null });
-        } else if (open.length > 0) {
-          const ticket = open.splice(step.pick % open.length, 1)[0]!;
-          ranges[ticket]!.status = step.status;
-          tracker.settle(ticket, step.status);
+    fc.property(
+      fc.nat(1_000),
+      fc.boolean(),
+      fc.array(action, { minLength: 20, maxLength: 300 }),
+      (start, isStartCut, actions) => {
+        let advances = 0;
+        const tracker = new RangeTracker(start, () => advances++, isStartCut);
+        const ranges: Range[] = [];
+        const open: number[] = [];
+        let end = start;
+        let lastPosition = start;
+        for (const step of actions) {
+          if (step.kind === "track") {
+            expect(tracker.track(end, end + step.length, step.isCut)).toBe(ranges.length);
+            end += step.length;
+            open.push(ranges.length);
+            ranges.push({ end, isCut: step.isCut, status: null });
+          } else if (open.length > 0) {
+            const ticket = open.splice(step.pick % open.length, 1)[0]!;
+            ranges[ticket]!.status = step.status;
+            tracker.settle(ticket, step.status);
+          }
+          const stop = ranges.findIndex((range) =>
+            range.status !== "delivered" && range.status !== "rejected"
+          );
+          const passed = stop === -1 ? ranges.length : stop;
+          const position = passed === 0 ? start : ranges[passed - 1]!.end;
+          expect(tracker.position).toBe(position);
+          expect(tracker.isPositionInsideCutLine).toBe(passed === 0 ? isStartCut : ranges[passed - 1]!.isCut);
+          expect(tracker.trackedEnd).toBe(end);
+          expect(tracker.startsInsideCutLine).toBe(ranges.at(-1)?.isCut ?? isStartCut);
+          if (position !== lastPosition) expect(advances).toBeGreaterThan(0);
+          lastPosition = position;
+          const errored = ranges.findIndex((range) => range.status === "errored");
+          const kept = errored === -1 ? ranges.length : errored;
+          expect(tracker.openCount).toBe(kept - Math.min(passed, kept));
         }
-        const stop = ranges.findIndex((range) => range.status !== "delivered" && range.status !== "rejected");
-        const passed = stop === -1 ? ranges.length : stop;
-        const position = passed === 0 ? start : ranges[passed - 1]!.end;
-        expect(tracker.position).toBe(position);
-        expect(tracker.trackedEnd).toBe(end);
-        if (position !== lastPosition) expect(advances).toBeGreaterThan(0);
-        lastPosition = position;
-        const errored = ranges.findIndex((range) => range.status === "errored");
-        const kept = errored === -1 ? ranges.length : errored;
-        expect(tracker.openCount).toBe(kept - Math.min(passed, kept));
-      }
-    }),
+      },
+    ),
     { numRuns: 300 },
   );
 });
