@@ -61,10 +61,12 @@ export class Pipeline {
     this.#sources = options.config.sources.flatMap((config) => this.#source(config, pool) ?? []);
   }
 
-  /** The first failed health check, or null. Sinks are asked at the same time. */
+  /** The health checks that failed. Sinks are asked at the same time; one that does not answer before `signal` aborts has failed. */
   async checkHealth(signal: AbortSignal): Promise<{ sink: string; failure: HealthFailure }[]> {
     const asked = this.#branches.filter(({ config }) => config.healthcheck);
-    const failures = await Promise.all(asked.map(({ sink }) => sink.checkHealth(signal)));
+    const failures = await Promise.all(
+      asked.map(({ sink }) => unlessAborted(sink.checkHealth(signal), signal)),
+    );
     return failures.flatMap((failure, i) =>
       failure === null ? [] : [{ sink: asked[i]!.config.name, failure }]
     );
@@ -155,4 +157,22 @@ export class Pipeline {
       pool,
     });
   }
+}
+
+/** A check that is still waiting for something when its time is over has failed, whatever it waits for. */
+function unlessAborted(
+  check: Promise<HealthFailure | null>,
+  signal: AbortSignal,
+): Promise<HealthFailure | null> {
+  const { promise, resolve, reject } = Promise.withResolvers<HealthFailure | null>();
+  const onAbort = () =>
+    resolve({
+      code: "timeout",
+      message: "Cannot tell whether it works: there was no answer in time",
+      hint: "Look for a firewall that drops packets, or for a broker that is stopped or overloaded",
+    });
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  check.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  return promise;
 }

@@ -18,6 +18,9 @@ import { startProgress } from "./progress.ts";
 /** The health check has to be done by then; `--require-healthy` promises an answer within 15 s. */
 export const HEALTH_CHECK_MAX_MS = 12_000;
 
+/** While a sink has failed its check and delivered nothing, it is checked again this often: /ready has to learn that it works. */
+export const HEALTH_AGAIN_MS = 5_000;
+
 /** What the process gives to a run. */
 export interface RunProcess extends LoadFilesContext {
   readonly version: string;
@@ -30,6 +33,8 @@ export interface RunProcess extends LoadFilesContext {
   readonly onSignal: (callback: (signal: "SIGTERM" | "SIGINT") => void) => void;
   /** Ends the process at once. */
   readonly exit: (code: number) => never;
+  /** Default: `HEALTH_AGAIN_MS`. */
+  readonly healthAgainMs?: number;
 }
 
 /** `shipper run`: loads, checks, ships, and returns the exit code of options.md: 0, 1 or 78; a second signal ends at once with 130 or 143. */
@@ -65,8 +70,8 @@ class Run {
   readonly #process: RunProcess;
   readonly #log: Logger;
   readonly #metrics: Metrics;
+  readonly #end = new AbortController();
   #signalCount = 0;
-  #hasEnded = false;
 
   constructor(args: RunArgs, config: Config, process: RunProcess, log: Logger) {
     this.#args = args;
@@ -139,20 +144,40 @@ class Run {
   async #checkHealth(pipeline: Pipeline): Promise<boolean> {
     const checked = this.#askHealth(pipeline);
     if (this.#args.requireHealthy) return await checked;
-    checked.catch((error: unknown) => this.#log.error(`Cannot check the sinks' health: ${error}`));
+    checked.then((isHealthy) => isHealthy ? undefined : this.#askAgain(pipeline)).catch((error: unknown) =>
+      this.#log.error(`Cannot check the sinks' health: ${error}`)
+    );
     return true;
   }
 
+  /** Until every sink has passed, or has proved by delivering that it works. */
+  async #askAgain(pipeline: Pipeline): Promise<void> {
+    const { signal } = this.#end;
+    const isUnproved = () =>
+      [...this.#metrics.sinks.values()].some((sink) => sink.healthFailure !== null && sink.lastAckMs === 0);
+    for (let isHealthy = false; !isHealthy && !signal.aborted && isUnproved();) {
+      await pause(this.#process.healthAgainMs ?? HEALTH_AGAIN_MS, signal);
+      if (!signal.aborted) isHealthy = await this.#askHealth(pipeline);
+    }
+  }
+
+  /** Notes for /ready what the checks say, and logs what is new of it. */
   async #askHealth(pipeline: Pipeline): Promise<boolean> {
-    const failures = await pipeline.checkHealth(AbortSignal.timeout(HEALTH_CHECK_MAX_MS));
+    const limits = [AbortSignal.timeout(HEALTH_CHECK_MAX_MS), this.#end.signal];
+    const failures = await pipeline.checkHealth(AbortSignal.any(limits));
     const end = this.#args.requireHealthy
       ? "ending, as --require-healthy asks"
       : "trying again for as long as it takes";
     // A check that the end of the run cut short says nothing.
-    if (this.#hasEnded) return true;
-    for (const { sink, failure } of failures) {
+    if (this.#end.signal.aborted) return true;
+    for (const [name, sink] of this.#metrics.sinks) {
+      const failure = failures.find((each) => each.sink === name)?.failure ?? null;
+      const before = sink.healthFailure;
+      sink.healthFailure = failure;
+      if (failure === null && before !== null) this.#log.info(`Health check of sink "${name}" passed`);
+      if (failure === null || failure.message === before?.message) continue;
       const hint = failure.hint === null ? {} : { hint: failure.hint };
-      this.#log.error(`Health check of sink "${sink}" failed: ${failure.message}; ${end}`, {
+      this.#log.error(`Health check of sink "${name}" failed: ${failure.message}; ${end}`, {
         code: failure.code,
         ...hint,
       });
@@ -181,7 +206,7 @@ class Run {
     } finally {
       progress.stop();
     }
-    this.#hasEnded = true;
+    this.#end.abort();
     const isStored = await positions.close();
     const report = exitReport(this.#metrics, this.#config, {
       isOnce: this.#args.once,
@@ -214,4 +239,18 @@ class Run {
   #names(what: "sources" | "sinks"): string {
     return this.#config[what].map((each) => each.name).join(", ");
   }
+}
+
+/** Resolves after the time, or when `signal` aborts. Does not keep the process alive. */
+function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, durationMs);
+    timer.unref();
+    signal.addEventListener("abort", done, { once: true });
+  });
 }

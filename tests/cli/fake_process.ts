@@ -1,0 +1,64 @@
+import type { RunArgs } from "../../src/cli/args.ts";
+import { run, type RunProcess } from "../../src/cli/run.ts";
+import type { StderrWriter } from "../../src/telemetry/stderr_writer.ts";
+
+/** What a run sees of its process, as a test wants it: signals, a clock that can be moved, and everything that it prints. */
+export class FakeProcess {
+  stderr = "";
+  /** Added to the wall clock. */
+  skewMs = 0;
+  exitCodes: number[] = [];
+  readonly #onSignals: ((signal: "SIGTERM" | "SIGINT") => void)[] = [];
+
+  /** Runs shipper to its end with this configuration file; gives its exit code. */
+  run(configPath: string, args: Partial<RunArgs> = {}): Promise<number> {
+    return run({
+      command: "run",
+      configPaths: [configPath],
+      requireHealthy: false,
+      once: false,
+      dryRun: false,
+      logLevel: null,
+      ...args,
+    }, this.#process());
+  }
+
+  signal(name: "SIGTERM" | "SIGINT"): void {
+    for (const callback of this.#onSignals) callback(name);
+  }
+
+  /** The log's lines of a level. */
+  logged(level: string): { readonly message: string; readonly [field: string]: unknown }[] {
+    return this.stderr.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
+      .filter((line) => line.level === level);
+  }
+
+  #process(): RunProcess {
+    const stderr = {
+      isTerminal: false,
+      write: (text: string) => void (this.stderr += text),
+      setStatusLine: () => {},
+      takeLostLines: () => 0,
+      flush: () => Promise.resolve(),
+    };
+    return {
+      version: "0.0.0-test",
+      env: {},
+      hostname: "h",
+      isRoot: true,
+      home: "/root",
+      xdgStateHome: undefined,
+      stdin: async function* () {},
+      stderr: stderr as unknown as StderrWriter,
+      terminalColumns: () => undefined,
+      now: () => Date.now() + this.skewMs,
+      random: () => 0.5,
+      onSignal: (callback) => void this.#onSignals.push(callback),
+      exit: (code) => {
+        this.exitCodes.push(code);
+        return undefined as never;
+      },
+      healthAgainMs: 20,
+    };
+  }
+}
