@@ -1,7 +1,7 @@
 import type { ImportEdge } from "./imports.ts";
 
 /** What every stage may import as it likes. */
-const SHARED = ["src/event/", "src/telemetry/", "src/errors.ts"];
+const SHARED = ["src/event/", "src/telemetry/", "src/errors.ts", "src/libc.ts"];
 
 /** What any stage may import the types of: its part of the configuration comes to it as a value. */
 const SHARED_TYPES = ["src/config/config.ts"];

@@ -1,12 +1,9 @@
 import fs from "node:fs";
 import path from "node:path";
-import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { FFIType, type Pointer, read } from "bun:ffi";
 import { errnoName, StartError } from "../errors.ts";
+import { openLibc } from "../libc.ts";
 
-/** The C library's name by platform: glibc, musl, macOS. The first one that loads is taken. */
-const LIBC_NAMES: readonly string[] = process.platform === "darwin"
-  ? ["libSystem.B.dylib"]
-  : ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
 const ERRNO_SYMBOL = process.platform === "darwin" ? "__error" : "__errno_location";
 /** EAGAIN and EWOULDBLOCK are one number on these platforms. */
 const EAGAIN = process.platform === "darwin" ? 35 : 11;
@@ -80,21 +77,14 @@ function unusable(dataDir: string, cause: string): StartError {
 
 /** Null when locked; else the errno, or -1 when there is no flock to call. */
 function lock(fd: number): number | null {
-  for (const name of LIBC_NAMES) {
-    let libc;
-    try {
-      libc = dlopen(name, {
-        flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
-        [ERRNO_SYMBOL]: { args: [], returns: FFIType.ptr },
-      });
-    } catch {
-      continue; // not this platform's name
-    }
-    if (libc.symbols.flock(fd, LOCK_EX | LOCK_NB) === 0) return null;
-    const errnoAddress = (libc.symbols as Record<string, () => Pointer | null>)[ERRNO_SYMBOL]!();
-    return errnoAddress === null ? -1 : read.i32(errnoAddress, 0);
-  }
-  return -1;
+  const libc = openLibc({
+    flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
+    [ERRNO_SYMBOL]: { args: [], returns: FFIType.ptr },
+  });
+  if (libc === null) return -1;
+  if (libc.symbols.flock!(fd, LOCK_EX | LOCK_NB) === 0) return null;
+  const errnoAddress = (libc.symbols as Record<string, () => Pointer | null>)[ERRNO_SYMBOL]!();
+  return errnoAddress === null ? -1 : read.i32(errnoAddress, 0);
 }
 
 function readOwner(fd: number): string | null {

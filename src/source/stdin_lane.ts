@@ -44,6 +44,11 @@ export class StdinLane {
     return new Promise((resolve) => this.#onTaken = resolve);
   }
 
+  /** Lets `waitForTaken` resolve. */
+  stopWaiting(): void {
+    this.#signalTaken();
+  }
+
   append(bytes: Uint8Array, receivedMs: number): void {
     this.#reserve(bytes.length);
     this.#buffer!.data.set(bytes, this.#end);

@@ -6,7 +6,11 @@ import type { Stream } from "../event/stream.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import type { Source } from "./source.ts";
+import { type ByteInput, openStdin } from "./stdin_input.ts";
 import { StdinLane } from "./stdin_lane.ts";
+
+/** After the stop, what the stream has read ahead comes at once; nothing for so long means that there is nothing. */
+const READ_AHEAD_WAIT_MS = 50;
 
 export interface StdinSourceOptions {
   readonly config: StdinSourceConfig;
@@ -20,13 +24,16 @@ export interface StdinSourceOptions {
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
   /** By default this process's stdin. */
-  readonly open?: () => ReadableStream<Uint8Array>;
+  readonly open?: () => ByteInput;
 }
 
 /**
  * Reads stdin until its end. What a full outlet cannot take blocks the pipe, so that the writer waits and memory stays bounded: at most
  * `LANE_HELD_BYTES_MAX` and one read wait in front of each outlet. Several outlets are served apart, but the slowest one sets the pace
  * once its share is full: bytes of a pipe cannot be read twice.
+ *
+ * After the stop nothing more is read, and `run` resolves when the outlets have taken all that was: a line that was read in part is given as
+ * it is. An outlet that is abandoned takes (and counts) it all at once.
  *
  * `run` rejects with `StartError` when stdin is something that cannot be read, such as a folder. Closed stdin is an empty one.
  */
@@ -61,11 +68,11 @@ class StdinSource implements Source {
 
   async run(signal: AbortSignal): Promise<void> {
     const failed = new AbortController();
-    const either = AbortSignal.any([signal, failed.signal]);
-    const lanes = Promise.all(this.#lanes.map((lane) => lane.run(either)));
+    // Not `signal`: what was read exists nowhere else, so it is offered after the stop, too.
+    const lanes = Promise.all(this.#lanes.map((lane) => lane.run(failed.signal)));
     lanes.catch(() => failed.abort()); // awaited below
     try {
-      await this.#read(either);
+      await this.#read(AbortSignal.any([signal, failed.signal]));
     } finally {
       for (const lane of this.#lanes) lane.end();
     }
@@ -74,9 +81,11 @@ class StdinSource implements Source {
 
   async #read(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
+    let input: ByteInput;
     let reader: ByteReader;
     try {
-      reader = (this.#options.open?.() ?? Bun.stdin.stream() as ReadableStream<Uint8Array>).getReader();
+      input = (this.#options.open ?? openStdin)();
+      reader = input.stream.getReader();
     } catch (error) {
       this.#options.metrics.errors.add(errnoName(error));
       throw new StartError(
@@ -85,18 +94,20 @@ class StdinSource implements Source {
         "connect a pipe or a file to stdin, for example: some-command | shipper",
       );
     }
+    let cancelTimer: ReturnType<typeof setTimeout> | null = null;
     const cancel = () => void reader.cancel().catch(() => {}); // it is over either way
-    signal.addEventListener("abort", cancel, { once: true });
+    const stop = () => {
+      if (input.end()) cancelTimer = setTimeout(cancel, READ_AHEAD_WAIT_MS);
+      else cancel();
+      for (const lane of this.#lanes) lane.stopWaiting();
+    };
+    signal.addEventListener("abort", stop, { once: true });
     try {
-      while (!signal.aborted) {
+      for (;;) {
         const { value, done } = await reader.read();
         if (done) return;
         if (value === undefined || value.length === 0) continue;
-        const receivedMs = this.#now();
-        for (const lane of this.#lanes) lane.append(value, receivedMs);
-        for (const lane of this.#lanes) {
-          while (lane.isFull() && !signal.aborted) await lane.waitForTaken();
-        }
+        await this.#give(value, signal);
       }
     } catch (error) {
       this.#options.metrics.errors.add(errnoName(error));
@@ -105,7 +116,17 @@ class StdinSource implements Source {
         { source: this.name },
       );
     } finally {
-      signal.removeEventListener("abort", cancel);
+      if (cancelTimer !== null) clearTimeout(cancelTimer);
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  /** Hands bytes to every lane, and waits until none of them is full. */
+  async #give(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    const receivedMs = this.#now();
+    for (const lane of this.#lanes) lane.append(bytes, receivedMs);
+    for (const lane of this.#lanes) {
+      while (lane.isFull() && !signal.aborted) await lane.waitForTaken();
     }
   }
 }
