@@ -6,6 +6,7 @@ import { type BatchStatus, Delivery } from "./event/delivery.ts";
 import type { Stream } from "./event/stream.ts";
 import type { Shaper } from "./shape/shaper.ts";
 import type { GarbagePacer } from "./telemetry/garbage_pacer.ts";
+import type { Log } from "./telemetry/log.ts";
 import type { SinkMetrics, SourceMetrics } from "./telemetry/metrics.ts";
 
 /** Lines that one call takes at most when nothing else limits it (`drop_newest`). */
@@ -22,6 +23,7 @@ export interface LaneOptions {
   readonly sourceMetrics: SourceMetrics;
   readonly sinkMetrics: SinkMetrics;
   readonly garbagePacer: GarbagePacer;
+  readonly log: Log;
   readonly now: () => number;
 }
 
@@ -67,7 +69,7 @@ export class Lane implements Outlet {
     const endOffset = chunk.offset + lines.takenBytes;
     const ticket = state.tracker.track(chunk.offset, endOffset, lines.endsInsideCutLine);
     if (lines.count === 0) state.tracker.settle(ticket, "delivered");
-    else if (roomEvents === 0) this.#drop(state.tracker, ticket, lines.count, "buffer_full");
+    else if (roomEvents === 0) this.#drop(state.tracker, ticket, lines.count);
     else this.#shape(state.tracker, ticket, lines);
     this.#options.garbagePacer.add(lines.takenBytes);
     return lines.takenBytes;
@@ -80,9 +82,7 @@ export class Lane implements Outlet {
   #shape(tracker: PositionTracker, ticket: number, lines: Parameters<Shaper["shape"]>[0]): void {
     const { shaper, buffer, sinkMetrics, now } = this.#options;
     const { batch, droppedCount } = shaper.shape(lines);
-    if (droppedCount > 0) {
-      sinkMetrics.dropped.add(`${this.#options.source}\u0000template_error`, droppedCount);
-    }
+    if (droppedCount > 0) this.#countWithoutTopic(droppedCount);
     if (batch === null) {
       tracker.settle(ticket, "rejected");
       return;
@@ -95,9 +95,25 @@ export class Lane implements Outlet {
     buffer.write(new Delivery(batch, settled));
   }
 
-  #drop(tracker: PositionTracker, ticket: number, count: number, reason: string): void {
-    this.#options.sinkMetrics.dropped.add(`${this.#options.source}\u0000${reason}`, count);
+  /** The buffer is full, and dropping was asked for. */
+  #drop(tracker: PositionTracker, ticket: number, count: number): void {
+    const { source, sinkMetrics, log } = this.#options;
+    sinkMetrics.dropped.add(`${source}\u0000buffer_full`, count);
+    log.warn(
+      `The buffer of sink "${this.sink}" is full: new events of source "${source}" are dropped and counted`,
+      { reason: "buffer_full", hint: 'buffer.when_full = "block" lets the source wait instead' },
+    );
     tracker.settle(ticket, "rejected");
+  }
+
+  #countWithoutTopic(count: number): void {
+    const { source, sinkMetrics, log } = this.#options;
+    sinkMetrics.dropped.add(`${source}\u0000template_error`, count);
+    log.error(
+      `Cannot name a topic of sink "${this.sink}" for ${count} event(s) of source "${source}": a field of the template is ` +
+        `missing, or has a value that no topic's name can hold; dropped and counted`,
+      { reason: "template_error" },
+    );
   }
 
   #stateOf(chunk: Chunk): StreamState {

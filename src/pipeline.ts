@@ -138,6 +138,7 @@ export class Pipeline {
         sourceMetrics,
         sinkMetrics: metrics.sink(branch.config.name),
         garbagePacer: this.#garbagePacer,
+        log,
         now,
       })
     );

@@ -10,6 +10,7 @@ import { Lane } from "../src/lane.ts";
 import { createShaper } from "../src/shape/shaper.ts";
 import { GarbagePacer } from "../src/telemetry/garbage_pacer.ts";
 import { SinkMetrics, SourceMetrics } from "../src/telemetry/metrics.ts";
+import { KeptLog } from "./kafka/producer_harness.ts";
 
 export interface LaneHarnessOptions {
   readonly whenFull?: "block" | "drop_newest";
@@ -30,6 +31,7 @@ export class LaneHarness {
   readonly buffer: MemoryBuffer;
   readonly source = new SourceMetrics();
   readonly sink = new SinkMetrics();
+  readonly log = new KeptLog();
   readonly checkpoint: Checkpoint;
   readonly #stream: Stream;
   readonly #waiting: Delivery[] = [];
@@ -69,6 +71,7 @@ export class LaneHarness {
       sourceMetrics: this.source,
       sinkMetrics: this.sink,
       garbagePacer: new GarbagePacer(() => {}),
+      log: this.log,
       now: () => 5_000,
     });
   }

@@ -52,6 +52,9 @@ describe("when_full = drop_newest", () => {
     expect(rest).toBe("c\nd\n");
     expect(harness.offer(`${rest}part`)).toBe("part");
     expect([...harness.sink.dropped.values]).toEqual([["app\u0000buffer_full", 2]]);
+    expect(harness.log.texts("warn")).toEqual([
+      'The buffer of sink "events" is full: new events of source "app" are dropped and counted',
+    ]);
     expect(harness.position).toBe(0);
     expect(harness.read()).toEqual(["a", "b"]);
     harness.settle("delivered");
@@ -68,6 +71,9 @@ describe("events that go nowhere", () => {
       '{"kind":"a","message":"1"}\n{"message":"2"}\n{"kind":"b/","message":"3"}\n{"kind":"b","message":"4"}\n',
     );
     expect([...harness.sink.dropped.values]).toEqual([["app\u0000template_error", 2]]);
+    expect(harness.log.texts("error")[0]).toStartWith(
+      'Cannot name a topic of sink "events" for 2 event(s) of source "app"',
+    );
     expect(harness.read()).toEqual(["1", "4"]);
     harness.settle("delivered");
     expect(harness.position).toBe(harness.offset);

@@ -300,8 +300,17 @@ export class PositionStore implements Checkpoint {
       this.#isClosed
         ? `Cannot store positions in ${file} (${cause}): what was delivered since the last good write is sent again after a restart`
         : `Cannot store positions in ${file} (${cause}): shipping goes on, and storing is tried again`,
+      {
+        hint: isFull(cause)
+          ? "free space where data_dir is"
+          : "make data_dir writable for the user that runs shipper",
+      },
     );
   }
+}
+
+function isFull(cause: string): boolean {
+  return cause === "ENOSPC" || cause === "EDQUOT";
 }
 
 function entryKey(source: string, id: string): string {

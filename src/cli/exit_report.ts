@@ -12,6 +12,7 @@ export interface ExitReport {
   /** Events that came from stdin and went nowhere: they exist no more. */
   readonly lostCount: number;
   readonly isStored: boolean;
+  readonly isOnce: boolean;
 }
 
 export interface ExitFacts {
@@ -39,17 +40,30 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
     }
   }
   const isBad = facts.hasFailed || lostCount > 0 || (facts.isOnce && droppedCount > 0);
-  const { isStored } = facts;
-  return { exitCode: isBad ? 1 : 0, deliveredCount, droppedCount, leftInFilesCount, lostCount, isStored };
+  const { isStored, isOnce } = facts;
+  return {
+    exitCode: isBad ? 1 : 0,
+    deliveredCount,
+    droppedCount,
+    leftInFilesCount,
+    lostCount,
+    isStored,
+    isOnce,
+  };
 }
 
 /** Says it, in one line for each thing that matters. */
 export function describeExit(report: ExitReport, log: Log): void {
-  const { deliveredCount, droppedCount, leftInFilesCount, lostCount, isStored } = report;
+  const { deliveredCount, droppedCount, leftInFilesCount, lostCount, isStored, isOnce } = report;
   if (lostCount > 0) {
     log.error(
       `Lost up to ${lostCount} events from stdin: they were read and could not be delivered before the end`,
     );
+  }
+  if (droppedCount > 0) {
+    const text = `Dropped ${droppedCount} events: each was counted, with its reason`;
+    if (isOnce) log.error(`${text}; the exit code is 1, because --once is to deliver everything`);
+    else log.warn(text);
   }
   if (!isStored) {
     log.warn("The last positions could not be stored; the next run sends what came after them again");

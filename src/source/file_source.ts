@@ -134,6 +134,11 @@ class FileSource implements Source {
         this.#endIfDone();
       },
       onFailure: (file, error) => this.#discovery.tellFailure(file.lastPath, "read", error),
+      onLost: (file, sink, offset, bytes) =>
+        log.error(
+          `Lost at least ${bytes} bytes of "${file.lastPath}" from byte ${offset} on: it was truncated before they were read`,
+          { source: config.name, sink },
+        ),
       onGivenUp: (file, offset) =>
         log.error(
           `Giving up on "${file.lastPath}" at byte ${offset}: what it holds from there on cannot be read`,

@@ -47,6 +47,8 @@ export interface TailContext {
   readonly onEnded: (file: TailedFile) => void;
   readonly onFailure: (file: TailedFile, error: unknown) => void;
   readonly onGivenUp: (file: TailedFile, offset: number) => void;
+  /** `bytes` from `offset` on were truncated away before they were read for `sink`. */
+  readonly onLost: (file: TailedFile, sink: string, offset: number, bytes: number) => void;
 }
 
 /**
@@ -143,7 +145,8 @@ export class FileTailer {
       if (this.file.isCutOff) return this.#endCutOff();
       const end = this.offset - before + count;
       if (count < before || this.#hasMarkerChanged(owner.data, before)) {
-        this.#context.onCutOff(this.file, end);
+        // Nothing was there, so nothing is known of where it ends now.
+        this.#context.onCutOff(this.file, count === 0 ? 0 : end);
         return this.#endCutOff();
       }
       this.#failureCount = 0;
@@ -326,7 +329,10 @@ export class FileTailer {
   #endCutOff(): void {
     if (this.hasEnded) return;
     const lost = this.#lostBytes();
-    if (lost > 0) this.#context.metrics.lostBytes.add("truncated", lost);
+    if (lost > 0) {
+      this.#context.metrics.lostBytes.add("truncated", lost);
+      this.#context.onLost(this.file, this.outlet.sink, this.offset, lost);
+    }
     this.#end();
   }
 

@@ -65,6 +65,9 @@ describe("exitReport", () => {
       exitCode: 1,
       droppedCount: 2,
     });
+    expect(told(exitReport(some, config, good)).texts("warn")[0]).toContain("Dropped 2 events");
+    const once = told(exitReport(some, config, { ...good, isOnce: true }));
+    expect(once.texts("error")[0]).toContain("Dropped 2 events");
   });
 
   test("a run that failed is 1; positions that are not stored are no loss, and said", () => {
