@@ -145,8 +145,8 @@ function explainTimeout(context: ConnectContext): Explanation {
         code,
         state: `connected, and no answer to the first request ${within}`,
         hint: context.tls
-          ? "Check that the port belongs to a Kafka broker, and look into its log"
-          : "Check that the port belongs to a Kafka broker without TLS: set tls.enabled = true for an SSL listener",
+          ? "The broker is stopped or overloaded (look into its log), or the port belongs to something else"
+          : "The broker is stopped or overloaded, or the port is a listener with TLS (then set tls.enabled = true) or no broker",
       };
   }
 }
