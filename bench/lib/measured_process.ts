@@ -24,7 +24,6 @@ export async function measureProcess(
 ): Promise<ProcessUsage> {
   const stderrPath = join(options.dir, "stderr");
   const stderr = openSync(stderrPath, "w", 0o600);
-  const ownPeakBytes = residentBytes(process.pid)!.peak;
   const startMs = performance.now();
   const child = watchChild(
     Bun.spawn([...command], { cwd: options.dir, stdin: "ignore", stdout: "ignore", stderr }),
@@ -51,6 +50,8 @@ export async function measureProcess(
     const said = readFileSync(stderrPath, "utf8").trim().slice(-STDERR_TAIL_CHARS);
     throw new Error(`"${command.join(" ")}" ${how}: ${said === "" ? "it said nothing" : said}`);
   }
+  // Asked for at the end: what this process held when it started the child is at most its peak by now.
+  const ownPeakBytes = residentBytes(process.pid)!.peak;
   return {
     wallSeconds,
     userSeconds: Number(usage.cpuTime.user) / 1e6,

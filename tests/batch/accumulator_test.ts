@@ -175,84 +175,110 @@ describe("Accumulator", () => {
   });
 
   test("whatever is appended, finished, split and parked: every event settles once, in order by partition", () => {
-    const action = fc.oneof(
-      fc.record({
-        kind: fc.constant("append" as const),
-        count: fc.integer({ min: 1, max: 9 }),
-        keyed: fc.boolean(),
-        topics: fc.integer({ min: 1, max: 3 }),
-      }),
-      fc.record({ kind: fc.constant("finish" as const), pick: fc.nat() }),
-      fc.record({ kind: fc.constant("seal" as const), pick: fc.nat() }),
-      fc.record({
-        kind: fc.constant("partitions" as const),
-        topic: fc.integer({ min: 0, max: 2 }),
-        count: fc.integer({ min: 1, max: 4 }),
-      }),
-    );
     fc.assert(
-      fc.property(fc.array(action, { maxLength: 120 }), (actions) => {
-        const acc = accumulator({ canPark: true, memoryMaxBytes: 1_500 });
-        acc.setPartitionCount("t0", 2, 0);
-        let nextValue = 0;
-        const pending: { delivery: Delivery; next: number }[] = [];
-        const all: { statuses: string[] }[] = [];
-        const done = new Map<string, number[]>();
-        const finish = (queue: Queue, batch: TextBatch) => {
-          acc.finish(queue, batch);
-          const key = `${queue.topic}-${queue.id}`;
-          done.set(key, [...(done.get(key) ?? []), ...batch.texts.map(Number)]);
-          batch.members.settle("delivered");
-        };
-        const push = () => {
-          while (pending.length > 0) {
-            const first = pending[0]!;
-            first.next = acc.append(first.delivery, first.next, 0);
-            if (first.next < first.delivery.batch.count) return;
-            pending.shift();
-          }
-        };
-        const step = (a: typeof actions[number]) => {
-          const queues = [...acc.active];
-          if (a.kind === "append") {
-            const values = Array.from({ length: a.count }, () => String(nextValue++));
-            const made = delivery(values, {
-              topics: ["t0", "t1", "t2"].slice(0, a.topics),
-              topicIndexes: values.map((_, i) => i % a.topics),
-              ...(a.keyed ? { keys: values.map((v) => Number(v) % 3 === 0 ? "" : `k${Number(v) % 5}`) } : {}),
-            });
-            all.push(made);
-            pending.push({ delivery: made.delivery, next: 0 });
-          } else if (a.kind === "partitions") acc.setPartitionCount(`t${a.topic}`, a.count, 0);
-          else if (queues.length > 0) {
-            const queue = queues[a.pick % queues.length]!;
-            if (a.kind === "seal") acc.seal(queue);
-            else if (queue.sealed.length > 0) finish(queue, queue.sealed[0]!);
-          }
-          push();
-        };
-        for (const a of actions) step(a);
-        for (const topic of [0, 1, 2]) step({ kind: "partitions", topic, count: 4 });
-        for (
-          let rounds = 0;
-          rounds < 10_000 && (acc.active.size > 0 || acc.parkedEvents > 0 || pending.length > 0);
-          rounds++
-        ) {
-          for (const queue of [...acc.active]) {
-            acc.seal(queue);
-            while (queue.sealed.length > 0) finish(queue, queue.sealed[0]!);
-          }
-          acc.retryParked(0);
-          push();
-        }
-        expect([...done.values()].flat().sort((a, b) => a - b)).toEqual(
-          Array.from({ length: nextValue }, (_, i) => i),
-        );
-        for (const { statuses } of all) expect(statuses).toEqual(["delivered"]);
-        for (const values of done.values()) expect(values).toEqual([...values].sort((a, b) => a - b));
-        expect(acc.memoryBytes).toBe(0);
+      fc.property(fc.array(actionArbitrary, { maxLength: 120 }), (actions) => {
+        const run = new ModelRun();
+        for (const action of actions) run.step(action);
+        run.finishAll();
+        run.check();
       }),
       { numRuns: 150 },
     );
   });
 });
+
+const actionArbitrary = fc.oneof(
+  fc.record({
+    kind: fc.constant("append" as const),
+    count: fc.integer({ min: 1, max: 9 }),
+    keyed: fc.boolean(),
+    topics: fc.integer({ min: 1, max: 3 }),
+  }),
+  fc.record({ kind: fc.constant("finish" as const), pick: fc.nat() }),
+  fc.record({ kind: fc.constant("seal" as const), pick: fc.nat() }),
+  fc.record({
+    kind: fc.constant("partitions" as const),
+    topic: fc.integer({ min: 0, max: 2 }),
+    count: fc.integer({ min: 1, max: 4 }),
+  }),
+);
+
+type Action = typeof actionArbitrary extends fc.Arbitrary<infer A> ? A : never;
+
+/** An accumulator whose events are numbered, and what became of them. */
+class ModelRun {
+  readonly #acc = accumulator({ canPark: true, memoryMaxBytes: 1_500 });
+  readonly #pending: { delivery: Delivery; next: number }[] = [];
+  readonly #all: { statuses: string[] }[] = [];
+  /** Numbers of finished events by topic and partition, in the order of finishing. */
+  readonly #done = new Map<string, number[]>();
+  #nextValue = 0;
+
+  constructor() {
+    this.#acc.setPartitionCount("t0", 2, 0);
+  }
+
+  step(action: Action): void {
+    const queues = [...this.#acc.active];
+    if (action.kind === "append") this.#offer(action);
+    else if (action.kind === "partitions") this.#acc.setPartitionCount(`t${action.topic}`, action.count, 0);
+    else if (queues.length > 0) {
+      const queue = queues[action.pick % queues.length]!;
+      if (action.kind === "seal") this.#acc.seal(queue);
+      else if (queue.sealed.length > 0) this.#finish(queue, queue.sealed[0]!);
+    }
+    this.#push();
+  }
+
+  /** Makes every topic known and finishes until nothing is left. */
+  finishAll(): void {
+    for (const topic of [0, 1, 2]) this.step({ kind: "partitions", topic, count: 4 });
+    for (let rounds = 0; rounds < 10_000 && this.#isBusy(); rounds++) {
+      for (const queue of [...this.#acc.active]) {
+        this.#acc.seal(queue);
+        while (queue.sealed.length > 0) this.#finish(queue, queue.sealed[0]!);
+      }
+      this.#acc.retryParked(0);
+      this.#push();
+    }
+  }
+
+  check(): void {
+    const numbers = [...this.#done.values()].flat().sort((a, b) => a - b);
+    expect(numbers).toEqual(Array.from({ length: this.#nextValue }, (_, i) => i));
+    for (const { statuses } of this.#all) expect(statuses).toEqual(["delivered"]);
+    for (const values of this.#done.values()) expect(values).toEqual([...values].sort((a, b) => a - b));
+    expect(this.#acc.memoryBytes).toBe(0);
+  }
+
+  #isBusy(): boolean {
+    return this.#acc.active.size > 0 || this.#acc.parkedEvents > 0 || this.#pending.length > 0;
+  }
+
+  #offer(action: Extract<Action, { kind: "append" }>): void {
+    const values = Array.from({ length: action.count }, () => String(this.#nextValue++));
+    const made = delivery(values, {
+      topics: ["t0", "t1", "t2"].slice(0, action.topics),
+      topicIndexes: values.map((_, i) => i % action.topics),
+      ...(action.keyed ? { keys: values.map((v) => Number(v) % 3 === 0 ? "" : `k${Number(v) % 5}`) } : {}),
+    });
+    this.#all.push(made);
+    this.#pending.push({ delivery: made.delivery, next: 0 });
+  }
+
+  #push(): void {
+    while (this.#pending.length > 0) {
+      const first = this.#pending[0]!;
+      first.next = this.#acc.append(first.delivery, first.next, 0);
+      if (first.next < first.delivery.batch.count) return;
+      this.#pending.shift();
+    }
+  }
+
+  #finish(queue: Queue, batch: TextBatch): void {
+    this.#acc.finish(queue, batch);
+    const key = `${queue.topic}-${queue.id}`;
+    this.#done.set(key, [...(this.#done.get(key) ?? []), ...batch.texts.map(Number)]);
+    batch.members.settle("delivered");
+  }
+}
