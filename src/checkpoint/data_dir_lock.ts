@@ -71,8 +71,18 @@ function unusable(dataDir: string, cause: string): StartError {
   return new StartError(
     "data-dir-unusable",
     `Cannot use data_dir "${dataDir}": it cannot be made or written (${cause})`,
-    "make it writable for the user that runs shipper, or set data_dir to another folder",
+    hintFor(cause),
   );
+}
+
+function hintFor(cause: string): string {
+  if (cause === "ENOSPC" || cause === "EDQUOT") {
+    return "free space (or inodes) there, or set data_dir to another disk";
+  }
+  if (cause === "EEXIST" || cause === "ENOTDIR") {
+    return "something else has that name: set data_dir to a folder";
+  }
+  return "make it writable for the user that runs shipper, or set data_dir to another folder";
 }
 
 /** Null when locked; else the errno, or -1 when there is no flock to call. */

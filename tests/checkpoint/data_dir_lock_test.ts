@@ -48,4 +48,5 @@ test("acquireDataDir says why a folder cannot be used", () => {
   const error = startError(path.join(folder, "file/data"));
   expect([error.code, error.exitCode]).toEqual(["data-dir-unusable", 78]);
   expect(error.message).toContain("ENOTDIR");
+  expect(error.hint).toContain("something else has that name");
 });
