@@ -1,70 +1,11 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { type Cluster, parseServer } from "../../src/kafka/cluster.ts";
+import { parseServer } from "../../src/kafka/cluster.ts";
 import { ApiKey } from "../../src/kafka/protocol/api_keys.ts";
-import { WireWriter } from "../../src/kafka/protocol/wire.ts";
-import {
-  type FakeAnswer,
-  FakeBroker,
-  type FakeTopic,
-  metadataBody,
-  metadataTopics,
-} from "../support/fake_broker.ts";
+import { metadataTopics } from "../support/fake_broker.ts";
+import { cleanUp, onCleanUp, start, topicLedBy } from "./fake_cluster.ts";
 import { failureOf, newCluster, until } from "./support.ts";
 
-/** Fake brokers with ids 1, 2, ... that agree on topics; each answers Metadata with the brokers that are listed. */
-class FakeKafka {
-  readonly brokers: FakeBroker[] = [];
-  topics: FakeTopic[] = [];
-  listed: number[] = [];
-  clusterId = "fake";
-
-  static async start(count: number): Promise<FakeKafka> {
-    const kafka = new FakeKafka();
-    for (let id = 1; id <= count; id++) {
-      const broker = await FakeBroker.start();
-      broker.on(ApiKey.Metadata, (request) => kafka.metadata(metadataTopics(request), request.apiVersion));
-      kafka.brokers.push(broker);
-      kafka.listed.push(id);
-    }
-    return kafka;
-  }
-
-  metadata(names: string[], apiVersion: number): FakeAnswer {
-    const topics = names.map((name) =>
-      this.topics.find((topic) => topic.name === name) ??
-        { name, errorCode: 3, topicId: Buffer.alloc(16), partitions: [] }
-    );
-    const brokers = this.listed.map((id) => ({ id, host: "127.0.0.1", port: this.brokers[id - 1]!.port }));
-    return {
-      body: metadataBody(
-        { brokers, clusterId: this.clusterId, controllerId: this.listed[0]!, topics },
-        apiVersion,
-      ),
-    };
-  }
-
-  metadataCount(): number {
-    return this.brokers.reduce((sum, broker) => sum + broker.countOf(ApiKey.Metadata), 0);
-  }
-}
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function start(count: number, overrides = {}): Promise<{ kafka: FakeKafka; cluster: Cluster }> {
-  const kafka = await FakeKafka.start(count);
-  cleanups.push(() => Promise.all(kafka.brokers.map((broker) => broker.stop())));
-  const cluster = newCluster([kafka.brokers[0]!.address], overrides);
-  cleanups.push(() => cluster.close());
-  return { kafka, cluster };
-}
-
-const topicLedBy = (name: string, leader: number, leaderEpoch: number): FakeTopic => ({
-  name,
-  partitions: [{ id: 0, leader, leaderEpoch }],
-});
+afterEach(cleanUp);
 
 describe("metadata", () => {
   test("topics, leaders and the cluster's identity", async () => {
@@ -189,7 +130,7 @@ describe("brokers that fail", () => {
     kafka.brokers[1]!.on(ApiKey.Metadata, () => "cut");
     kafka.listed = [3];
     const cluster = newCluster(kafka.brokers.map((broker) => broker.address));
-    cleanups.push(() => cluster.close());
+    onCleanUp(() => cluster.close());
     await cluster.refresh([], "test");
     expect(cluster.controllerId).toBe(3);
   });
@@ -200,7 +141,7 @@ describe("brokers that fail", () => {
     const servers = kafka.brokers.map((broker) => broker.address);
     // random() near 1 keeps the order of the servers.
     const cluster = newCluster(servers, { requestTimeoutMs: 30_000 });
-    cleanups.push(() => cluster.close());
+    onCleanUp(() => cluster.close());
     const startMs = Date.now();
     await cluster.refresh([], "test");
     expect(kafka.brokers[0]!.countOf(ApiKey.Metadata)).toBe(1);
@@ -211,7 +152,7 @@ describe("brokers that fail", () => {
     const { kafka } = await start(2);
     kafka.brokers[0]!.on(ApiKey.Metadata, () => ({ body: Buffer.from([1, 2, 3]) }));
     const cluster = newCluster([kafka.brokers[0]!.address]);
-    cleanups.push(() => cluster.close());
+    onCleanUp(() => cluster.close());
     const error = await failureOf(cluster.refresh([], "test"));
     expect(error.code).toBe("bad-answer");
     expect(error.message).toContain("cut short");
@@ -294,96 +235,6 @@ describe("brokers that fail", () => {
     const startMs = Date.now();
     await cluster.connectionTo(2);
     expect(Date.now() - startMs).toBeGreaterThanOrEqual(40);
-  });
-});
-
-describe("requests", () => {
-  const never = new AbortController().signal;
-
-  const producerId = (errorCode: number, version: number): FakeAnswer => {
-    const writer = new WireWriter(version >= 2).int32(0).int16(errorCode).raw(
-      Buffer.from("00000000000003e9", "hex"),
-    ).int16(4);
-    return { body: Buffer.from(writer.tags().slice()) };
-  };
-
-  test("a producer id, past errors that pass", async () => {
-    const { kafka, cluster } = await start(1);
-    const errors = [14, 15, 16, -1];
-    kafka.brokers[0]!.on(
-      ApiKey.InitProducerId,
-      ({ apiVersion }) => producerId(errors.pop() ?? 0, apiVersion),
-    );
-    const { id, idText, epoch } = await cluster.initProducerId(never);
-    expect([id.toString("hex"), idText, epoch]).toEqual(["00000000000003e9", "1001", 4]);
-    expect(kafka.brokers[0]!.countOf(ApiKey.InitProducerId)).toBe(5);
-  });
-
-  test("a refusal for good, and giving up", async () => {
-    const { kafka, cluster } = await start(1);
-    kafka.brokers[0]!.on(ApiKey.InitProducerId, ({ apiVersion }) => producerId(31, apiVersion));
-    const error = await failureOf(cluster.initProducerId(never));
-    expect(error.code).toBe("CLUSTER_AUTHORIZATION_FAILED");
-    expect(error.hint).toContain("IDEMPOTENT_WRITE");
-    kafka.brokers[0]!.on(ApiKey.InitProducerId, () => "silence");
-    const abort = new AbortController();
-    const given = failureOf(cluster.initProducerId(abort.signal));
-    await until(() => kafka.brokers[0]!.countOf(ApiKey.InitProducerId) === 2, "the second request");
-    abort.abort();
-    expect((await given).code).toBe("aborted");
-  });
-
-  test("topics are created through the controller, also when it has moved", async () => {
-    const { kafka, cluster } = await start(2);
-    const answer = (errorCode: number) => ({
-      body: Buffer.from(
-        new WireWriter(true).int32(0).arrayLength(1).string("new").raw(Buffer.alloc(16)).int16(errorCode)
-          .string(null)
-          .int32(1).int16(1).arrayLength(0).tags().tags().slice(),
-      ),
-    });
-    kafka.brokers[0]!.on(ApiKey.CreateTopics, () => {
-      kafka.listed = [2, 1];
-      return answer(41);
-    });
-    kafka.brokers[1]!.on(ApiKey.CreateTopics, () => answer(0));
-    const topics = [{ name: "new", partitions: 3, replicationFactor: -1 }];
-    expect(await cluster.createTopics(topics, never)).toEqual([{
-      name: "new",
-      errorCode: 0,
-      errorMessage: null,
-    }]);
-    expect(kafka.brokers.map((broker) => broker.countOf(ApiKey.CreateTopics))).toEqual([1, 1]);
-  });
-
-  test("max.message.bytes, or null when it may not be seen", async () => {
-    const { kafka, cluster } = await start(1);
-    let errorCode = 0;
-    kafka.brokers[0]!.on(ApiKey.DescribeConfigs, () => {
-      const writer = new WireWriter(true).int32(0).arrayLength(1).int16(errorCode).string(null).int8(2)
-        .string("a");
-      writer.arrayLength(1).string("max.message.bytes").string("2000000").boolean(false).int8(5).boolean(
-        false,
-      );
-      writer.arrayLength(0).int8(3).string(null).tags().tags().tags();
-      return { body: Buffer.from(writer.slice()) };
-    });
-    expect(await cluster.maxMessageBytes("a", never)).toBe(2_000_000);
-    errorCode = 29;
-    expect(await cluster.maxMessageBytes("a", never)).toBeNull();
-  });
-
-  test("close rejects what waits and refuses what comes", async () => {
-    const { kafka, cluster } = await start(1);
-    await cluster.refresh([], "test");
-    kafka.brokers[0]!.on(ApiKey.Metadata, () => "silence");
-    const waiting = failureOf(cluster.refresh(["a"], "test"));
-    await until(() => kafka.metadataCount() === 2, "the second request");
-    cluster.close();
-    expect((await waiting).code).toBe("closed");
-    expect((await failureOf(cluster.refresh([], "test"))).code).toBe("closed");
-    expect((await failureOf(cluster.ask(() => Promise.resolve(1)))).code).toBe("closed");
-    await until(() => kafka.brokers[0]!.sockets.size === 0, "its connections are closed");
   });
 });
 
