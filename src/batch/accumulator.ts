@@ -68,10 +68,18 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     return this.#parkedEvents;
   }
 
-  /** Says how many partitions a topic has. Growth is taken over; a topic never shrinks. Parked events of it are sorted in. */
+  /**
+   * Says how many partitions a topic has. Parked events of it are sorted in. Where there are fewer than before, what is in the queues of
+   * the others stays there until `moveAway`.
+   */
   setPartitionCount(name: string, count: number, nowMs: number): void {
     const topic = this.#topic(name);
     if (count > 0) this.unknownTopics.delete(name);
+    if (topic.queues.length > count) {
+      topic.queues.length = count;
+      topic.sticky = -1;
+      topic.nextPartition = 0;
+    }
     while (topic.queues.length < count) topic.queues.push(this.#options.newQueue(name, topic.queues.length));
     if (count > 0 && topic.parked.length > 0) this.#unpark(topic, nowMs);
   }
@@ -104,6 +112,17 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
       index = to;
     }
     return index;
+  }
+
+  /** Gives the batches of a queue whose partition is no more to another of its topic. None of them may be in flight. */
+  moveAway(queue: Q): void {
+    this.seal(queue);
+    const { queues } = this.#topic(queue.topic);
+    const target = queues[queue.id % queues.length]!;
+    target.sealed.push(...queue.sealed);
+    queue.sealed.length = 0;
+    this.active.delete(queue);
+    if (!target.isEmpty) this.active.add(target);
   }
 
   /** Moves the open batch of a queue behind its sealed ones. */

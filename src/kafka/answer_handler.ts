@@ -22,6 +22,8 @@ export interface AnswerHandlerOptions {
   readonly monotonic: () => number;
   readonly random: () => number;
   readonly compress: (batch: ProduceBatch) => void;
+  /** The topic takes less than was thought: asks how much. */
+  readonly learnLimit: (topic: string) => void;
   readonly wantMetadata: (topic: string) => void;
   /** This identity is used up: what is numbered from now on needs another one. */
   readonly renewIdentity: (spent: ProducerIdentity | null) => void;
@@ -128,6 +130,7 @@ export class AnswerHandler {
       bytes: batch.wireBytes().length,
       error: errorInfo(errorCode).name,
     });
+    this.#options.learnLimit(queue.topic);
     const middle = batch.count >> 1;
     const parts = [batch.copyRecords(0, middle, pool), batch.copyRecords(middle, batch.count, pool)];
     accumulator.replace(queue, batch, parts);

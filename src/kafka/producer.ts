@@ -33,6 +33,12 @@ export interface ProducerOptions {
   readonly random: () => number;
 }
 
+interface KnownTopic {
+  readonly partitionCount: number;
+  /** Null where brokers are too old to tell. */
+  readonly topicId: string | null;
+}
+
 const ACKS = { all: -1, one: 1, none: 0 } as const;
 
 /**
@@ -52,7 +58,7 @@ export class Producer {
   readonly #topics: TopicDirectory;
   readonly #answers: AnswerHandler;
   readonly #monotonic: () => number;
-  readonly #partitionCounts = new Map<string, number>();
+  readonly #known = new Map<string, KnownTopic>();
   readonly #senders = new Map<number, BrokerSender>();
   readonly #abort = new AbortController();
   readonly #unsubscribe: () => void;
@@ -103,6 +109,7 @@ export class Producer {
       accumulator: this.#accumulator,
       pool: this.#pool,
       compress: (batch) => this.#compress(batch),
+      learnLimit: (topic) => this.#learnLimit(topic),
       wantMetadata: (topic) => this.#topics.want(topic),
       renewIdentity: (spent) => {
         if (this.#identity === spent) this.#requestIdentity();
@@ -188,26 +195,44 @@ export class Producer {
     } else this.#topics.want(topic);
   }
 
-  #topicKnown(topic: string, partitionCount: number): void {
-    const { hasTopicTemplate } = this.#options;
-    if (!this.#partitionCounts.has(topic) && !hasTopicTemplate) this.#learnLimit(topic);
-    this.#partitionCounts.set(topic, partitionCount);
+  #topicKnown(topic: string, count: number): void {
+    const topicId = this.#options.cluster.topic(topic)?.topicId ?? null;
+    const before = this.#known.get(topic);
+    // A broker that lags behind tells fewer partitions; there are fewer only where the topic was deleted and made again.
+    const isSame = before !== undefined && (topicId === null || topicId === before.topicId);
+    const partitionCount = isSame ? Math.max(count, before.partitionCount) : count;
+    if (!isSame) this.#learnLimit(topic);
+    this.#known.set(topic, { partitionCount, topicId });
     this.#accumulator.setPartitionCount(topic, partitionCount, this.#monotonic());
     this.#queuePump();
     this.#wake();
   }
 
   #metadataChanged(): void {
-    for (const [topic, count] of this.#partitionCounts) {
-      const partitionCount = this.#options.cluster.topic(topic)?.partitions.length ?? 0;
-      if (partitionCount > count) this.#topicKnown(topic, partitionCount);
+    for (const [name, before] of this.#known) {
+      const topic = this.#options.cluster.topic(name);
+      const count = topic?.partitions.length ?? 0;
+      if (count > before.partitionCount || (count > 0 && topic!.topicId !== before.topicId)) {
+        this.#topicKnown(name, count);
+      }
     }
     this.#queuePump();
   }
 
-  /** The topic's own limit may be lower than ours. Without the right to ask, the broker's refusal teaches it batch by batch. */
+  /** What waits for a partition that is no more (the topic was made again with fewer) goes to one that is there. */
+  #moveAway(queue: PartitionSender): void {
+    for (const batch of queue.sealed) batch.clearNumbers();
+    this.#accumulator.moveAway(queue);
+    this.#queuePump();
+  }
+
+  /**
+   * The topic's own limit may be lower than ours, or may have been lowered. Without the right to ask, the broker's refusal teaches it batch
+   * by batch; so it does for templates, where the limit of one topic would shape the batches of all.
+   */
   #learnLimit(topic: string): void {
-    const { cluster, log } = this.#options;
+    const { cluster, log, hasTopicTemplate } = this.#options;
+    if (hasTopicTemplate) return;
     cluster.maxMessageBytes(topic, this.#abort.signal).then(
       (maxBytes) => {
         if (maxBytes !== null) this.#limits.batchMaxBytes = Math.min(this.#limits.batchMaxBytes, maxBytes);
@@ -281,7 +306,9 @@ export class Producer {
       if (config.acks === "all" && this.#identity === null) continue;
       const leader = cluster.leaderOf(queue.topic, queue.id);
       if (leader < 0) {
-        this.#topics.want(queue.topic);
+        const known = this.#known.get(queue.topic);
+        if (known !== undefined && queue.id >= known.partitionCount) this.#moveAway(queue);
+        else this.#topics.want(queue.topic);
         continue;
       }
       if (queue.retryAtMs > nowMs && (queue.failedLeader < 0 || queue.failedLeader === leader)) {

@@ -45,6 +45,7 @@ function setup() {
     monotonic: () => clock.nowMs,
     random: () => 1,
     compress: (batch) => compressed.push(batch),
+    learnLimit: () => {},
     wantMetadata: (topic) => asked.push(topic),
     renewIdentity: (used) => spent.push(used),
     problem: (message) => (metrics.lastError = message),

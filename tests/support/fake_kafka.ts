@@ -78,6 +78,7 @@ export class FakeKafka implements AsyncDisposable {
   maxMessageBytes: number | null = null;
   createTopicError = 0;
   readonly #open = new Set<Open>();
+  readonly #topicIds = new Map<string, Buffer>();
   #nextProducerId = 7_000;
   firstEpoch = 0;
 
@@ -108,6 +109,12 @@ export class FakeKafka implements AsyncDisposable {
       logs.push(new FakePartitionLog(logs.length, logs.length % this.brokers.length + 1));
     }
     this.topics.set(name, logs);
+  }
+
+  /** Deletes a topic and makes it again under a new id, with the first broker as leader of all its partitions. */
+  makeAgain(name: string, partitions: number): void {
+    this.topics.set(name, Array.from({ length: partitions }, (_, id) => new FakePartitionLog(id, 1)));
+    this.#topicIds.set(name, Buffer.alloc(16, `${name}${this.#topicIds.size + 1}`));
   }
 
   log(topic = "logs", partition = 0): FakePartitionLog {
@@ -148,6 +155,7 @@ export class FakeKafka implements AsyncDisposable {
       return {
         name,
         errorCode,
+        topicId: this.#topicIds.get(name) ?? Buffer.alloc(16, name),
         partitions: errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION ? [] : partitions,
       };
     });
