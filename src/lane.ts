@@ -3,6 +3,7 @@ import type { Checkpoint, PositionTracker } from "./checkpoint/checkpoint.ts";
 import { LineSplitter } from "./decode/line_splitter.ts";
 import type { Chunk, Outlet } from "./event/chunk.ts";
 import { type BatchStatus, Delivery } from "./event/delivery.ts";
+import type { LineBatch } from "./event/line_batch.ts";
 import type { Stream } from "./event/stream.ts";
 import type { Shaper } from "./shape/shaper.ts";
 import type { GarbagePacer } from "./telemetry/garbage_pacer.ts";
@@ -66,6 +67,7 @@ export class Lane implements Outlet {
     sourceMetrics.truncatedLinesCount += lines.truncatedCount;
     sinkMetrics.eventsInCount += lines.count;
     sinkMetrics.eventsInBySource.add(this.#options.source, lines.count);
+    if (lines.truncatedCount > 0) this.#tellCut(lines);
     const endOffset = chunk.offset + lines.takenBytes;
     const ticket = state.tracker.track(chunk.offset, endOffset, lines.endsInsideCutLine);
     if (lines.count === 0) state.tracker.settle(ticket, "delivered");
@@ -79,7 +81,7 @@ export class Lane implements Outlet {
     this.#streams.delete(stream.id);
   }
 
-  #shape(tracker: PositionTracker, ticket: number, lines: Parameters<Shaper["shape"]>[0]): void {
+  #shape(tracker: PositionTracker, ticket: number, lines: LineBatch): void {
     const { shaper, buffer, sinkMetrics, now } = this.#options;
     const { batch, droppedCount } = shaper.shape(lines);
     if (droppedCount > 0) this.#countWithoutTopic(droppedCount);
@@ -93,6 +95,18 @@ export class Lane implements Outlet {
       tracker.settle(ticket, status);
     };
     buffer.write(new Delivery(batch, settled));
+  }
+
+  /** Names the first line that was cut; the log writes few of them, the metric counts all. */
+  #tellCut({ chunk, starts, truncatedCount, firstTruncated }: LineBatch): void {
+    const { maxLineBytes, source, log } = this.#options;
+    const where = chunk.stream.path === "" ? `source "${source}"` : `"${chunk.stream.path}"`;
+    log.warn(
+      `A line of ${where} at byte ${
+        chunk.offset + starts[firstTruncated]!
+      } is longer than ${maxLineBytes} bytes and was cut there`,
+      { source, lines: truncatedCount, hint: "raise max_line_bytes" },
+    );
   }
 
   /** The buffer is full, and dropping was asked for. */

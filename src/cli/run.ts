@@ -72,6 +72,7 @@ class Run {
   readonly #metrics: Metrics;
   readonly #end = new AbortController();
   #signalCount = 0;
+  #isWaitingForHealth = false;
 
   constructor(args: RunArgs, config: Config, process: RunProcess, log: Logger) {
     this.#args = args;
@@ -106,6 +107,7 @@ class Run {
       now,
       random,
     });
+    this.#process.onSignal((signal) => this.#stop(pipeline, signal));
     const api = await this.#startApi();
     try {
       this.#log.info(`Started shipper ${version}`, {
@@ -143,7 +145,10 @@ class Run {
   /** Under `--require-healthy` nothing is read before the answer is there; otherwise shipping starts meanwhile. */
   async #checkHealth(pipeline: Pipeline): Promise<boolean> {
     const checked = this.#askHealth(pipeline);
-    if (this.#args.requireHealthy) return await checked;
+    if (this.#args.requireHealthy) {
+      this.#isWaitingForHealth = true;
+      return await checked.finally(() => this.#isWaitingForHealth = false);
+    }
     checked.then((isHealthy) => isHealthy ? undefined : this.#askAgain(pipeline)).catch((error: unknown) =>
       this.#log.error(`Cannot check the sinks' health: ${error}`)
     );
@@ -186,7 +191,6 @@ class Run {
   }
 
   async #runPipeline(pipeline: Pipeline, positions: PositionStore): Promise<number> {
-    this.#process.onSignal((signal) => this.#stop(pipeline, signal));
     const progress = startProgress({
       isWanted: this.#args.once && this.#process.stderr.isTerminal,
       metrics: this.#metrics,
@@ -227,6 +231,8 @@ class Run {
       } s; a second signal ends at once`,
     );
     pipeline.stopReading();
+    // Nothing was read: there is nothing to be delivered, and no reason to wait for the answer.
+    if (this.#isWaitingForHealth) this.#end.abort();
     const timer = setTimeout(() => {
       this.#log.warn(
         `Not everything could be delivered within ${shutdownTimeoutMs / 1000} s; stopping without it`,

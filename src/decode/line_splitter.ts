@@ -88,6 +88,7 @@ export class LineSplitter {
     let { starts, ends, nexts } = columns;
     let count = 0;
     let truncatedCount = 0;
+    let firstTruncated = 0;
     let lineStart = start;
     let newline = -1;
     while (count < maxLines && (newline = data.indexOf(NEWLINE, count === 0 ? scanned : lineStart)) !== -1) {
@@ -96,7 +97,7 @@ export class LineSplitter {
       if (end > lineStart && data[end - 1] === CARRIAGE_RETURN) end--;
       if (end - lineStart > this.#maxLineBytes) {
         end = cutEnd(data, lineStart, this.#maxLineBytes);
-        truncatedCount++;
+        if (truncatedCount++ === 0) firstTruncated = count;
       }
       starts[count] = lineStart;
       ends[count] = end;
@@ -112,6 +113,7 @@ export class LineSplitter {
       nexts,
       takenBytes: lineStart,
       truncatedCount,
+      firstTruncated,
       endsInsideCutLine: false,
     };
     if (count < maxLines && lineStart < data.length) this.#takePartial(lines);
@@ -142,7 +144,7 @@ export class LineSplitter {
     if (isTooLong) {
       end = cutEnd(data, start, this.#maxLineBytes);
       this.#isSkipping = true;
-      lines.truncatedCount++;
+      if (lines.truncatedCount++ === 0) lines.firstTruncated = lines.count;
     }
     if (lines.count === lines.starts.length) Object.assign(lines, this.#columns.grow());
     lines.starts[lines.count] = start;

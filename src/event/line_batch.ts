@@ -15,6 +15,8 @@ export interface LineBatch {
   takenBytes: number;
   /** Lines that were cut at max_line_bytes. */
   truncatedCount: number;
+  /** Index of the first of them; 0 when there is none. */
+  firstTruncated: number;
   /** The taken bytes end inside a line that was cut: what follows up to its newline is no line of its own. */
   endsInsideCutLine: boolean;
 }
