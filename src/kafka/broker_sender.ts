@@ -50,6 +50,11 @@ interface Load {
 /** Sends Produce requests to one broker: every partition of it that is ready goes into the same request. */
 export class BrokerSender {
   readonly #options: BrokerSenderOptions;
+  /**
+   * Requests of this sender that are not answered. Others' on the same connection (metadata, the health check) do not count: their end
+   * tells nobody here, and a limit that they had reached would never be looked at again.
+   */
+  #inFlightCount = 0;
   /** Also during the pause after a failed try. */
   #isConnecting = false;
   #isClosed = false;
@@ -67,7 +72,7 @@ export class BrokerSender {
       return;
     }
     let from = 0;
-    while (from < queues.length && connection.inFlightCount < this.#options.maxInFlight) {
+    while (from < queues.length && this.#inFlightCount < this.#options.maxInFlight) {
       const load = this.#nextLoad(queues, from);
       from += load.queues.length;
       this.#sendLoad(connection, load);
@@ -96,6 +101,7 @@ export class BrokerSender {
 
   #sendLoad(connection: BrokerConnection, load: Load): void {
     const { acks, requestTimeoutMs, answerTimeoutMs } = this.#options;
+    this.#inFlightCount++;
     for (const batch of load.batches) {
       batch.isInFlight = true;
       batch.attemptCount++;
@@ -126,6 +132,7 @@ export class BrokerSender {
 
   #answer(connection: BrokerConnection, load: Load, payload: Buffer, apiVersion: number): void {
     if (this.#options.acks === 0) {
+      this.#inFlightCount--;
       for (let i = 0; i < load.queues.length; i++) {
         this.#options.onAnswer(load.queues[i]!, load.batches[i]!, null);
       }
@@ -139,6 +146,7 @@ export class BrokerSender {
       this.#fail(load, error);
       return;
     }
+    this.#inFlightCount--;
     if (response.throttleMs > 0) connection.throttle(response.throttleMs);
     const missing = new KafkaError(
       "bad-answer",
@@ -159,6 +167,7 @@ export class BrokerSender {
   }
 
   #fail(load: Load, error: unknown): void {
+    this.#inFlightCount--;
     const failure = asKafkaError(error);
     for (let i = 0; i < load.queues.length; i++) {
       this.#options.onFailure(load.queues[i]!, load.batches[i]!, failure);

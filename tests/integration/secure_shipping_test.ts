@@ -1,0 +1,135 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import type { Certificates } from "../../scripts/lib/kafka_certificates.ts";
+import { type OwnCluster, ownCluster } from "../support/kafka.ts";
+import { OracleWriter } from "../support/oracle.ts";
+import { expectExactly, filesToKafka, SteadyLoad } from "../support/scenario.ts";
+import { runShipper, startShipper } from "../support/shipper.ts";
+import { tempDir } from "../support/temp_dir.ts";
+import { waitUntil } from "../support/wait_until.ts";
+
+// The binary at real listeners with TLS, SASL and rights.
+
+const CLUSTER_TIMEOUT_MS = 120_000;
+/** Brokers refuse to be asked again within a second. */
+const SESSION_MS = 2_000;
+
+let own: OwnCluster;
+let files: Certificates;
+beforeAll(async () => {
+  own = await ownCluster({
+    security: "sasl_ssl",
+    acl: true,
+    settings: {
+      "listener.name.ssl.ssl.client.auth": "required",
+      "listener.name.sasl_plaintext.scram-sha-512.connections.max.reauth.ms": String(SESSION_MS),
+    },
+  });
+  files = own.kafka.certificates!;
+}, CLUSTER_TIMEOUT_MS);
+afterAll(() => own?.stop(), CLUSTER_TIMEOUT_MS);
+
+type Listener = "SSL" | "SASL_SSL" | "SASL_PLAINTEXT";
+
+const tls = () => `tls = { enabled = true, ca_file = "${files.ca}" }\n`;
+const mutual = (more: string) =>
+  `[sinks.out.tls]\nenabled = true\nca_file = "${files.ca}"\ncrt_file = "${files.clientCert}"\n${more}\n`;
+const login = (mechanism: string, user = "admin", password = "${SHIPPER_TEST_PASSWORD}") =>
+  `sasl = { enabled = true, mechanism = "${mechanism}", username = "${user}", password = "${password}" }\n`;
+
+describe("ships through", () => {
+  const ways: [name: string, listener: Listener, sink: () => string][] = [
+    ["TLS with a client certificate", "SSL", () => mutual(`key_file = "${files.clientKey}"`)],
+    [
+      "TLS with an encrypted key",
+      "SSL",
+      () => mutual(`key_file = "${files.clientKeyEncrypted}"\nkey_pass = "${files.clientKeyPassword}"`),
+    ],
+    ["TLS with PEM text in the configuration", "SSL", () => {
+      const text = (path: string) => JSON.stringify(readFileSync(path, "utf8"));
+      return `[sinks.out.tls]\nenabled = true\nca_file = ${text(files.ca)}\ncrt_file = ${
+        text(files.clientCert)
+      }\nkey_file = ${text(files.clientKey)}\n`;
+    }],
+  ];
+  for (const mechanism of ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]) {
+    ways.push([`${mechanism} in the clear`, "SASL_PLAINTEXT", () => login(mechanism)]);
+    ways.push([`${mechanism} over TLS`, "SASL_SSL", () => login(mechanism) + tls()]);
+  }
+  for (const [name, listener, sink] of ways) {
+    test(name, async () => {
+      await using dir = tempDir("secure");
+      const topic = await own.kafka.createTopic({ partitions: 2 });
+      await own.kafka.addAcl({ user: "CN=shipper-client", resource: "topic", name: topic, operation: "all" });
+      const writer = new OracleWriter(name.replaceAll(" ", "-"), "app.log");
+      writer.append(dir.file("app.log"), 3_000);
+      const config = filesToKafka(dir, {
+        bootstrap: own.kafka.listeners[listener]!,
+        topic,
+        sink: `compression = "lz4"\n${sink()}`,
+      });
+      const env = { SHIPPER_TEST_PASSWORD: "admin-secret" };
+      const exit = await runShipper({
+        config,
+        env,
+        args: ["--once", "--require-healthy", "--log-level", "debug"],
+      });
+      expect(exit).toMatchObject({ code: 0, stdout: "" });
+      for (const secret of ["admin-secret", files.clientKeyPassword, "PRIVATE KEY"]) {
+        expect(exit.stderr).not.toContain(secret);
+      }
+      await expectExactly(own.kafka, topic, [writer]);
+    }, 30_000);
+  }
+});
+
+test("sessions that end while it ships are renewed, and nothing is lost or repeated", async () => {
+  await using dir = tempDir("session");
+  const topic = await own.kafka.createTopic({ partitions: 3 });
+  const writers = ["a.log", "b.log"].map((name) => new OracleWriter("session", name));
+  const config = filesToKafka(dir, {
+    bootstrap: own.kafka.listeners.SASL_PLAINTEXT!,
+    topic,
+    sink: login("SCRAM-SHA-512", "admin", "admin-secret"),
+  });
+  await using shipper = startShipper({ config });
+  using load = new SteadyLoad(dir, writers, 5_000);
+  await Bun.sleep(3 * SESSION_MS);
+  const count = load.stop();
+  await waitUntil("everything is there", async () => await own.kafka.countRecords(topic) >= count);
+  shipper.signal("SIGTERM");
+  const exit = await shipper.waitForExit();
+  expect(exit.code).toBe(0);
+  expect(exit.stderr).not.toMatch(/"level":"(warn|error)"/);
+  await expectExactly(own.kafka, topic, writers);
+}, 40_000);
+
+test(
+  "a right to write that is taken away and given back: it waits, and says which right is missing",
+  async () => {
+    await using dir = tempDir("rights");
+    const topic = await own.kafka.createTopic();
+    const acl = { user: "stranger", resource: "topic", name: topic, operation: "write" } as const;
+    await own.kafka.addAcl(acl);
+    await own.kafka.addAcl({ ...acl, operation: "describe" });
+    const writer = new OracleWriter("rights", "app.log");
+    writer.append(dir.file("app.log"), 100);
+    const config = filesToKafka(dir, {
+      bootstrap: own.kafka.listeners.SASL_PLAINTEXT!,
+      topic,
+      sink: login("PLAIN", "stranger", "stranger-secret") + "retry.max_interval_ms = 200",
+    });
+    await using shipper = startShipper({ config });
+    await waitUntil("it ships", async () => await own.kafka.countRecords(topic) === 100);
+    await own.kafka.removeAcl(acl);
+    writer.append(dir.file("app.log"), 100);
+    await shipper.waitForLog(/TOPIC_AUTHORIZATION_FAILED.*WRITE/);
+    expect(await own.kafka.countRecords(topic)).toBe(100);
+    await own.kafka.addAcl(acl);
+    await waitUntil("the rest is there", async () => await own.kafka.countRecords(topic) === 200);
+    shipper.signal("SIGTERM");
+    expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
+    await expectExactly(own.kafka, topic, [writer]);
+  },
+  30_000,
+);
