@@ -17,13 +17,16 @@ interface Plan {
   readonly batchMaxEvents: number;
   readonly acks: "all" | "one";
   readonly hasKeys: boolean;
+  /** Events go to this many topics in turn, by runs of their own lengths; only the first one is there at first. */
+  readonly topicCount: number;
 }
 
 type Step =
   | { readonly do: "send"; readonly count: number }
   | { readonly do: "move"; readonly partition: number; readonly to: number }
   | { readonly do: "cut"; readonly broker: number }
-  | { readonly do: "wait"; readonly ms: number };
+  | { readonly do: "wait"; readonly ms: number }
+  | { readonly do: "make"; readonly topic: number };
 
 const PARTITIONS = 3;
 
@@ -75,7 +78,27 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   batchMaxEvents: fc.integer({ min: 1, max: 12 }),
   acks: fc.constantFrom("all", "all", "one"),
   hasKeys: fc.boolean(),
+  topicCount: fc.constant(1),
 });
+
+/** The same with a topic template: topics that are made late or never. */
+const templatePlan: fc.Arbitrary<Plan> = fc.record({
+  faults: fc.array(fault, { maxLength: 6 }),
+  refusals: fc.array(refusal, { maxLength: 6 }),
+  steps: fc.array(
+    fc.oneof({ weight: 4, arbitrary: step }, {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant("make" as const), topic: fc.integer({ min: 1, max: 3 }) }),
+    }),
+    { minLength: 1, maxLength: 15 },
+  ),
+  batchMaxEvents: fc.integer({ min: 1, max: 12 }),
+  acks: fc.constant("all" as const),
+  hasKeys: fc.boolean(),
+  topicCount: fc.integer({ min: 2, max: 4 }),
+});
+
+const topicName = (index: number) => index === 0 ? "logs" : `topic-${index}`;
 
 /** A sink between a buffer and brokers that do as planned. */
 async function execute(chosen: Plan, killAfterMs: number | null): Promise<Run> {
@@ -90,7 +113,9 @@ async function execute(chosen: Plan, killAfterMs: number | null): Promise<Run> {
   const timing = { batchTimeoutMs: 1, socketTimeoutMs: 30, retryIntervalMs: 1, retryMaxIntervalMs: 4 };
   const config = { ...plainSink, ...timing, bootstrapServers: kafka.bootstrapServers, batchMaxEvents, acks };
   const clock = { now: Date.now, random: Math.random };
-  const sink = new KafkaSink({ config, hostname: "h", fixedTopic: "logs", metrics, log, ...clock });
+  const { topicCount } = chosen;
+  const fixedTopic = topicCount === 1 ? "logs" : null;
+  const sink = new KafkaSink({ config, hostname: "h", fixedTopic, metrics, log, ...clock });
   const buffer = new MemoryBuffer({ maxEvents: 10_000, maxSizeBytes: 1 << 20, metrics });
   const kill = new AbortController();
   const killTimer = killAfterMs === null ? null : setTimeout(() => kill.abort(), killAfterMs);
@@ -101,17 +126,27 @@ async function execute(chosen: Plan, killAfterMs: number | null): Promise<Run> {
     if (each.do === "wait") await Bun.sleep(each.ms);
     else if (each.do === "cut") kafka.brokers[each.broker]!.cutAll();
     else if (each.do === "move") kafka.moveLeader(each.to, "logs", each.partition);
+    else if (each.do === "make") kafka.addTopic(topicName(each.topic), PARTITIONS);
     else {
       const values = Array.from({ length: each.count }, () => String(next++));
       const statuses: BatchStatus[] = [];
       run.sent.push(values);
       run.statuses.push(statuses);
       // A few keys only, so that each has many events whose order can be checked.
-      const options = hasKeys ? { keys: values.map((value) => `k${Number(value) % 7}`) } : {};
+      const options = {
+        ...(hasKeys ? { keys: values.map((value) => `k${Number(value) % 7}`) } : {}),
+        ...(topicCount === 1 ? {} : {
+          topics: Array.from({ length: topicCount }, (_, i) => topicName(i)),
+          topicIndexes: values.map((value) => (Number(value) * 7 >> 3) % topicCount),
+        }),
+      };
       buffer.write(delivery(values, options, (status) => statuses.push(status)).delivery);
     }
   }
   buffer.end();
+  if (killAfterMs === null) {
+    for (let i = 1; i < topicCount; i++) kafka.addTopic(topicName(i), PARTITIONS);
+  }
   await running;
   if (killTimer !== null) clearTimeout(killTimer);
   return run;
@@ -132,19 +167,21 @@ function firsts(values: readonly string[]): number[] {
 }
 
 function expectOrdered(kafka: FakeKafka): void {
-  for (const log of kafka.topics.get("logs")!) {
+  for (const log of [...kafka.topics.values()].flat()) {
     const order = firsts(log.values);
     expect(order).toEqual([...order].sort((a, b) => a - b));
   }
 }
 
+const everything = (kafka: FakeKafka) => [...kafka.topics.keys()].flatMap((topic) => kafka.values(topic));
+
 test("whatever brokers do: every event arrives, in order in its partition, and settles once", async () => {
   await fc.assert(
-    fc.asyncProperty(plan, async (chosen) => {
+    fc.asyncProperty(fc.oneof(plan, templatePlan), async (chosen) => {
       const { kafka, metrics, log, sent, statuses } = await execute(chosen, null);
       await using _ = kafka;
       expect(statuses).toEqual(sent.map(() => ["delivered"]));
-      const written = kafka.values();
+      const written = everything(kafka);
       expect(firsts(written).sort((a, b) => a - b)).toEqual(sent.flat().map(Number));
       expectOrdered(kafka);
       if (chosen.acks === "all") expect(written).toHaveLength(sent.flat().length);
@@ -158,18 +195,22 @@ test("whatever brokers do: every event arrives, in order in its partition, and s
 
 test("killed at any moment: every event settles once, and what counts as delivered is there", async () => {
   await fc.assert(
-    fc.asyncProperty(plan, fc.integer({ min: 0, max: 150 }), async (chosen, killAfterMs) => {
-      const { kafka, log, sent, statuses } = await execute(chosen, killAfterMs);
-      await using _ = kafka;
-      const written = new Set(kafka.values());
-      for (const [i, own] of statuses.entries()) {
-        expect(own).toHaveLength(1);
-        if (own[0] === "delivered") expect(sent[i]!.every((value) => written.has(value))).toBe(true);
-      }
-      expectOrdered(kafka);
-      expect(kafka.violations).toEqual([]);
-      expect(log.texts("error")).toEqual([]);
-    }),
+    fc.asyncProperty(
+      fc.oneof(plan, templatePlan),
+      fc.integer({ min: 0, max: 150 }),
+      async (chosen, killAfterMs) => {
+        const { kafka, log, sent, statuses } = await execute(chosen, killAfterMs);
+        await using _ = kafka;
+        const written = new Set(everything(kafka));
+        for (const [i, own] of statuses.entries()) {
+          expect(own).toHaveLength(1);
+          if (own[0] === "delivered") expect(sent[i]!.every((value) => written.has(value))).toBe(true);
+        }
+        expectOrdered(kafka);
+        expect(kafka.violations).toEqual([]);
+        expect(log.texts("error")).toEqual([]);
+      },
+    ),
     { numRuns: 40, endOnFailure: true },
   );
 }, 60_000);
