@@ -2,6 +2,7 @@ import type { CompressionCodec } from "../config/config.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type ActiveCodec, type CompressionJob, runJob } from "./compression_job.ts";
 import { CompressionThread, THREAD_LOST } from "./compression_thread.ts";
+import { prepareCrc32c } from "./crc32c.ts";
 import { compressedSizeMax, type KernelHost, kernelHost } from "./kernels.ts";
 
 /** The compression bits of a record batch's attributes. */
@@ -45,7 +46,7 @@ export interface Compressor {
   readonly codecId: number;
   /**
    * Memory for records. From here they are compressed and hashed (`crc32c`) where they are; other memory is copied first (0.1 ns a byte).
-   * Owned by the caller until `releaseArena`. Throws RangeError when the shared memory is at its limit.
+   * Owned by the caller until `releaseArena`. When the shared memory is at its limit (many sinks that stand still), it is ordinary memory.
    */
   allocateArena(sizeBytes: number): Buffer;
   /** Takes back what `allocateArena` returned: that Buffer itself, not a view of it. */
@@ -62,6 +63,7 @@ export interface Compressor {
 /** A compressor for `codec`; `level` is used by gzip (1-12) and zstd (1-22), null means the default. */
 export function createCompressor(codec: CompressionCodec, level: number | null, log: Log): Compressor {
   const host = kernelHost();
+  prepareCrc32c();
   if (codec === "none") return new NoCompressor(host);
   return new ThreadedCompressor(codec, level ?? DEFAULT_LEVEL, host, new CompressionThread(host, log));
 }
@@ -76,11 +78,11 @@ class NoCompressor implements Compressor {
   }
 
   allocateArena(sizeBytes: number): Buffer {
-    return this.#host.shared.allocate(sizeBytes);
+    return allocateArena(this.#host, sizeBytes);
   }
 
   releaseArena(arena: Buffer): void {
-    this.#host.shared.free(arena);
+    releaseArena(this.#host, arena);
   }
 
   async compress(records: Buffer, headroomBytes: number): Promise<CompressedBuffer> {
@@ -114,11 +116,11 @@ export class ThreadedCompressor implements Compressor {
   }
 
   allocateArena(sizeBytes: number): Buffer {
-    return this.#host.shared.allocate(sizeBytes);
+    return allocateArena(this.#host, sizeBytes);
   }
 
   releaseArena(arena: Buffer): void {
-    this.#host.shared.free(arena);
+    releaseArena(this.#host, arena);
   }
 
   async compress(records: Buffer, headroomBytes: number): Promise<CompressedBuffer> {
@@ -180,6 +182,19 @@ export class ThreadedCompressor implements Compressor {
     }
     return runJob(job, this.#host);
   }
+}
+
+function allocateArena({ shared }: KernelHost, sizeBytes: number): Buffer {
+  try {
+    return shared.allocate(sizeBytes);
+  } catch (error) {
+    if (error instanceof RangeError) return Buffer.allocUnsafeSlow(sizeBytes);
+    throw error;
+  }
+}
+
+function releaseArena({ shared }: KernelHost, arena: Buffer): void {
+  if (shared.addressOf(arena) !== 0) shared.free(arena);
 }
 
 class Compressed implements CompressedBuffer {

@@ -24,6 +24,11 @@ function startEngine(): Engine {
   return { kernels, shared, work, staging, stagingAddress: shared.addressOf(staging) };
 }
 
+/** Takes the memory that the checksum needs now: later there may be none left. */
+export function prepareCrc32c(): void {
+  engine ??= startEngine();
+}
+
 /**
  * CRC-32C (Castagnoli) of `data[start, end)`, unsigned. `seed` is the CRC of the bytes before, so that a range can be hashed in pieces.
  * Memory of a compressor's arena is hashed where it is (about 5 GB/s), other memory through a copy (about 4 GB/s).
