@@ -12,7 +12,10 @@ export interface Chunk {
   /** A view into `owner.data`; valid during the call, longer for who retains `owner`. */
   readonly data: Buffer;
   readonly owner: PooledBuffer;
-  /** True when the stream ends with this chunk for good: a last line without newline is taken too. */
+  /**
+   * True when a last line without newline is taken too: the stream ends here, or has been quiet for partial_flush_after_ms. In the
+   * second case more may come, as a line of its own; only `Outlet.endStream` ends a stream.
+   */
   readonly isFinal: boolean;
   /** Time of reading, milliseconds since the epoch. */
   readonly receivedMs: number;

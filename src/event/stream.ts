@@ -11,6 +11,6 @@ export interface Stream {
   readonly source: string;
   /** `source_type` field of its events: "file" or "stdin". */
   readonly sourceType: "file" | "stdin";
-  /** Where the bytes were last seen, for messages and the `file` field; "" for stdin. Changes on rename. */
-  path: string;
+  /** Where the bytes were first seen, for messages and the `file` field; "" for stdin. A rename does not change it. */
+  readonly path: string;
 }
