@@ -35,7 +35,8 @@ export interface Outlet {
   waitForRoom(signal: AbortSignal): Promise<void>;
   /**
    * Takes as many whole lines from the front of the chunk as there is room for, synchronously. Returns the bytes taken, 0 to
-   * `chunk.data.length`. 0 means: no complete line yet, or no room (see `hasRoom`). A line longer than max_line_bytes is cut as soon as
+   * `chunk.data.length`. 0 means: no complete line yet, or no room (see `hasRoom`). Less than all does not mean that
+   * the rest is incomplete: offer it again until 0. A line longer than max_line_bytes is cut as soon as
    * it is seen, so a buffer of `readBufferBytes` is always enough to make progress.
    */
   offer(chunk: Chunk): number;

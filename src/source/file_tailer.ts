@@ -219,13 +219,12 @@ export class FileTailer {
       from += taken;
       this.offset += taken;
       if (taken > 0) this.#setMarker(owner.data, from);
-      if (this.outlet.hasRoom()) {
-        if (from === count || !isFinal) return true;
-        if (taken === 0) {
-          throw new Error(
-            `Cannot end "${this.file.stream.path}": its last ${count - from} bytes are not taken`,
-          );
-        }
+      // An outlet may take a part, and have room for more: an incomplete line is left only when it took nothing.
+      if (taken === 0 && this.outlet.hasRoom()) {
+        if (!isFinal) return true;
+        throw new Error(
+          `Cannot end "${this.file.stream.path}": its last ${count - from} bytes are not taken`,
+        );
       }
     }
     return true;

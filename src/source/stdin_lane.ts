@@ -110,7 +110,8 @@ export class StdinLane {
           `Cannot end stdin: ${data.length} final bytes were offered with room and none was taken`,
         );
       }
-      this.#isStarved = !this.#isInputEnded;
+      // An outlet may take a part, and have room for more: nothing is left to take only when it took nothing.
+      this.#isStarved = !this.#isInputEnded && taken === 0;
     }
     this.#signalTaken();
   }

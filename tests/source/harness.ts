@@ -34,6 +34,8 @@ export interface RunOptions {
   readonly ops?: FileOps;
   readonly gate?: DeviceGate;
   readonly now?: () => number;
+  /** In place of a `FakeOutlet`. */
+  readonly makeOutlet?: (sink: string, store: PositionStore) => FakeOutlet;
 }
 
 /** A source at work, until `stop`. */
@@ -83,7 +85,7 @@ export class Bench {
     const metrics = new SourceMetrics();
     const sinks = options.sinks ?? ["out"];
     const outlets = sinks.map((sink, index) => {
-      const outlet = new FakeOutlet(
+      const outlet = options.makeOutlet?.(sink, store) ?? new FakeOutlet(
         sink,
         store,
         options.rooms?.[index] ?? Infinity,
