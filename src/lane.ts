@@ -28,6 +28,9 @@ export interface LaneOptions {
   readonly now: () => number;
 }
 
+/** How often a lane that is held back looks whether it may go on. */
+const HELD_BACK_CHECK_MS = 200;
+
 interface StreamState {
   readonly splitter: LineSplitter;
   readonly tracker: PositionTracker;
@@ -41,6 +44,7 @@ export class Lane implements Outlet {
   readonly sink: string;
   readonly #options: LaneOptions;
   readonly #streams = new Map<string, StreamState>();
+  #fullTracker: PositionTracker | null = null;
 
   constructor(options: LaneOptions) {
     this.sink = options.sink;
@@ -48,11 +52,13 @@ export class Lane implements Outlet {
   }
 
   hasRoom(): boolean {
+    if (this.#isHeldBack()) return false;
     return this.#options.whenFull === "drop_newest" || this.#options.buffer.hasRoom();
   }
 
-  waitForRoom(signal: AbortSignal): Promise<void> {
-    return this.hasRoom() ? Promise.resolve() : this.#options.buffer.waitForRoom(signal);
+  async waitForRoom(signal: AbortSignal): Promise<void> {
+    while (this.#isHeldBack() && !signal.aborted) await Bun.sleep(HELD_BACK_CHECK_MS);
+    if (!this.hasRoom()) await this.#options.buffer.waitForRoom(signal);
   }
 
   offer(chunk: Chunk): number {
@@ -60,6 +66,10 @@ export class Lane implements Outlet {
     const roomEvents = buffer.roomEvents();
     if (roomEvents === 0 && whenFull === "block") return 0;
     const state = this.#stateOf(chunk);
+    if (!state.tracker.hasRoom) {
+      this.#holdBack(state.tracker, chunk.stream);
+      return 0;
+    }
     const lines = state.splitter.split(chunk, roomEvents === 0 ? LINES_MAX : Math.min(roomEvents, LINES_MAX));
     if (lines.takenBytes === 0) return 0;
     sourceMetrics.eventsInCount += lines.count;
@@ -79,6 +89,20 @@ export class Lane implements Outlet {
 
   endStream(stream: Stream): void {
     this.#streams.delete(stream.id);
+  }
+
+  /** A tracker that is full of settled ranges behind one that does not settle: nothing is read until it does. */
+  #isHeldBack(): boolean {
+    if (this.#fullTracker?.hasRoom === true) this.#fullTracker = null;
+    return this.#fullTracker !== null;
+  }
+
+  #holdBack(tracker: PositionTracker, { path }: Stream): void {
+    this.#fullTracker = tracker;
+    this.#options.log.warn(
+      `Reading for sink "${this.sink}" waits: bytes of "${path}" at ${tracker.position} are not acknowledged, and too much behind them is`,
+      { source: this.#options.source, hint: "look for a partition without a leader" },
+    );
   }
 
   #shape(tracker: PositionTracker, ticket: number, lines: LineBatch): void {

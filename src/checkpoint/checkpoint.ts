@@ -15,6 +15,11 @@ export interface PositionTracker {
   settle(ticket: number, status: BatchStatus): void;
   /** Offset from which a restart would read. */
   readonly position: number;
+  /**
+   * False when as many ranges are kept as can be: one that does not settle (a partition without a leader) holds all behind it. `track`
+   * throws then; whoever offers has to wait.
+   */
+  readonly hasRoom: boolean;
   /** The next range starts inside a line that was cut, in this run or before it. */
   readonly startsInsideCutLine: boolean;
 }

@@ -2,10 +2,10 @@ import type { BatchStatus } from "../event/delivery.ts";
 import type { PositionTracker } from "./checkpoint.ts";
 
 /**
- * Ranges that may be open at once in one tracker. Every range is a delivery in a buffer or in flight, so the buffer's own limit on
- * events comes first; this one turns a leak into an error.
+ * Ranges that are kept at once in one tracker, 9 bytes each. The buffer's limit on events bounds those that are open; behind one that
+ * stays open while others settle, settled ones wait too, and those are bounded by this.
  */
-export const OPEN_RANGES_MAX = 1 << 22;
+export const OPEN_RANGES_MAX = 1 << 20;
 
 const OPEN_RANGES_MIN = 8;
 const OPEN = 0;
@@ -68,6 +68,10 @@ export class RangeTracker implements PositionTracker {
   /** Ranges that are neither passed nor behind an errored one. */
   get openCount(): number {
     return Math.max(0, Math.min(this.#next, this.#stopTicket) - this.#head);
+  }
+
+  get hasRoom(): boolean {
+    return this.openCount < OPEN_RANGES_MAX || this.#next >= this.#stopTicket;
   }
 
   track(startOffset: number, endOffset: number, endsInsideCutLine = false): number {

@@ -126,7 +126,7 @@ class Run {
     const { api } = this.#config;
     if (api === null) return null;
     const { now, version } = this.#process;
-    const eventLoopLag = new EventLoopLag();
+    const eventLoopLag = new EventLoopLag({ progress: () => eventsIn(this.#metrics) });
     eventLoopLag.start();
     const { sources, sinks } = this.#config;
     const server = await startApi({
@@ -138,7 +138,7 @@ class Run {
       version,
       eventLoopLag,
     });
-    this.#log.info(`Listening on ${server.address}`);
+    this.#log.info(`Listening on ${server.address} for /health, /ready, /metrics and a status page at /`);
     return server;
   }
 
@@ -259,4 +259,10 @@ function pause(durationMs: number, signal: AbortSignal): Promise<void> {
     timer.unref();
     signal.addEventListener("abort", done, { once: true });
   });
+}
+
+function eventsIn(metrics: Metrics): number {
+  let count = 0;
+  for (const source of metrics.sources.values()) count += source.eventsInCount;
+  return count;
 }

@@ -61,3 +61,16 @@ test("event loop lag sees that the main thread was held", async () => {
   await Bun.sleep(20);
   expect(lag.figures()!.samplesCount).toBe(samplesCount);
 });
+
+test("samples often while there is work, and rarely again afterwards", async () => {
+  let events = 0;
+  const lag = new EventLoopLag({ intervalMs: 100, progress: () => events });
+  lag.start();
+  const samples = () => lag.figures()?.samplesCount ?? 0;
+  const work = setInterval(() => events++, 5);
+  await Bun.sleep(1_000);
+  clearInterval(work);
+  const whileBusy = samples();
+  lag.stop();
+  expect(whileBusy).toBeGreaterThan(15);
+});
