@@ -72,6 +72,7 @@ class Run {
   readonly #metrics: Metrics;
   readonly #end = new AbortController();
   #signalCount = 0;
+  readonly #checkedSinks = new Set<string>();
   #isWaitingForHealth = false;
 
   constructor(args: RunArgs, config: Config, process: RunProcess, log: Logger) {
@@ -175,11 +176,16 @@ class Run {
       : "trying again for as long as it takes";
     // A check that the end of the run cut short says nothing.
     if (this.#end.signal.aborted) return true;
-    for (const [name, sink] of this.#metrics.sinks) {
+    for (const { name } of this.#config.sinks.filter((each) => each.healthcheck)) {
+      const sink = this.#metrics.sink(name);
       const failure = failures.find((each) => each.sink === name)?.failure ?? null;
+      const isFirst = !this.#checkedSinks.has(name);
+      this.#checkedSinks.add(name);
       const before = sink.healthFailure;
       sink.healthFailure = failure;
-      if (failure === null && before !== null) this.#log.info(`Health check of sink "${name}" passed`);
+      if (failure === null && (before !== null || isFirst)) {
+        this.#log.info(`Health check of sink "${name}" passed`);
+      }
       if (failure === null || failure.message === before?.message) continue;
       const hint = failure.hint === null ? {} : { hint: failure.hint };
       this.#log.error(`Health check of sink "${name}" failed: ${failure.message}; ${end}`, {
