@@ -82,7 +82,10 @@ export class OpenFiles {
     try {
       if (file.reopenPath === null) throw new FileMovedError("Cannot open the file again: it has no name");
       const fd = await this.#ops.open(file.reopenPath);
-      const stat = await this.#ops.fstat(fd);
+      const stat = await this.#ops.fstat(fd).catch((error: unknown) => {
+        this.#ops.close(fd);
+        throw error;
+      });
       if (inodeKey(stat) !== file.inode) {
         this.#ops.close(fd);
         throw new FileMovedError(`Cannot open the file again: "${file.reopenPath}" is another one now`);

@@ -18,6 +18,8 @@ class Lane {
   workerId = 0;
   /** Device that the worker reads from or waits for; null when it does not. */
   workerDevice: string | null = null;
+  /** `workerDevice` is the one that an earlier worker hangs at; its replacement has read nothing yet. */
+  isReplaced = false;
   wake: (() => void) | null = null;
 
   constructor(outlet: Outlet) {
@@ -81,6 +83,11 @@ export class ReadScheduler {
     await untilHung(Promise.race([workers, failure]), STOP_WAIT_MS, () => {});
   }
 
+  /** Workers that have not ended. For tests. */
+  get workerCount(): number {
+    return this.#workers.size;
+  }
+
   /** Gives the tailer a turn soon. Only a tailer that is not queued yet. */
   enqueue(tailer: FileTailer): void {
     if (this.#options.monotonicMs() - tailer.lastEndMs < READ_INTERVAL_MS_MIN) {
@@ -121,7 +128,7 @@ export class ReadScheduler {
             { source: this.#options.source },
           );
         }
-        if (lane.queue.length > 0) this.#startWorker(lane);
+        if (lane.queue.length > 0 && !lane.isReplaced) this.#startWorker(lane);
       }
       lane.signal();
     }
@@ -164,9 +171,10 @@ export class ReadScheduler {
   }
 
   #startWorker(lane: Lane): void {
+    lane.isReplaced = true;
     const worker = this.#work(lane, ++lane.workerId);
     this.#workers.add(worker);
-    worker.catch((error) => this.#reject!(error));
+    worker.catch((error) => this.#reject!(error)).finally(() => this.#workers.delete(worker));
   }
 
   async #work(lane: Lane, id: number): Promise<void> {
@@ -184,7 +192,9 @@ export class ReadScheduler {
       }
       const tailer = lane.queue.splice(index, 1)[0]!;
       await tailer.turn(signal, (device) => {
-        if (lane.workerId === id) lane.workerDevice = device;
+        if (lane.workerId !== id) return;
+        lane.workerDevice = device;
+        lane.isReplaced = false;
       });
     }
   }
