@@ -139,7 +139,8 @@ describe("/ready", () => {
     write(5);
     kafka.refuse = () => ({ errorCode: ErrorCode.NOT_ENOUGH_REPLICAS });
     const running = host.run(config(withApi));
-    await until(() => kafka.attempts.length > 0, "it tries");
+    // An attempt that the broker has seen is not yet an answer that has arrived.
+    await until(() => host.stderr.includes("NOT_ENOUGH_REPLICAS"), "it was refused");
     expect((await get("/ready")).status).toBe(200);
     host.skewMs = READY_WAIT_MAX_MS + 1_000;
     const stalled = await get("/ready");
