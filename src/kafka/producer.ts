@@ -217,6 +217,8 @@ export class Producer {
       }
     }
     this.#queuePump();
+    // A partition that has got a leader, or all have lost theirs: what found no room may find some.
+    this.#wake();
   }
 
   /** What waits for a partition that is no more (the topic was made again with fewer) goes to one that is there. */
