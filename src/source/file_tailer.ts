@@ -14,6 +14,8 @@ export const MARKER_BYTES = 64;
 /** Reads of one file that fail in a row before a file that nobody can write to any more is given up. */
 export const FAILURES_MAX = 60;
 const FAILURES_MAX_ONCE = 3;
+/** A file without a name and with nothing left to read is looked for this often. */
+const MISSING_MAX = 3;
 
 const READ_BYTES_MIN: number = POOLED_SIZES_BYTES[0];
 /** Large enough to make the cost of a chunk small, small enough that its JSON still fits into a pooled buffer. */
@@ -339,10 +341,24 @@ export class FileTailer {
     return Math.max(0, this.file.sizeBytes - this.offset);
   }
 
+  /** Read to its end, closed to keep below the limit, and then deleted: not to find it again is no failure. */
+  #isDoneWith(error: unknown): boolean {
+    const code = errnoName(error);
+    const { rotatedMs, handle } = this.file;
+    return rotatedMs !== null && handle.fd === null && (code === "ENOENT" || code === "MOVED") &&
+      this.#lostBytes() === 0;
+  }
+
+  /** `onFailure` logs it and counts it. */
   #fail(error: unknown): void {
     const { metrics, scheduler, isOnce, onFailure, onGivenUp } = this.#context;
-    metrics.errors.add(errnoName(error));
     this.#failureCount++;
+    if (this.#isDoneWith(error)) {
+      // Another event may still tell where it went.
+      if (this.#failureCount >= MISSING_MAX) this.#end();
+      else scheduler.retryAtTick(this);
+      return;
+    }
     onFailure(this.file, error);
     const hasLeft = this.file.rotatedMs !== null && this.#failureCount >= FAILURES_MAX;
     if (hasLeft || (isOnce && this.#failureCount >= FAILURES_MAX_ONCE)) {
