@@ -11,6 +11,10 @@ export interface ExitReport {
   readonly leftInFilesCount: number;
   /** Events that came from stdin and went nowhere: they exist no more. */
   readonly lostCount: number;
+  /** Bytes of files that were gone before they could be read (truncated, deleted), as far as they are known. */
+  readonly lostBytes: number;
+  /** Times that a file could not be opened or read for want of the right to. */
+  readonly refusedCount: number;
   readonly isStored: boolean;
   readonly isOnce: boolean;
 }
@@ -21,6 +25,9 @@ export interface ExitFacts {
   /** The last positions are on disk. */
   readonly isStored: boolean;
 }
+
+/** Errno names of what a change of rights heals. */
+const REFUSALS = ["EACCES", "EPERM"];
 
 /** Adds up what became of everything that was read. */
 export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): ExitReport {
@@ -39,7 +46,14 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
       else leftInFilesCount += count;
     }
   }
-  const isBad = facts.hasFailed || lostCount > 0 || (facts.isOnce && droppedCount > 0);
+  let lostBytes = 0;
+  let refusedCount = 0;
+  for (const source of metrics.sources.values()) {
+    lostBytes += source.lostBytes.total();
+    for (const name of REFUSALS) refusedCount += source.errors.values.get(name) ?? 0;
+  }
+  const isIncomplete = droppedCount > 0 || refusedCount > 0;
+  const isBad = facts.hasFailed || lostCount > 0 || lostBytes > 0 || (facts.isOnce && isIncomplete);
   const { isStored, isOnce } = facts;
   return {
     exitCode: isBad ? 1 : 0,
@@ -47,6 +61,8 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
     droppedCount,
     leftInFilesCount,
     lostCount,
+    lostBytes,
+    refusedCount,
     isStored,
     isOnce,
   };
@@ -59,6 +75,14 @@ export function describeExit(report: ExitReport, log: Log): void {
     log.error(
       `Lost up to ${lostCount} events from stdin: they were read and could not be delivered before the end`,
     );
+  }
+  if (report.lostBytes > 0) {
+    log.error(
+      `Lost ${report.lostBytes} bytes of files that were gone before they could be read; the exit code is 1`,
+    );
+  }
+  if (report.refusedCount > 0 && isOnce) {
+    log.error("Not everything could be read: this user may not open some files; the exit code is 1");
   }
   if (droppedCount > 0) {
     const text = `Dropped ${droppedCount} events: each was counted, with its reason`;

@@ -57,6 +57,23 @@ describe("exitReport", () => {
     expect(told(report).texts("error")[0]).toContain("Lost up to 4 events from stdin");
   });
 
+  test("bytes that were gone before they could be read are lost: 1", () => {
+    const some = metrics();
+    some.source("app").lostBytes.add("truncated", 20);
+    const report = exitReport(some, config, good);
+    expect(report).toMatchObject({ exitCode: 1, lostBytes: 20 });
+    expect(told(report).texts("error")[0]).toContain("Lost 20 bytes of files");
+  });
+
+  test("files that this user may not read are 1 under --once only: later they may be readable", () => {
+    const some = metrics();
+    some.source("app").errors.add("EACCES");
+    expect(exitReport(some, config, good)).toMatchObject({ exitCode: 0 });
+    const report = exitReport(some, config, { ...good, isOnce: true });
+    expect(report).toMatchObject({ exitCode: 1, refusedCount: 1 });
+    expect(told(report).texts("error")[0]).toContain("may not open some files");
+  });
+
   test("what was dropped is 1 under --once only: a shipper that runs for ever has counted it", () => {
     const some = metrics();
     some.sink("a").dropped.add("app\u0000buffer_full", 2);
