@@ -6,6 +6,9 @@ import { createInterface } from "node:readline";
 import { projectDir } from "./project.ts";
 import { parseJunit, type TestCase } from "./test_case.ts";
 
+/** For tests that name no time of their own. bun's 5 s are too few for a random test on a machine that does other work. */
+const TEST_TIMEOUT_MS = 20_000;
+
 const TAIL_LINES = 60;
 
 /** Children of this module that are running, to be killed when the run is interrupted. */
@@ -25,7 +28,13 @@ export async function runTestFiles(
   const report = join(dir, "report.xml");
   const child = spawn(
     process.execPath,
-    ["test", "--reporter=junit", `--reporter-outfile=${report}`, ...files.map((file) => `./${file}`)],
+    [
+      "test",
+      `--timeout=${TEST_TIMEOUT_MS}`,
+      "--reporter=junit",
+      `--reporter-outfile=${report}`,
+      ...files.map((file) => `./${file}`),
+    ],
     { cwd: projectDir, env: { ...process.env, ...env, NO_COLOR: "1" }, stdio: ["ignore", "ignore", "pipe"] },
   );
   runningChildren.add(child);
