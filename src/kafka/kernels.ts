@@ -15,7 +15,7 @@ export interface Kernels {
 }
 
 /** Scratch memory of a compressor; each thread needs its own. */
-export const TABLE_BYTES = 65_536;
+export const TABLE_BYTES = 16_384;
 
 /** Scratch memory of the CRC: tables, window and a piece, see `wasm/crc32c.ts`. */
 export const CRC_WORK_BYTES = 18_432;

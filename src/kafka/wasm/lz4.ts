@@ -1,5 +1,5 @@
 // AssemblyScript, not TypeScript: see README.md in this folder.
-import { copyWild, hash5, hashBits, matchEnd } from "./bytes";
+import { copyWild, hash5, HASH_BITS, matchEnd } from "./bytes";
 
 const MIN_MATCH: usize = 4;
 /** The last five bytes of a block are literals, and no match starts in its last twelve: rules of the LZ4 block format. */
@@ -42,7 +42,7 @@ function putBlock(source: usize, length: usize, target: usize, table: usize): us
   let to = target;
   let anchor = source;
   if (length > MATCH_START_LIMIT) {
-    const bits = hashBits(length);
+    const bits = HASH_BITS;
     const shift = 64 - bits;
     memory.fill(table, 0, <usize> 4 << <usize> bits);
     const startLimit = end - MATCH_START_LIMIT;
@@ -109,7 +109,7 @@ function putBlock(source: usize, length: usize, target: usize, table: usize): us
 
 /**
  * Compresses `length` bytes as one LZ4 frame of independent blocks of 256 KiB, without checksums and content size, and returns its size.
- * Larger blocks than the usual 64 KiB forget less often: 5 % fewer bytes on access logs at the same speed. `table` holds 64 KiB.
+ * Larger blocks than the usual 64 KiB forget less often: 5 % fewer bytes on access logs at the same speed. `table` holds 16 KiB.
  */
 export function lz4Frame(source: usize, length: usize, target: usize, table: usize): usize {
   const blockBytes: usize = 262144;

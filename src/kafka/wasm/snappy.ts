@@ -1,5 +1,5 @@
 // AssemblyScript, not TypeScript: see README.md in this folder.
-import { copyWild, hash5, hashBits, matchEnd } from "./bytes";
+import { copyWild, hash5, HASH_BITS, matchEnd } from "./bytes";
 
 const MIN_MATCH: usize = 4;
 /** No match starts in the last bytes of a block, so that eight bytes can be read everywhere. */
@@ -65,7 +65,7 @@ function putBlock(source: usize, length: usize, target: usize, table: usize): us
   const end = source + length;
   let anchor = source;
   if (length > MATCH_START_LIMIT) {
-    const bits = hashBits(length);
+    const bits = HASH_BITS;
     const shift = 64 - bits;
     memory.fill(table, 0, <usize> 4 << <usize> bits);
     const startLimit = end - MATCH_START_LIMIT;
@@ -122,7 +122,7 @@ function putBlock(source: usize, length: usize, target: usize, table: usize): us
 
 /**
  * Compresses `length` bytes in the framing of snappy-java (xerial): 16 bytes of header, then raw blocks of 256 KiB, each behind its size
- * as a big-endian number. Returns the size of the whole. `table` holds 64 KiB.
+ * as a big-endian number. Returns the size of the whole. `table` holds 16 KiB.
  */
 export function snappyXerial(source: usize, length: usize, target: usize, table: usize): usize {
   const blockBytes: usize = 262144;
