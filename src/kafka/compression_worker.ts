@@ -36,12 +36,7 @@ declare const self: {
  * shared memory as its heap, so there is rarely a reason for one. Meanwhile the results of the runtime's gzip and zstd, in memory of their
  * own, pile up (resident memory went up and down by 40 MB), and what comes and goes with the messages (10 MB in 10 million lines).
  */
-const COLLECT_AFTER_BYTES = {
-  gzip: 32 * 1_048_576,
-  zstd: 32 * 1_048_576,
-  lz4: 128 * 1_048_576,
-  snappy: 128 * 1_048_576,
-};
+const COLLECT_AFTER_BYTES = 32 * 1_048_576;
 
 let context: JobContext | null = null;
 let uncollectedBytes = 0;
@@ -54,12 +49,12 @@ self.onmessage = ({ data }) => {
     return;
   }
   self.postMessage(answer(data));
-  collectSometimes(data);
+  collectSometimes(data.length);
 };
 
-function collectSometimes({ codec, length }: WorkerJob): void {
-  uncollectedBytes += length;
-  if (uncollectedBytes < COLLECT_AFTER_BYTES[codec]) return;
+function collectSometimes(inputBytes: number): void {
+  uncollectedBytes += inputBytes;
+  if (uncollectedBytes < COLLECT_AFTER_BYTES) return;
   uncollectedBytes = 0;
   Bun.gc(true);
 }
