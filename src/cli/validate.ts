@@ -1,4 +1,5 @@
 import { renderDiagnostics } from "../config/diagnostic_render.ts";
+import { EXIT_CONFIG } from "../errors.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
 
 /** Where a command writes. */
@@ -8,9 +9,6 @@ export interface CommandOutput {
   /** Colour on stderr: only on a terminal. */
   readonly color: boolean;
 }
-
-/** Wrong configuration: EX_CONFIG of sysexits.h. */
-export const EXIT_CONFIG = 78;
 
 /**
  * `shipper validate`: every problem of the files on stderr, one line about a good configuration on stdout.

@@ -1,4 +1,3 @@
-import { BATCH_HEADER_BYTES } from "./record_batch.ts";
 import { crc32c } from "./crc32c.ts";
 
 /** Producer id of a batch that takes no part in de-duplication (acks one or none). */
@@ -63,9 +62,6 @@ export function writeBatchHeader(batch: Buffer, header: BatchHeader): void {
   batch.writeInt32BE(header.recordCount, 57);
   batch.writeUInt32BE(crc32c(batch, 21, batch.length), 17);
 }
-
-/** A batch is at least a header and one record. */
-export const BATCH_MIN_BYTES = BATCH_HEADER_BYTES + 7;
 
 /** The sequence after `count` records from `baseSequence`: it wraps at 2^31 (KIP-98). */
 export function sequenceAfter(baseSequence: number, count: number): number {

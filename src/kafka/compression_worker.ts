@@ -1,3 +1,4 @@
+import { GarbagePacer } from "../telemetry/garbage_pacer.ts";
 import { type CompressionJob, type JobContext, runJob } from "./compression_job.ts";
 import { bindKernels } from "./kernels.ts";
 
@@ -39,7 +40,7 @@ declare const self: {
 const COLLECT_AFTER_BYTES = 32 * 1_048_576;
 
 let context: JobContext | null = null;
-let uncollectedBytes = 0;
+const garbagePacer = new GarbagePacer(() => Bun.gc(true), COLLECT_AFTER_BYTES);
 
 self.onmessage = ({ data }) => {
   if ("module" in data) {
@@ -49,15 +50,8 @@ self.onmessage = ({ data }) => {
     return;
   }
   self.postMessage(answer(data));
-  collectSometimes(data.length);
+  garbagePacer.add(data.length);
 };
-
-function collectSometimes(inputBytes: number): void {
-  uncollectedBytes += inputBytes;
-  if (uncollectedBytes < COLLECT_AFTER_BYTES) return;
-  uncollectedBytes = 0;
-  Bun.gc(true);
-}
 
 function answer(job: WorkerJob): WorkerResult {
   if (context === null) return { id: job.id, sizeBytes: 0, error: "Job came before the start message" };

@@ -28,12 +28,6 @@ export class PartitionSender extends PartitionQueue<ProduceBatch> {
   /** Name of the error of the last attempt, null when it went well. */
   lastErrorName: string | null = null;
 
-  /** The batch that is in flight, if any: one at a time for each partition. */
-  get inFlight(): ProduceBatch | null {
-    const head = this.sealed[0];
-    return head !== undefined && head.isInFlight ? head : null;
-  }
-
   /** Numbers for the next batch of this partition under `identity`; a new identity starts at sequence 0. */
   nextNumbers(identity: ProducerIdentity): ProducerNumbers {
     if (this.identity !== identity) {

@@ -174,17 +174,6 @@ export class RecordBatchBuilder {
     return part;
   }
 
-  /** Encoded size of record `index`, its length field included. */
-  recordBytes(index: number): number {
-    let at = BATCH_HEADER_BYTES;
-    for (let record = 0;; record++) {
-      const body = readVarint(this.#arena, at);
-      const end = body.at + body.value;
-      if (record === index) return end - at;
-      at = end;
-    }
-  }
-
   /** Gives the arena back. Calling it twice is a bug and throws. */
   release(): void {
     if (this.#isReleased) throw new Error("Cannot release a record batch twice");

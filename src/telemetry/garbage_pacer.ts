@@ -6,19 +6,21 @@
  */
 export const COLLECT_AFTER_BYTES = 96 * 1_048_576;
 
-/** Counts input and asks for a collection now and then. One for the process; an idle process never collects by it. */
+/** Counts input and asks for a collection now and then. One for each thread; an idle one never collects by it. */
 export class GarbagePacer {
   readonly #collect: () => void;
+  readonly #everyBytes: number;
   #uncollectedBytes = 0;
 
-  constructor(collect: () => void = () => Bun.gc(true)) {
+  constructor(collect: () => void = () => Bun.gc(true), everyBytes = COLLECT_AFTER_BYTES) {
     this.#collect = collect;
+    this.#everyBytes = everyBytes;
   }
 
-  /** To be called with the bytes of each chunk that was taken. */
+  /** To be called with the bytes that were worked on. */
   add(inputBytes: number): void {
     this.#uncollectedBytes += inputBytes;
-    if (this.#uncollectedBytes < COLLECT_AFTER_BYTES) return;
+    if (this.#uncollectedBytes < this.#everyBytes) return;
     this.#uncollectedBytes = 0;
     this.#collect();
   }
