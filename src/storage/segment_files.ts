@@ -1,0 +1,269 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { errnoName } from "../errors.ts";
+import { crashPoint } from "../telemetry/crash_point.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { GroupWriter } from "./group_writer.ts";
+import { segmentsIn } from "./log_reader.ts";
+import { OpenSegment, type PreviousSegment } from "./open_segment.ts";
+import {
+  alignUp,
+  encodeSegmentHeader,
+  freeName,
+  freeNumber,
+  type LogKind,
+  NONCE_BYTES,
+  SEGMENT_HEADER_BYTES,
+  segmentName,
+} from "./segment_format.ts";
+import type { StorageOps } from "./storage_ops.ts";
+
+/** Files that are kept for later segments; what is recycled beyond is removed. */
+export const FREE_SEGMENTS_MAX = 2;
+/** A segment for which no file is ready is made this large, so that nobody waits for zeros. The ones after it grow. */
+export const INITIAL_SEGMENT_BYTES = 256 * 1024;
+/** The next file is prepared at this multiple of the size, when this part (one of so many) of the present one is used. */
+const GROWTH = 4;
+/** Zeros that are written to the next file in one go; commits pass in between. */
+const FILL_BYTES = 256 * 1024;
+/** A failure for want of room. */
+const FULL: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+/** After a failure to prepare the next file. */
+const SPARE_RETRY_MS = 60_000;
+
+export interface SegmentFilesOptions {
+  readonly dir: string;
+  readonly kind: LogKind;
+  readonly segmentBytes: number;
+  readonly alignmentBytes: number;
+  /** Whether zeros of the next file are synced as they are written. */
+  readonly isFillSynced: boolean;
+  readonly log: Log;
+  readonly ops: StorageOps;
+  readonly writer: GroupWriter;
+}
+
+interface FreeFile {
+  readonly number: number;
+  readonly sizeBytes: number;
+}
+
+interface OlderSegment {
+  readonly number: number;
+  readonly sizeBytes: number;
+  /** A write or a sync of it failed: it is never used again. */
+  readonly isSuspect: boolean;
+}
+
+/** The files of a log: makes segments of free files, frees them again, and has the next one ready before it is needed. */
+export class SegmentFiles {
+  readonly #options: SegmentFilesOptions;
+  readonly #free: FreeFile[] = [];
+  /** Segments in the folder that are not written to, ascending. */
+  readonly #older: OlderSegment[] = [];
+  #nextNumber: number;
+  #nextFree = 0;
+  #releasedTo = 0;
+  #isRecycling = false;
+  #isFilling = false;
+  #isClosed = false;
+  #spareFromMs = 0;
+
+  /** Looks at the folder, and makes it when it is missing. `lastSegment`: the highest number that was ever seen. */
+  constructor(options: SegmentFilesOptions, lastSegment: number) {
+    this.#options = options;
+    const { ops, dir } = options;
+    ops.makeDir(dir);
+    const numbers = segmentsIn(dir, ops);
+    this.#nextNumber = Math.max(lastSegment, numbers.at(-1) ?? 0) + 1;
+    for (const number of numbers) {
+      this.#older.push({ number, sizeBytes: ops.size(join(dir, segmentName(number))), isSuspect: false });
+    }
+    const free: FreeFile[] = [];
+    for (const name of ops.list(dir)) {
+      const number = freeNumber(name);
+      if (number !== null) free.push({ number, sizeBytes: ops.size(join(dir, name)) });
+    }
+    // The largest are kept.
+    free.sort((a, b) => b.sizeBytes - a.sizeBytes);
+    for (const file of free) {
+      this.#nextFree = Math.max(this.#nextFree, file.number + 1);
+      if (this.#free.length < FREE_SEGMENTS_MAX && file.sizeBytes <= options.segmentBytes) {
+        this.#free.push(file);
+      } else ops.remove(join(dir, freeName(file.number)));
+    }
+  }
+
+  /**
+   * Makes the next segment, with room for `neededBytes` (header, first group and mark). Rejects with the system's error; nothing is left of
+   * the try then, as far as the disk allows.
+   */
+  async start(neededBytes: number, previous: PreviousSegment): Promise<OpenSegment> {
+    // Half of it at least stays for what comes, or a large checkpoint would be written again and again.
+    const wantedBytes = Math.max(INITIAL_SEGMENT_BYTES, alignUp(neededBytes * 2, INITIAL_SEGMENT_BYTES));
+    const ready = this.#takeFree(wantedBytes);
+    if (ready !== null) return await this.#startIn(ready, ready.sizeBytes, previous);
+    try {
+      return await this.#startIn({ number: this.#nextFree++, sizeBytes: 0 }, wantedBytes, previous);
+    } catch (error) {
+      const last = this.#takeFree(neededBytes);
+      if (last === null) throw error;
+      return await this.#startIn(last, last.sizeBytes, previous);
+    }
+  }
+
+  /** The segment is done: `release` may have it. `isSuspect`: a write or a sync of it failed. */
+  retire({ number, sizeBytes }: OpenSegment, isSuspect: boolean): void {
+    this.#older.push({ number, sizeBytes, isSuspect });
+  }
+
+  /** Removes a segment whose first group could not be written, so that tries which fail leave nothing behind. */
+  async discard({ number, sizeBytes }: OpenSegment): Promise<void> {
+    const name = segmentName(number);
+    if (!(await this.#remove(name))) this.#older.push({ number, sizeBytes, isSuspect: true });
+  }
+
+  /** Frees, in the background, what is not newer than segment `upTo`. One after the other, each durably: what is left has no gap. */
+  release(upTo: number, currentBytes: number): void {
+    this.#releasedTo = Math.max(this.#releasedTo, upTo);
+    if (!this.#isRecycling) void this.#recycle(currentBytes);
+  }
+
+  /** Prepares, in the background, the file for the segment after `segment` when that is used enough. */
+  prepareNext(segment: OpenSegment): void {
+    const { segmentBytes } = this.#options;
+    if (
+      this.#isFilling || this.#isRecycling || this.#isClosed || segment.offset * GROWTH < segment.sizeBytes
+    ) return;
+    const wantedBytes = Math.max(INITIAL_SEGMENT_BYTES, Math.min(segmentBytes, segment.sizeBytes * GROWTH));
+    if (this.#free.some(({ sizeBytes }) => sizeBytes >= wantedBytes)) return;
+    if (performance.now() < this.#spareFromMs) return;
+    void this.#fill(wantedBytes);
+  }
+
+  /** Stops what runs in the background. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  async #startIn(file: FreeFile, sizeBytes: number, previous: PreviousSegment): Promise<OpenSegment> {
+    const { dir, kind, alignmentBytes, writer } = this.#options;
+    const number = this.#nextNumber++;
+    const nonce = randomBytes(NONCE_BYTES);
+    const header = writer.allocate(SEGMENT_HEADER_BYTES);
+    const place = {
+      previous: previous.number,
+      previousEnd: previous.endBytes,
+      previousSyncedTo: previous.syncedTo,
+    };
+    encodeSegmentHeader({ kind, alignmentBytes, number, sizeBytes, nonce, ...place }, header);
+    const name = segmentName(number);
+    let fd: number;
+    try {
+      fd = await writer.run({
+        kind: "start",
+        dir,
+        freeName: freeName(file.number),
+        name,
+        header,
+        from: file.sizeBytes,
+        sizeBytes,
+      });
+    } catch (error) {
+      // It has one name or the other.
+      await this.#remove(freeName(file.number));
+      await this.#remove(name);
+      throw error;
+    }
+    return new OpenSegment(writer, { number, fd, sizeBytes, nonce, alignmentBytes });
+  }
+
+  /** Removes a file that is no good any more, if the disk allows. What stays is harmless, and the next start of the program removes it. */
+  async #remove(name: string): Promise<boolean> {
+    const { dir, writer, log } = this.#options;
+    try {
+      await writer.run({ kind: "recycle", dir, name, freeName: null });
+      return true;
+    } catch (error) {
+      if (errnoName(error) === "ENOENT") return true;
+      log.debug("A file that was meant for the log could not be removed", {
+        file: join(dir, name),
+        cause: String(error),
+      });
+      return false;
+    }
+  }
+
+  /** The largest free file, if it has room for `sizeBytes`. */
+  #takeFree(sizeBytes: number): FreeFile | null {
+    this.#free.sort((a, b) => a.sizeBytes - b.sizeBytes);
+    const largest = this.#free.at(-1);
+    if (largest === undefined || largest.sizeBytes < sizeBytes) return null;
+    this.#free.pop();
+    return largest;
+  }
+
+  async #recycle(currentBytes: number): Promise<void> {
+    const { dir, kind, log, writer } = this.#options;
+    this.#isRecycling = true;
+    for (let i = 0; i < this.#older.length && this.#older[i].number <= this.#releasedTo;) {
+      const segment = this.#older[i];
+      const isKept = this.#isWorthKeeping(segment, currentBytes);
+      const number = this.#nextFree++;
+      const name = segmentName(segment.number);
+      try {
+        crashPoint("before_unlink");
+        await writer.run({ kind: "recycle", dir, name, freeName: isKept ? freeName(number) : null });
+        crashPoint("after_unlink");
+        if (isKept) this.#free.push({ number, sizeBytes: segment.sizeBytes });
+      } catch (error) {
+        if (errnoName(error) !== "ENOENT") {
+          log.warn("Cannot free a part of the log that is no longer needed; this is tried again later", {
+            file: join(dir, name),
+            cause: String(error),
+          });
+          if (kind === "buffer") break; // or there would be a gap
+          i++;
+          continue;
+        }
+      }
+      this.#older.splice(i, 1);
+    }
+    this.#isRecycling = false;
+  }
+
+  /** Small ones are outgrown, but one of any size is kept for the case that the disk is full. */
+  #isWorthKeeping({ sizeBytes, isSuspect }: OlderSegment, currentBytes: number): boolean {
+    const count = this.#free.length + (this.#isFilling ? 1 : 0);
+    if (isSuspect || sizeBytes > this.#options.segmentBytes || count >= FREE_SEGMENTS_MAX) return false;
+    return sizeBytes >= currentBytes || count === 0;
+  }
+
+  async #fill(sizeBytes: number): Promise<void> {
+    const { dir, isFillSynced, log, writer } = this.#options;
+    this.#isFilling = true;
+    // All that are free are smaller: one is made longer.
+    const file = this.#takeFree(0);
+    const number = file?.number ?? this.#nextFree++;
+    const path = join(dir, freeName(number));
+    let at = file?.sizeBytes ?? 0;
+    try {
+      while (at < sizeBytes && !this.#isClosed) {
+        const to = Math.min(sizeBytes, at + FILL_BYTES);
+        await writer.run({ kind: "fill", path, from: at, to, sync: isFillSynced });
+        at = to;
+      }
+      this.#free.push({ number, sizeBytes: at });
+    } catch (error) {
+      this.#spareFromMs = performance.now() + SPARE_RETRY_MS;
+      log.warn(
+        "Cannot prepare the next file of the log; what there is goes on to be used, and this is tried again later",
+        { file: path, cause: String(error) },
+      );
+      // A file that the disk is too full for is good as far as it goes.
+      if (at > 0 && FULL.has(errnoName(error))) this.#free.push({ number, sizeBytes: at });
+      else await this.#remove(freeName(number));
+    }
+    this.#isFilling = false;
+  }
+}

@@ -1,0 +1,391 @@
+import { join } from "node:path";
+import type { Log } from "../telemetry/log.ts";
+import { GroupBuffer } from "./group_buffer.ts";
+import { DirectWriter, type GroupWriter } from "./group_writer.ts";
+import type { LogReadResult } from "./log_reader.ts";
+import type { OpenSegment, PreviousSegment } from "./open_segment.ts";
+import { SegmentFiles } from "./segment_files.ts";
+import {
+  alignUp,
+  type LogKind,
+  MACHINE_ALIGNMENT_BYTES,
+  markBytes,
+  PROCESS_ALIGNMENT_BYTES,
+  SEGMENT_HEADER_BYTES,
+  segmentName,
+} from "./segment_format.ts";
+import { type StorageOps, systemOps } from "./storage_ops.ts";
+import { SyncThread } from "./sync_thread.ts";
+
+/** What a commit survives: a power cut (each is synced), or a kill of the process (written to the system is enough). */
+export type Durability = "machine" | "process";
+
+/** Gives a checkpoint's frames, one call each. They are copied. */
+export type AddFrame = (type: number, payload: Buffer) => void;
+
+export interface SegmentedLogOptions {
+  /** Made when missing (0700). The caller holds the lock on it. */
+  readonly dir: string;
+  readonly kind: LogKind;
+  /** Usual size of a segment's file. The first ones are smaller, and one that a single group needs is larger. */
+  readonly segmentBytes: number;
+  readonly durability: Durability;
+  readonly log: Log;
+  /** The system's when not given. Others work on the calling thread, unless there is a `writer`. */
+  readonly ops?: StorageOps;
+  /** A Worker for "machine", the calling thread for "process" when not given. The log closes it. */
+  readonly writer?: GroupWriter;
+  /**
+   * The frames that a new segment starts with. When given (journal), they hold the effect of everything that was appended so far: frames
+   * that wait are dropped for them, and every older segment is recycled once they are on the device. Called whenever a segment is full or
+   * failed, and again for each further try; it must not append. Null (buffer): segments stay until `release`.
+   */
+  readonly checkpoint: ((add: AddFrame) => void) | null;
+  /** A commit failed, with the system's message, or works again (null). Called for each try: limiting the rate is for the callee. */
+  readonly onProblem: (cause: string | null) => void;
+  /** Longest pause between two tries of a commit that fails. */
+  readonly retryMsMax?: number;
+}
+
+const RETRY_MS_MAX = 5_000;
+const RETRY_MS_MIN = 20;
+
+/**
+ * An append-only log of frames in segments, with group commit: frames that are appended while a commit is under way share the next one.
+ *
+ * A segment whose write or sync failed is never written to again, and the sync is never asked for twice: the system drops the pages of a
+ * failed sync and reports success the next time. The log goes on in a new segment; while that fails as well, everything stays in memory and
+ * is tried again. The caller bounds what it appends (`pendingBytes`).
+ *
+ * One owner at a time. Format: docs/storage_format.md.
+ */
+export class SegmentedLog {
+  readonly #options: SegmentedLogOptions;
+  readonly #writer: GroupWriter;
+  readonly #files: SegmentFiles;
+  readonly #alignmentBytes: number;
+  /** What a commit of this log needs at most, and whether one may ask for less. */
+  readonly #isMachine: boolean;
+  readonly #alwaysSyncs: boolean;
+  #collecting: GroupBuffer;
+  #idle: GroupBuffer;
+  #flight: GroupBuffer | null = null;
+  #segment: OpenSegment | null = null;
+  #previous: PreviousSegment;
+  #isRunning = false;
+  #isFailing = false;
+  #isClosing = false;
+  #hasGivenUp = false;
+  /** Ends the pause between two tries. */
+  #wake: () => void = () => {};
+  #closed: Promise<boolean> | null = null;
+  #flushTimer: ReturnType<typeof setTimeout> | null = null;
+  #flushAtMs = Infinity;
+  #writtenBytes = 0;
+  #commitCount = 0;
+
+  /**
+   * Starts a new segment behind what `readLog` found in the same folder, which is never appended to, and writes the checkpoint into it.
+   * On the device when it resolves; then older segments are recycled (journal). Rejects with the system's error when that fails.
+   */
+  static async open(options: SegmentedLogOptions, found: LogReadResult): Promise<SegmentedLog> {
+    const ops = options.ops ?? systemOps;
+    const writer = options.writer ??
+      (options.durability === "machine" && ops === systemOps ? new SyncThread() : new DirectWriter(ops));
+    try {
+      const log = new SegmentedLog(options, ops, writer, found);
+      await log.#secureFound();
+      await log.#rotate(log.#idle);
+      log.#idle.settle(null);
+      return log;
+    } catch (error) {
+      writer.close(false);
+      throw error;
+    }
+  }
+
+  private constructor(
+    options: SegmentedLogOptions,
+    ops: StorageOps,
+    writer: GroupWriter,
+    found: LogReadResult,
+  ) {
+    const { dir, kind, segmentBytes, log } = options;
+    this.#options = options;
+    this.#writer = writer;
+    this.#isMachine = options.durability === "machine";
+    this.#alwaysSyncs = this.#isMachine && options.checkpoint === null;
+    const alignmentBytes = this.#isMachine ? MACHINE_ALIGNMENT_BYTES : PROCESS_ALIGNMENT_BYTES;
+    this.#alignmentBytes = alignmentBytes;
+    const isFillSynced = this.#isMachine;
+    this.#files = new SegmentFiles(
+      { dir, kind, segmentBytes, alignmentBytes, isFillSynced, log, ops, writer },
+      found.lastSegment,
+    );
+    this.#previous = {
+      number: found.segments.at(-1) ?? 0,
+      endBytes: found.endBytes,
+      syncedTo: found.syncedTo,
+    };
+    this.#collecting = new GroupBuffer(writer);
+    this.#idle = new GroupBuffer(writer);
+  }
+
+  /** Bytes that were appended and are not committed yet. */
+  get pendingBytes(): number {
+    return this.#collecting.payloadBytes + (this.#flight?.payloadBytes ?? 0);
+  }
+
+  /** Bytes that were handed to the system for groups and marks so far. */
+  get writtenBytes(): number {
+    return this.#writtenBytes;
+  }
+
+  /** Groups that were written so far. */
+  get commitCount(): number {
+    return this.#commitCount;
+  }
+
+  /** The last try of a commit failed. */
+  get isFailing(): boolean {
+    return this.#isFailing;
+  }
+
+  /** The number of the segment that is written to; while the disk refuses, of the last one that was. */
+  get currentSegment(): number {
+    return this.#segment?.number ?? this.#previous.number;
+  }
+
+  /**
+   * Copies a frame into the group that is being collected. No I/O. `type` is 1 to 255; `length`: the payload's first bytes, all when not
+   * given. After `close` it does nothing: whoever cares learns it from `commit`.
+   */
+  append(type: number, payload: Buffer, length: number = payload.length): void {
+    if (!this.#isClosing) this.#collecting.add(type, payload, length);
+  }
+
+  /**
+   * Resolves when everything that was appended before is as durable as the log's `durability` says; with `sync` false, when it is written.
+   * Waits for ever while the disk refuses. Rejects only when the log was closed, or is and gave up. Starts at once when nothing is under way;
+   * with "process" the bytes are with the system when the call returns then.
+   */
+  commit(sync: boolean = true): Promise<void> {
+    if (this.#isClosing) return Promise.reject(closedError());
+    const needsSync = this.#isMachine && (sync || this.#alwaysSyncs);
+    if (this.#collecting.payloadBytes === 0 && !this.#collecting.isWanted) {
+      const flight = this.#flight;
+      if (flight !== null && (flight.isSyncWanted || !needsSync)) return flight.join();
+      if (flight === null && !(needsSync && this.#hasUnsynced())) return Promise.resolve();
+    }
+    return this.#want(needsSync);
+  }
+
+  /**
+   * Has what is appended by then written within `delayMs`, without a sync (but a buffer of the "machine" kind syncs always): for frames that
+   * only save work. An earlier commit takes them along.
+   */
+  flushSoon(delayMs: number): void {
+    const atMs = performance.now() + delayMs;
+    if (this.#isClosing || atMs >= this.#flushAtMs) return;
+    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    this.#flushAtMs = atMs;
+    this.#flushTimer = setTimeout(() => {
+      this.#stopTimer();
+      if (this.#collecting.payloadBytes === 0) return;
+      this.#collecting.isWanted = true;
+      this.#collecting.isSyncWanted ||= this.#alwaysSyncs;
+      this.#start();
+    }, delayMs);
+    this.#flushTimer.unref();
+  }
+
+  /**
+   * Buffer: segments up to this number, without the current one, may be recycled. In the background, oldest first. A crash may bring a
+   * segment back that was released just before.
+   */
+  release(upToSegment: number): void {
+    this.#files.release(Math.min(upToSegment, this.currentSegment - 1), this.#segment?.sizeBytes ?? 0);
+  }
+
+  /**
+   * Commits what is pending, says in the log that it was stopped cleanly, and closes. False when the disk refused that for `timeoutMs`:
+   * commits that waited are rejected then.
+   */
+  close(timeoutMs: number): Promise<boolean> {
+    this.#closed ??= this.#close(timeoutMs);
+    return this.#closed;
+  }
+
+  async #close(timeoutMs: number): Promise<boolean> {
+    this.#stopTimer();
+    this.#isClosing = true;
+    this.#files.close();
+    const late = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => {
+      this.#hasGivenUp = true;
+      this.#wake();
+      late.resolve(false);
+    }, timeoutMs);
+    const isDone = await Promise.race([this.#stopCleanly(), late.promise]);
+    clearTimeout(timer);
+    this.#hasGivenUp = true;
+    this.#flight?.settle(closedError());
+    this.#collecting.settle(closedError());
+    const segment = this.#segment;
+    this.#segment = null;
+    segment?.close(this.#options.log);
+    this.#writer.close(!isDone);
+    return isDone;
+  }
+
+  async #stopCleanly(): Promise<boolean> {
+    try {
+      const { isWanted, payloadBytes } = this.#collecting;
+      if (isWanted || payloadBytes > 0 || this.#hasUnsynced()) await this.#want(this.#isMachine);
+      else await this.#flight?.join();
+      const segment = this.#segment;
+      if (segment === null) return false;
+      await segment.stopCleanly(this.#idle);
+      return true;
+    } catch (error) {
+      if (!this.#hasGivenUp) this.#fail(error);
+      return false;
+    }
+  }
+
+  #want(sync: boolean): Promise<void> {
+    const promise = this.#collecting.want(sync);
+    this.#start();
+    return promise;
+  }
+
+  #start(): void {
+    if (!this.#isRunning) void this.#run();
+  }
+
+  /** Commits as long as somebody wants one. Never rejects. */
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    while (this.#collecting.isWanted && !this.#hasGivenUp) {
+      const group = this.#collecting;
+      this.#collecting = this.#idle;
+      this.#flight = group;
+      const isWritten = await this.#persist(group);
+      this.#flight = null;
+      this.#idle = group;
+      group.settle(isWritten ? null : closedError());
+    }
+    this.#isRunning = false;
+  }
+
+  /** Tries until it works, or until `close` has given up: false. */
+  async #persist(group: GroupBuffer): Promise<boolean> {
+    for (let failures = 0; !this.#hasGivenUp;) {
+      try {
+        await this.#write(group);
+        if (this.#isFailing) {
+          this.#isFailing = false;
+          this.#options.onProblem(null);
+        }
+        return true;
+      } catch (error) {
+        failures++;
+        this.#leave(true);
+        this.#fail(error);
+        // The first time only a new segment is needed, as a rule.
+        if (failures > 1) await this.#pause(RETRY_MS_MIN * 2 ** Math.min(failures - 2, 20));
+      }
+    }
+    return false;
+  }
+
+  async #write(group: GroupBuffer): Promise<void> {
+    const segment = this.#segment;
+    const sync = group.isSyncWanted;
+    if (segment !== null && group.payloadBytes === 0 && !(sync && segment.hasUnsynced)) return;
+    if (segment === null || !segment.hasRoomFor(alignUp(group.length, this.#alignmentBytes))) {
+      return await this.#rotate(group);
+    }
+    await this.#writeGroup(segment, group, sync);
+    this.#files.prepareNext(segment);
+  }
+
+  /** Puts the checkpoint, or else the group, into a new segment. */
+  async #rotate(group: GroupBuffer): Promise<void> {
+    const { checkpoint, log } = this.#options;
+    // Whatever the durability, a buffer's segment is left synced: a power cut then leaves no hole between two of them.
+    if (checkpoint === null && this.#hasUnsynced()) await this.#segment!.sync(group);
+    this.#leave(false);
+    if (checkpoint !== null) {
+      group.clearFrames();
+      checkpoint((type, payload) => group.add(type, payload, payload.length));
+      this.#collecting.clearFrames();
+    }
+    const groupBytes = alignUp(group.length, this.#alignmentBytes);
+    const neededBytes = SEGMENT_HEADER_BYTES + groupBytes + markBytes(this.#alignmentBytes);
+    const segment = await this.#files.start(neededBytes, this.#previous);
+    try {
+      await this.#writeGroup(segment, group, true);
+    } catch (error) {
+      segment.close(log);
+      await this.#files.discard(segment);
+      throw error;
+    }
+    this.#segment = segment;
+    if (checkpoint !== null) this.#files.release(segment.number - 1, segment.sizeBytes);
+    this.#files.prepareNext(segment);
+  }
+
+  async #writeGroup(segment: OpenSegment, group: GroupBuffer, sync: boolean): Promise<void> {
+    this.#writtenBytes += await segment.write(group, sync);
+    this.#commitCount++;
+  }
+
+  /** What a killed process had not synced counts from now on, so it has to be on the device. A journal's checkpoint takes care of that. */
+  async #secureFound(): Promise<void> {
+    const { number, endBytes, syncedTo } = this.#previous;
+    if (this.#options.checkpoint !== null || number === 0) return;
+    const path = join(this.#options.dir, segmentName(number));
+    const from = this.#isMachine ? syncedTo : endBytes;
+    await this.#writer.run({ kind: "rewrite", path, from, to: endBytes });
+    this.#previous = { number, endBytes, syncedTo: endBytes };
+  }
+
+  #hasUnsynced(): boolean {
+    return this.#segment?.hasUnsynced === true;
+  }
+
+  /** Stops writing to the current segment; the next one goes on from it. */
+  #leave(isSuspect: boolean): void {
+    const segment = this.#segment;
+    if (segment === null) return;
+    this.#segment = null;
+    this.#previous = segment.asPrevious();
+    this.#files.retire(segment, isSuspect);
+    segment.close(this.#options.log);
+  }
+
+  #fail(error: unknown): void {
+    this.#isFailing = true;
+    this.#options.onProblem(error instanceof Error ? error.message : String(error));
+  }
+
+  /** Ends early when `close` gives up. */
+  async #pause(delayMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, Math.min(delayMs, this.#options.retryMsMax ?? RETRY_MS_MAX));
+    this.#wake = resolve;
+    await promise;
+    clearTimeout(timer);
+  }
+
+  #stopTimer(): void {
+    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    this.#flushTimer = null;
+    this.#flushAtMs = Infinity;
+  }
+}
+
+function closedError(): Error {
+  return new Error("The log is closed: what was not committed by then is not in it");
+}
