@@ -11,7 +11,7 @@ import {
   type NewTopic,
 } from "./protocol/create_topics.ts";
 import {
-  decodeDescribeTopicConfigsResponse,
+  decodeDescribeConfigsResponse,
   DESCRIBE_CONFIGS_VERSION_MAX,
   DESCRIBE_CONFIGS_VERSION_MIN,
   encodeDescribeTopicConfigs,
@@ -166,9 +166,9 @@ export function maxMessageBytesBy(
       encodeDescribeTopicConfigs([topic], [key], version),
       { timeoutMs: cluster.options.requestTimeoutMs },
     );
-    const answer = decodeDescribeTopicConfigsResponse(payload, version);
+    const answer = decodeDescribeConfigsResponse(payload, version);
     connection.throttle(answer.throttleMs);
-    const found = answer.topics.find((each) => each.topic === topic);
+    const found = answer.resources.find((each) => each.name === topic);
     if (found === undefined || found.errorCode !== ErrorCode.NONE) return null;
     const bytes = Number(found.values.get(key) ?? NaN);
     return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
@@ -177,7 +177,7 @@ export function maxMessageBytesBy(
 }
 
 /** Rejects with "aborted" when `signal` aborts first. `work` is left to itself. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const onAbort = () => reject(abortedError("wait for a broker"));
     if (signal.aborted) onAbort();
@@ -186,6 +186,7 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
-function abortedError(what: string): KafkaError {
+/** For work that `signal` ended; "Cannot " and `what` begin the message. */
+export function abortedError(what: string): KafkaError {
   return new KafkaError("aborted", `Cannot ${what}: given up at shutdown`);
 }

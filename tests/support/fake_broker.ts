@@ -25,12 +25,14 @@ export type FakeHandler = (request: FakeRequest) => FakeAnswer;
 /** What a broker of today offers of the APIs that are spoken here. */
 export const FAKE_API_VERSIONS: readonly (readonly [key: number, min: number, max: number])[] = [
   [ApiKey.Produce, 0, 12],
+  [ApiKey.Fetch, 4, 17],
   [ApiKey.ListOffsets, 1, 9],
   [ApiKey.Metadata, 0, 13],
   [ApiKey.SaslHandshake, 0, 1],
   [ApiKey.ApiVersions, 0, 4],
   [ApiKey.CreateTopics, 2, 7],
   [ApiKey.InitProducerId, 0, 5],
+  [ApiKey.OffsetForLeaderEpoch, 2, 4],
   [ApiKey.DescribeConfigs, 1, 4],
   [ApiKey.SaslAuthenticate, 0, 2],
   [ApiKey.DescribeProducers, 0, 0],
@@ -77,6 +79,12 @@ export class FakeBroker {
         resolve();
       });
     });
+  }
+
+  /** From now on new connections hear that these APIs are not there. */
+  without(...apiKeys: readonly number[]): this {
+    const apis = FAKE_API_VERSIONS.filter(([key]) => !apiKeys.includes(key));
+    return this.on(ApiKey.ApiVersions, (request) => ({ body: apiVersionsBody(apis, request.apiVersion) }));
   }
 
   on(apiKey: number, handler: FakeHandler): this {

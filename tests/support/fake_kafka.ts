@@ -10,6 +10,7 @@ import {
   metadataBody,
   metadataTopics,
 } from "./fake_broker.ts";
+import { FakeInspection } from "./fake_inspection.ts";
 import { FakePartitionLog } from "./fake_partition.ts";
 import { type PartitionAnswer, produceAnswer, readProduce, type SentBatch } from "./produce_wire.ts";
 import { type ReadBatch, readBatchHeader, readRecords } from "./record_batches.ts";
@@ -77,6 +78,9 @@ export class FakeKafka implements AsyncDisposable {
   /** `max.message.bytes` that DescribeConfigs tells; null: this user may not know. */
   maxMessageBytes: number | null = null;
   createTopicError = 0;
+  clusterId = "fake";
+  /** Answers to questions about logs and producers, and how they go wrong. */
+  readonly inspection: FakeInspection = new FakeInspection(this);
   readonly #open = new Set<Open>();
   readonly #topicIds = new Map<string, Buffer>();
   #nextProducerId = 7_000;
@@ -91,6 +95,7 @@ export class FakeKafka implements AsyncDisposable {
         .on(ApiKey.DescribeConfigs, (request) => kafka.#describeConfigs(request))
         .on(ApiKey.CreateTopics, (request) => kafka.#createTopics(request))
         .on(ApiKey.Produce, (request) => kafka.#produce(id, request));
+      kafka.inspection.serve(id, broker);
       kafka.brokers.push(broker);
       kafka.listed.push(id);
     }
@@ -162,7 +167,7 @@ export class FakeKafka implements AsyncDisposable {
     const brokers = this.listed.map((id) => ({ id, host: "127.0.0.1", port: this.brokers[id - 1]!.port }));
     return {
       body: metadataBody(
-        { brokers, clusterId: "fake", controllerId: this.listed[0] ?? -1, topics },
+        { brokers, clusterId: this.clusterId, controllerId: this.listed[0] ?? -1, topics },
         request.apiVersion,
       ),
     };
@@ -178,7 +183,7 @@ export class FakeKafka implements AsyncDisposable {
   #describeConfigs({ apiVersion, body }: FakeRequest): FakeAnswer {
     const reader = new WireReader(body, apiVersion >= 4);
     reader.arrayLength(1);
-    reader.int8();
+    if (reader.int8() === 4) return this.inspection.describeBroker(reader.string(), apiVersion);
     const topic = reader.string();
     const writer = new WireWriter(apiVersion >= 4);
     const isTold = this.maxMessageBytes !== null;

@@ -17,6 +17,21 @@ interface ProducerState {
   readonly batches: Remembered[];
 }
 
+/** A batch as it lies on a broker's disk. */
+export interface StoredBatch {
+  readonly baseOffset: number;
+  readonly endOffset: number;
+  readonly bytes: Buffer;
+}
+
+/** As DescribeProducers tells it. */
+export interface FakeProducer {
+  readonly producerId: bigint;
+  readonly epoch: number;
+  readonly lastSequence: number;
+  readonly lastTimestampMs: number;
+}
+
 export interface FakeRecord {
   readonly key: string | null;
   readonly value: string;
@@ -26,12 +41,18 @@ export interface FakeRecord {
 export class FakePartitionLog {
   readonly id: number;
   leader: number;
-  leaderEpoch = 0;
   /** What was appended, in order. */
   readonly records: FakeRecord[] = [];
   /** Headers of what was appended. */
   readonly batches: ReadBatch[] = [];
+  /** The same with their bytes; a test may take some out, as compaction does. */
+  readonly stored: StoredBatch[] = [];
+  logStartOffset = 0;
+  /** End of what is replicated; null: all is. */
+  replicatedOffset: number | null = null;
   readonly #producers = new Map<bigint, ProducerState>();
+  /** Where each leader epoch begins. */
+  #epochs = [{ epoch: 0, startOffset: 0 }];
 
   constructor(id: number, leader: number) {
     this.id = id;
@@ -40,6 +61,58 @@ export class FakePartitionLog {
 
   get values(): string[] {
     return this.records.map((record) => record.value);
+  }
+
+  get leaderEpoch(): number {
+    return this.#epochs[this.#epochs.length - 1]!.epoch;
+  }
+
+  set leaderEpoch(epoch: number) {
+    this.#epochs.push({ epoch, startOffset: this.logEndOffset });
+  }
+
+  get logEndOffset(): number {
+    return this.records.length;
+  }
+
+  get highWatermark(): number {
+    return this.replicatedOffset ?? this.logEndOffset;
+  }
+
+  /** The newest epoch up to this one, and where it ends (KIP-320). */
+  epochEnd(epoch: number): { leaderEpoch: number; endOffset: number } {
+    const next = this.#epochs.find((each) => each.epoch > epoch);
+    const own = this.#epochs.findLast((each) => each.epoch <= epoch);
+    return { leaderEpoch: own?.epoch ?? -1, endOffset: next?.startOffset ?? this.logEndOffset };
+  }
+
+  /** Cuts off the end, as a new leader that had less does. Producers go back to what is left. */
+  truncate(endOffset: number): void {
+    this.records.length = Math.min(this.records.length, endOffset);
+    const kept = this.stored.filter((batch) => batch.endOffset <= endOffset);
+    this.#epochs = this.#epochs.map(({ epoch, startOffset }) => ({
+      epoch,
+      startOffset: Math.min(startOffset, endOffset),
+    }));
+    this.stored.splice(0, Infinity, ...kept);
+    this.batches.splice(0, Infinity, ...kept.map(({ bytes }) => readBatchHeader(bytes)));
+    this.#producers.clear();
+    for (const { bytes, baseOffset } of kept) this.#remember(readBatchHeader(bytes), bytes, baseOffset);
+  }
+
+  /** Removes the oldest batches, as retention does; producers stay known. */
+  deleteBefore(offset: number): void {
+    this.logStartOffset = offset;
+    this.stored.splice(0, Infinity, ...this.stored.filter((batch) => batch.endOffset > offset));
+  }
+
+  /** Who wrote, as the leader remembers it. */
+  producers(): FakeProducer[] {
+    return [...this.#producers].map(([producerId, { epoch, batches }]) => {
+      const newest = batches[batches.length - 1]!;
+      const lastTimestampMs = Number(readBatchHeader(newest.bytes).maxTimestamp);
+      return { producerId, epoch, lastSequence: newest.last, lastTimestampMs };
+    });
   }
 
   /** Appends a batch, or recognises or refuses it. Throws when it is no batch at all. */
@@ -53,6 +126,10 @@ export class FakePartitionLog {
       this.records.push({ key: key === null ? null : String(key), value: String(value) });
     }
     this.batches.push(header);
+    const stored = Buffer.from(bytes);
+    stored.writeBigInt64BE(BigInt(baseOffset), 0);
+    stored.writeInt32BE(this.leaderEpoch, 12);
+    this.stored.push({ baseOffset, endOffset: this.records.length, bytes: stored });
     this.#remember(header, bytes, baseOffset);
     return { errorCode: ErrorCode.NONE, baseOffset };
   }

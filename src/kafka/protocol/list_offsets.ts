@@ -11,7 +11,12 @@ export const EARLIEST_TIMESTAMP = -2;
 
 export interface ListOffsetsTopic {
   readonly name: string;
-  readonly partitions: readonly { readonly partition: number; readonly timestampMs: number }[];
+  readonly partitions: readonly {
+    readonly partition: number;
+    readonly timestampMs: number;
+    /** The leader refuses any other than its own (v4); default -1: not checked. */
+    readonly leaderEpoch?: number;
+  }[];
 }
 
 export interface ListedOffset {
@@ -40,9 +45,9 @@ export function encodeListOffsets(
   writer.int32(-1).int8(isolation === "read_committed" ? 1 : 0).arrayLength(topics.length);
   for (const topic of topics) {
     writer.string(topic.name).arrayLength(topic.partitions.length);
-    for (const { partition, timestampMs } of topic.partitions) {
+    for (const { partition, timestampMs, leaderEpoch = -1 } of topic.partitions) {
       writer.int32(partition);
-      if (apiVersion >= 4) writer.int32(-1);
+      if (apiVersion >= 4) writer.int32(leaderEpoch);
       writer.int64(timestampMs).tags();
     }
     writer.tags();

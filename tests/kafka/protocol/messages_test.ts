@@ -4,13 +4,14 @@ import { decodeApiVersionsResponse, encodeApiVersions } from "../../../src/kafka
 import { ApiKey } from "../../../src/kafka/protocol/api_keys.ts";
 import { decodeCreateTopicsResponse, encodeCreateTopics } from "../../../src/kafka/protocol/create_topics.ts";
 import {
-  decodeDescribeTopicConfigsResponse,
+  decodeDescribeConfigsResponse,
   encodeDescribeTopicConfigs,
 } from "../../../src/kafka/protocol/describe_configs.ts";
 import {
   decodeDescribeProducersResponse,
   encodeDescribeProducers,
 } from "../../../src/kafka/protocol/describe_producers.ts";
+import { decodeFetchResponse } from "../../../src/kafka/protocol/fetch.ts";
 import {
   decodeCorrelationId,
   encodeRequestHeader,
@@ -22,6 +23,7 @@ import {
 } from "../../../src/kafka/protocol/init_producer_id.ts";
 import { decodeListOffsetsResponse, encodeListOffsets } from "../../../src/kafka/protocol/list_offsets.ts";
 import { decodeMetadataResponse, encodeMetadata } from "../../../src/kafka/protocol/metadata.ts";
+import { decodeOffsetForLeaderEpochResponse } from "../../../src/kafka/protocol/offset_for_leader_epoch.ts";
 import { decodeProduceResponse, encodeProduce } from "../../../src/kafka/protocol/produce.ts";
 import { ProtocolError, WireReader, WireWriter } from "../../../src/kafka/protocol/wire.ts";
 import { apiVersionsBody, metadataBody } from "../../support/fake_broker.ts";
@@ -39,9 +41,13 @@ const DECODERS: readonly (readonly [string, (payload: Buffer) => unknown])[] = [
     [`CreateTopics v${v}`, (b: Buffer) => decodeCreateTopicsResponse(b, v)] as const
   ),
   ...[1, 3, 4].map((v) =>
-    [`DescribeConfigs v${v}`, (b: Buffer) => decodeDescribeTopicConfigsResponse(b, v)] as const
+    [`DescribeConfigs v${v}`, (b: Buffer) => decodeDescribeConfigsResponse(b, v)] as const
   ),
   ...[2, 4, 6].map((v) => [`ListOffsets v${v}`, (b: Buffer) => decodeListOffsetsResponse(b, v)] as const),
+  ...[4, 5, 7, 10].map((v) => [`Fetch v${v}`, (b: Buffer) => decodeFetchResponse(b, v)] as const),
+  ...[2, 4].map((v) =>
+    [`OffsetForLeaderEpoch v${v}`, (b: Buffer) => decodeOffsetForLeaderEpochResponse(b, v)] as const
+  ),
   ["DescribeProducers v0", (b: Buffer) => decodeDescribeProducersResponse(b)],
 ];
 
@@ -293,7 +299,7 @@ describe("other messages", () => {
       .arrayLength(1)
       .string("max.message.bytes").string("1048588").boolean(false).int8(5).boolean(false)
       .arrayLength(1).string("s").string("v").int8(1).tags().int8(3).string(null).tags().tags().tags();
-    const [found] = decodeDescribeTopicConfigsResponse(v4.slice(), 4).topics;
+    const [found] = decodeDescribeConfigsResponse(v4.slice(), 4).resources;
     expect(found!.values.get("max.message.bytes")).toBe("1048588");
   });
 
@@ -302,6 +308,10 @@ describe("other messages", () => {
     const v6 = "ffffffff" + "00" + "02" + "0274" + "02" + "00000001" + "ffffffff" + "ff".repeat(8) + "00" +
       "00" + "00";
     expect(Buffer.concat(encodeListOffsets(asked, "read_uncommitted", 6)).toString("hex")).toBe(v6);
+    const fenced = [{ name: "t", partitions: [{ partition: 1, timestampMs: -1, leaderEpoch: 7 }] }];
+    expect(Buffer.concat(encodeListOffsets(fenced, "read_uncommitted", 6)).toString("hex")).toBe(
+      v6.replace("00000001ffffffff", "0000000100000007"),
+    );
     const v4 = new WireWriter(false).int32(0).arrayLength(1).string("t").arrayLength(1).int32(1).int16(0)
       .int64(-1).int64(99).int32(4);
     expect(decodeListOffsetsResponse(v4.slice(), 4).offsets).toEqual([
