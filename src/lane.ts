@@ -1,10 +1,15 @@
+import { crc32 } from "node:zlib";
 import type { EventBuffer } from "./buffer/event_buffer.ts";
-import type { Checkpoint, PositionTracker } from "./checkpoint/checkpoint.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import type { Ledger } from "./checkpoint/ledger.ts";
+import type { Region } from "./checkpoint/region.ts";
 import { LineSplitter } from "./decode/line_splitter.ts";
-import type { Chunk, Outlet } from "./event/chunk.ts";
+import { type Chunk, OTHER_BYTES, type Outlet, type Piece } from "./event/chunk.ts";
 import { type BatchStatus, Delivery } from "./event/delivery.ts";
+import type { EventBatch } from "./event/event_batch.ts";
 import type { LineBatch } from "./event/line_batch.ts";
 import type { Stream } from "./event/stream.ts";
+import { Tally } from "./event/tally.ts";
 import type { Shaper } from "./shape/shaper.ts";
 import type { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { Log } from "./telemetry/log.ts";
@@ -21,6 +26,8 @@ export interface LaneOptions {
   readonly shaper: Shaper;
   readonly buffer: EventBuffer;
   readonly checkpoint: Checkpoint;
+  /** Intents tell what is delivered; otherwise the acknowledgement does. */
+  readonly hasIntents: () => boolean;
   readonly sourceMetrics: SourceMetrics;
   readonly sinkMetrics: SinkMetrics;
   readonly garbagePacer: GarbagePacer;
@@ -28,23 +35,27 @@ export interface LaneOptions {
   readonly now: () => number;
 }
 
-/** How often a lane that is held back looks whether it may go on. */
-const HELD_BACK_CHECK_MS = 200;
-
 interface StreamState {
-  readonly splitter: LineSplitter;
-  readonly tracker: PositionTracker;
+  readonly ledger: Ledger;
+  readonly tally: Tally;
+  splitter: LineSplitter;
+  /** Where the splitter goes on; a chunk that starts elsewhere needs another one. */
+  nextOffset: number;
+  /** Of the ledger, when the splitter was made. */
+  rewindCount: number;
 }
 
 /**
  * The way from one source to one sink: decode, shape, buffer, and back from the acknowledgement to the position. Every (source, sink)
  * pair has its own, so that a sink that stands still holds no other.
+ *
+ * Every chunk that is taken becomes a *region* of the stream's ledger. What an earlier run had read of a region is left out after a restart,
+ * line by line.
  */
 export class Lane implements Outlet {
   readonly sink: string;
   readonly #options: LaneOptions;
   readonly #streams = new Map<string, StreamState>();
-  #fullTracker: PositionTracker | null = null;
 
   constructor(options: LaneOptions) {
     this.sink = options.sink;
@@ -52,38 +63,52 @@ export class Lane implements Outlet {
   }
 
   hasRoom(): boolean {
-    if (this.#isHeldBack()) return false;
     return this.#options.whenFull === "drop_newest" || this.#options.buffer.hasRoom();
   }
 
   async waitForRoom(signal: AbortSignal): Promise<void> {
-    while (this.#isHeldBack() && !signal.aborted) await Bun.sleep(HELD_BACK_CHECK_MS);
     if (!this.hasRoom()) await this.#options.buffer.waitForRoom(signal);
   }
 
+  pieceAt(stream: Stream, offset: number): Piece | null {
+    const { ledger } = this.#stateOf(stream, offset);
+    const piece = ledger.pieceAt(offset);
+    if (piece === null || piece.kind !== "region") return piece;
+    return { kind: "region", endOffset: piece.region.endOffset };
+  }
+
   offer(chunk: Chunk): number {
-    const { buffer, sourceMetrics, sinkMetrics, whenFull } = this.#options;
+    const { buffer, whenFull } = this.#options;
     const roomEvents = buffer.roomEvents();
     if (roomEvents === 0 && whenFull === "block") return 0;
-    const state = this.#stateOf(chunk);
-    if (!state.tracker.hasRoom) {
-      this.#holdBack(state.tracker, chunk.stream);
+    const state = this.#stateOf(chunk.stream, chunk.offset);
+    if (chunk.offset < state.ledger.restoredEnd) {
+      const piece = state.ledger.pieceAt(chunk.offset);
+      if (piece?.kind === "region") return this.#offerAgain(state, chunk, piece.region, roomEvents);
+    }
+    if (chunk.offset !== state.nextOffset || state.ledger.rewindCount !== state.rewindCount) {
+      state.splitter = this.#newSplitter(state.ledger.isInsideCutLine(chunk.offset));
+      state.rewindCount = state.ledger.rewindCount;
+    }
+    const startsInsideCutLine = state.splitter.isInsideCutLine;
+    const lines = state.splitter.split(chunk, roomEvents === 0 ? LINES_MAX : Math.min(roomEvents, LINES_MAX));
+    if (lines.takenBytes === 0) {
+      state.nextOffset = chunk.offset;
       return 0;
     }
-    const lines = state.splitter.split(chunk, roomEvents === 0 ? LINES_MAX : Math.min(roomEvents, LINES_MAX));
-    if (lines.takenBytes === 0) return 0;
-    sourceMetrics.eventsInCount += lines.count;
-    sourceMetrics.bytesInCount += lines.takenBytes;
-    sourceMetrics.truncatedLinesCount += lines.truncatedCount;
-    sinkMetrics.eventsInCount += lines.count;
-    sinkMetrics.eventsInBySource.add(this.#options.source, lines.count);
-    if (lines.truncatedCount > 0) this.#tellCut(lines);
     const endOffset = chunk.offset + lines.takenBytes;
-    const ticket = state.tracker.track(chunk.offset, endOffset, lines.endsInsideCutLine);
-    if (lines.count === 0) state.tracker.settle(ticket, "delivered");
-    else if (roomEvents === 0) this.#drop(state.tracker, ticket, lines.count);
-    else this.#shape(state.tracker, ticket, lines);
-    this.#options.garbagePacer.add(lines.takenBytes);
+    const region = state.ledger.track({
+      startOffset: chunk.offset,
+      endOffset,
+      crc32: crc32(chunk.data.subarray(0, lines.takenBytes)),
+      lineCount: lines.count,
+      startsInsideCutLine,
+      endsInsideCutLine: lines.endsInsideCutLine,
+    });
+    if (lines.truncatedCount > 0) this.#tellCut(lines);
+    this.#take(state, region, lines, roomEvents);
+    state.nextOffset = endOffset;
+    state.ledger.cursor = endOffset;
     return lines.takenBytes;
   }
 
@@ -91,38 +116,61 @@ export class Lane implements Outlet {
     this.#streams.delete(stream.id);
   }
 
-  /** A tracker that is full of settled ranges behind one that does not settle: nothing is read until it does. */
-  #isHeldBack(): boolean {
-    if (this.#fullTracker?.hasRoom === true) this.#fullTracker = null;
-    return this.#fullTracker !== null;
+  /** Takes the lines of a region that an earlier run did not get rid of, all of them: a region is not large. */
+  #offerAgain(state: StreamState, chunk: Chunk, region: Region, roomEvents: number): number {
+    const sizeBytes = region.endOffset - region.startOffset;
+    const data = chunk.data.subarray(0, sizeBytes);
+    if (data.length < sizeBytes || crc32(data) !== region.crc32) return OTHER_BYTES;
+    const splitter = this.#newSplitter(region.startsInsideCutLine);
+    const lines = splitter.split({ ...chunk, data, isFinal: true }, region.lineCount + 1);
+    if (lines.count !== region.lineCount) return OTHER_BYTES;
+    this.#take(state, region, leaveOutCovered(lines, region), roomEvents);
+    state.nextOffset = -1;
+    state.ledger.cursor = region.endOffset;
+    return sizeBytes;
   }
 
-  #holdBack(tracker: PositionTracker, { path }: Stream): void {
-    this.#fullTracker = tracker;
-    this.#options.log.warn(
-      `Reading for sink "${this.sink}" waits: bytes of "${path}" at ${tracker.position} are not acknowledged, and too much behind them is`,
-      { source: this.#options.source, hint: "look for a partition without a leader" },
-    );
+  #take(state: StreamState, region: Region, lines: LineBatch, roomEvents: number): void {
+    const { source, sourceMetrics, sinkMetrics, garbagePacer } = this.#options;
+    sourceMetrics.eventsInCount += lines.count;
+    sourceMetrics.bytesInCount += lines.takenBytes;
+    sourceMetrics.truncatedLinesCount += lines.truncatedCount;
+    sinkMetrics.eventsInCount += lines.count;
+    sinkMetrics.eventsInBySource.add(source, lines.count);
+    state.tally.readCount += lines.count;
+    if (lines.count > 0) {
+      if (roomEvents === 0) this.#drop(state, region, lines);
+      else this.#shape(state, region, lines);
+    } else state.ledger.changed();
+    garbagePacer.add(lines.takenBytes);
   }
 
-  #shape(tracker: PositionTracker, ticket: number, lines: LineBatch): void {
+  #shape(state: StreamState, region: Region, lines: LineBatch): void {
     const { shaper, buffer, sinkMetrics, now } = this.#options;
     const { batch, droppedCount } = shaper.shape(lines);
-    if (droppedCount > 0) this.#countWithoutTopic(droppedCount);
-    if (batch === null) {
-      tracker.settle(ticket, "rejected");
-      return;
+    if (droppedCount > 0) {
+      this.#countWithoutTopic(droppedCount);
+      this.#giveUp(state, region, linesWithout(lines, batch), "template_error");
     }
+    if (batch === null) return;
     if (sinkMetrics.waitingSinceMs === 0) sinkMetrics.waitingSinceMs = now();
-    const settled = (status: BatchStatus): void => {
-      if (status === "errored") sinkMetrics.undelivered.add(this.#options.source, batch.count);
-      tracker.settle(ticket, status);
-    };
-    buffer.write(new Delivery(batch, settled));
+    const settled = (_status: BatchStatus, delivery: Delivery) => this.#settled(state, region, delivery);
+    buffer.write(new Delivery(batch, settled, region, state.tally));
   }
 
-  /** Names the first line that was cut; the log writes few of them, the metric counts all. */
-  #tellCut({ chunk, starts, truncatedCount, firstTruncated }: LineBatch): void {
+  #settled({ ledger }: StreamState, region: Region, delivery: Delivery): void {
+    const { sinkMetrics, source, hasIntents } = this.#options;
+    const { batch, leftCount, rejectedCount } = delivery;
+    if (leftCount > 0) sinkMetrics.undelivered.add(source, leftCount);
+    region.settle(batch.count - leftCount);
+    // Without intents nobody has told which of its lines are delivered: all of it is read again unless all are.
+    if (hasIntents() || leftCount > 0) return;
+    delivery.cover(0, batch.count);
+    if (!region.isDetached) region.countDelivered(batch.count - rejectedCount);
+    ledger.changed();
+  }
+
+  #tellCut({ chunk, starts, firstTruncated, truncatedCount }: LineBatch): void {
     const { maxLineBytes, source, log } = this.#options;
     const where = chunk.stream.path === "" ? `source "${source}"` : `"${chunk.stream.path}"`;
     log.warn(
@@ -134,14 +182,23 @@ export class Lane implements Outlet {
   }
 
   /** The buffer is full, and dropping was asked for. */
-  #drop(tracker: PositionTracker, ticket: number, count: number): void {
+  #drop(state: StreamState, region: Region, lines: LineBatch): void {
     const { source, sinkMetrics, log } = this.#options;
-    sinkMetrics.dropped.add(`${source}\u0000buffer_full`, count);
+    sinkMetrics.dropped.add(`${source}\u0000buffer_full`, lines.count);
     log.warn(
       `The buffer of sink "${this.sink}" is full: new events of source "${source}" are dropped and counted`,
       { reason: "buffer_full", hint: 'buffer.when_full = "block" lets the source wait instead' },
     );
-    tracker.settle(ticket, "rejected");
+    this.#giveUp(state, region, linesWithout(lines, null), "buffer_full");
+  }
+
+  #giveUp({ ledger, tally }: StreamState, region: Region, lines: readonly number[], reason: string): void {
+    for (const line of lines) region.cover(line, 1);
+    region.settle(lines.length);
+    tally.rejectedCount += lines.length;
+    tally.drop(reason, lines.length);
+    region.countGone("dropped", reason, lines.length);
+    ledger.changed();
   }
 
   #countWithoutTopic(count: number): void {
@@ -154,15 +211,47 @@ export class Lane implements Outlet {
     );
   }
 
-  #stateOf(chunk: Chunk): StreamState {
-    let state = this.#streams.get(chunk.stream.id);
+  #stateOf(stream: Stream, offset: number): StreamState {
+    let state = this.#streams.get(stream.id);
     if (state === undefined) {
-      const { maxLineBytes, checkpoint } = this.#options;
-      const tracker = checkpoint.tracker(chunk.stream, this.sink, chunk.offset);
-      const splitter = new LineSplitter({ maxLineBytes, isInsideCutLine: tracker.startsInsideCutLine });
-      state = { splitter, tracker };
-      this.#streams.set(chunk.stream.id, state);
+      const ledger = this.#options.checkpoint.ledger(stream, this.sink, offset);
+      const splitter = this.#newSplitter(ledger.isInsideCutLine(offset));
+      const { tally, rewindCount } = ledger;
+      state = { ledger, tally, splitter, nextOffset: offset, rewindCount };
+      this.#streams.set(stream.id, state);
     }
     return state;
   }
+
+  #newSplitter(isInsideCutLine: boolean): LineSplitter {
+    return new LineSplitter({ maxLineBytes: this.#options.maxLineBytes, isInsideCutLine });
+  }
+}
+
+/** Leaves the lines out that a restart must not repeat. The arrays are the splitter's and may be written to. */
+function leaveOutCovered(lines: LineBatch, region: Region): LineBatch {
+  const numbers = new Uint32Array(lines.count);
+  let count = 0;
+  for (let line = 0; line < lines.count; line++) {
+    if (region.isLineCovered(line)) continue;
+    lines.starts[count] = lines.starts[line]!;
+    lines.ends[count] = lines.ends[line]!;
+    lines.nexts[count] = lines.nexts[line]!;
+    numbers[count++] = line;
+  }
+  lines.count = count;
+  lines.lineNumbers = numbers.subarray(0, count);
+  return lines;
+}
+
+/** Numbers of the lines that did not become events of the batch. */
+function linesWithout(lines: LineBatch, batch: EventBatch | null): number[] {
+  const numbers: number[] = [];
+  let event = 0;
+  for (let i = 0; i < lines.count; i++) {
+    const line = lines.lineNumbers?.[i] ?? i;
+    if (batch !== null && event < batch.count && (batch.lineNumbers?.[event] ?? event) === line) event++;
+    else numbers.push(line);
+  }
+  return numbers;
 }

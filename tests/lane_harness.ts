@@ -1,6 +1,6 @@
 import { MemoryBuffer } from "../src/buffer/memory_buffer.ts";
 import type { Checkpoint } from "../src/checkpoint/checkpoint.ts";
-import { MemoryCheckpoint } from "../src/checkpoint/memory_checkpoint.ts";
+import { PositionStore } from "../src/checkpoint/position_store.ts";
 import type { DecodingConfig } from "../src/config/config.ts";
 import type { BatchStatus, Delivery } from "../src/event/delivery.ts";
 import { BufferPool } from "../src/event/pooled_buffer.ts";
@@ -40,7 +40,7 @@ export class LaneHarness {
   constructor(options: LaneHarnessOptions = {}, startOffset = 0) {
     this.#stream = options.stream ?? appStream;
     this.offset = startOffset;
-    this.checkpoint = options.checkpoint ?? new MemoryCheckpoint();
+    this.checkpoint = options.checkpoint ?? new PositionStore();
     this.buffer = new MemoryBuffer({
       maxEvents: options.maxEvents ?? 1_000,
       maxSizeBytes: options.maxSizeBytes ?? 1 << 20,
@@ -68,6 +68,7 @@ export class LaneHarness {
       }),
       buffer: this.buffer,
       checkpoint: this.checkpoint,
+      hasIntents: () => false,
       sourceMetrics: this.source,
       sinkMetrics: this.sink,
       garbagePacer: new GarbagePacer(() => {}),
@@ -120,6 +121,6 @@ export class LaneHarness {
   }
 
   get position(): number {
-    return this.checkpoint.tracker(this.#stream, "events", 0).position;
+    return this.checkpoint.ledger(this.#stream, "events", 0).position;
   }
 }

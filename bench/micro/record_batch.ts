@@ -29,6 +29,7 @@ const batch: EventBatch = {
   origin: { stream, startOffset: 0, endOffset: data.length },
   rawEnds: ends,
   rawEndsOwner: null,
+  lineNumbers: null,
   byteSize: data.length,
   pinnedBytes: data.length,
   owners: [],

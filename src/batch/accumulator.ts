@@ -114,8 +114,8 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     return index;
   }
 
-  /** Gives the batches of a queue whose partition is no more to another of its topic. None of them may be in flight. */
-  moveAway(queue: Q): void {
+  /** Gives the batches of a queue whose partition is no more to another of its topic, which is returned. None of them may be in flight. */
+  moveAway(queue: Q): Q {
     this.seal(queue);
     const { queues } = this.#topic(queue.topic);
     const target = queues[queue.id % queues.length]!;
@@ -123,6 +123,7 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     queue.sealed.length = 0;
     this.active.delete(queue);
     if (!target.isEmpty) this.active.add(target);
+    return target;
   }
 
   /** Moves the open batch of a queue behind its sealed ones. */
@@ -143,6 +144,13 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     queue.sealed.splice(index, 1);
     this.#memoryBytes -= batch.capacityBytes;
     if (queue.isEmpty) this.active.delete(queue);
+  }
+
+  /** Puts batches in front of all others of a partition. */
+  prepend(queue: Q, batches: readonly B[]): void {
+    queue.sealed.unshift(...batches);
+    for (const batch of batches) this.#memoryBytes += batch.capacityBytes;
+    if (!queue.isEmpty) this.active.add(queue);
   }
 
   /** Puts `parts` where `batch` was (a split); an empty list takes it out. */

@@ -1,5 +1,6 @@
 import type { BatchStatus, Delivery } from "../event/delivery.ts";
 import { eventOffset } from "../event/event_batch.ts";
+import type { HeldLines, TrackedRegion } from "../event/tracked_region.ts";
 
 /**
  * Which events a record batch holds, in order, as runs: (delivery, index of the first event, how many). It is the way back of the
@@ -14,6 +15,11 @@ export class Membership {
 
   get count(): number {
     return this.#count;
+  }
+
+  /** Some of them can be read again after a restart, so that an intent has something to name. */
+  get isStored(): boolean {
+    return this.#deliveries.some(({ region }) => region !== null && region.streamNumber !== 0);
   }
 
   /** Adds events `[from, to)` of a delivery. */
@@ -64,6 +70,32 @@ export class Membership {
       return { source, path, offset: eventOffset(batch, eventIndex) };
     }
     throw new RangeError(`Cannot describe member ${index} of a batch of ${this.#count}`);
+  }
+
+  /** Says of all members that a restart does not read their lines again. */
+  cover(): void {
+    for (let run = 0; run < this.#deliveries.length; run++) {
+      this.#deliveries[run]!.cover(this.#firsts[run]!, this.#counts[run]!);
+    }
+  }
+
+  /** The regions that can be read again which the members came from, and how many lines of each. */
+  heldLines(): HeldLines[] {
+    const counts = new Map<TrackedRegion, number>();
+    this.forEachRun(({ region }, _first, count) => {
+      if (region !== null && region.streamNumber !== 0) counts.set(region, (counts.get(region) ?? 0) + count);
+    });
+    return [...counts].map(([region, count]) => ({ region, streamNumber: region.streamNumber, count }));
+  }
+
+  /** Counts all members as given up for good, in the account of their streams. */
+  drop(reason: string): void {
+    this.forEachRun(({ tally }, _first, count) => tally?.drop(reason, count));
+  }
+
+  /** Counts all members as events whose fate was given up, in the account of their streams. */
+  lose(cause: string): void {
+    this.forEachRun(({ tally }, _first, count) => tally?.lose(cause, count));
   }
 
   /** Settles all members. */

@@ -68,12 +68,14 @@ export class MemoryBuffer implements EventBuffer {
 
   write(delivery: Delivery): void {
     if (this.#hasEnded) {
+      if (delivery.tally !== null) delivery.tally.inFlightCount += delivery.batch.count;
       delivery.abandon("errored");
       return;
     }
     if (this.#length === this.#ring.length) this.#grow();
     this.#ring[(this.#head + this.#length) & (this.#ring.length - 1)] = delivery;
     this.#length++;
+    if (delivery.tally !== null) delivery.tally.bufferedCount += delivery.batch.count;
     this.#count(delivery.batch.count, delivery.batch.pinnedBytes);
     this.#wakeReader(true);
   }
@@ -84,6 +86,11 @@ export class MemoryBuffer implements EventBuffer {
     this.#ring[this.#head] = null;
     this.#head = (this.#head + 1) & (this.#ring.length - 1);
     this.#length--;
+    const { tally } = delivery;
+    if (tally !== null) {
+      tally.bufferedCount -= delivery.batch.count;
+      tally.inFlightCount += delivery.batch.count;
+    }
     this.#count(-delivery.batch.count, -delivery.batch.pinnedBytes);
     if (this.#roomWaiters.length > 0 && this.hasRoom()) {
       const waiters = this.#roomWaiters;

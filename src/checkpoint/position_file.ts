@@ -4,15 +4,14 @@ import zlib from "node:zlib";
 import { errnoName, StartError } from "../errors.ts";
 
 /**
- * `data_dir/positions.json`, one JSON document:
+ * Positions as the first version stored them; read once, when a journal is made in their place. `data_dir/positions.json`, one JSON document:
  *
  *     {"version": 1, "crc32": "9f1c20aa", "streams": [
  *       {"source": "app", "id": "65024:246947:1795260367005451003", "path": "/var/log/app.log", "lastPath": "/var/log/app.log.1",
  *        "dev": "65024", "ino": "246947", "birthtimeNs": "1795260367005451003", "generation": 0,
  *        "sinceNs": "1795260367005451003", "fingerprintBytes": 1024, "fingerprint": "0c3d...", "seenMs": 1795260367005, "offsets": {"events": 918233}}]}
  *
- * `crc32` is over `JSON.stringify(streams)`, so that a flipped digit is noticed. Written aside, synced, renamed, folder synced: after a
- * crash the file is either the old one or the new one, whole.
+ * `crc32` is over `JSON.stringify(streams)`, so that a flipped digit is noticed.
  */
 export const POSITIONS_FILE = "positions.json";
 export const POSITIONS_VERSION = 1;
@@ -94,27 +93,6 @@ export function readPositionFile(dataDir: string): StoredStream[] {
   return document.streams as StoredStream[];
 }
 
-/** Replaces the stored positions; durable when it resolves. Rejects with the system's error, the old file then stays. */
-export async function writePositionFile(dataDir: string, streams: readonly StoredStream[]): Promise<void> {
-  const file = path.join(dataDir, POSITIONS_FILE);
-  const aside = `${file}.new`;
-  const text = JSON.stringify({ version: POSITIONS_VERSION, crc32: checksum(streams), streams }) + "\n";
-  const handle = await fs.promises.open(aside, "w", 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await fs.promises.rename(aside, file);
-  const folder = await fs.promises.open(dataDir, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
 function checksum(streams: readonly unknown[]): string {
   return zlib.crc32(JSON.stringify(streams)).toString(16).padStart(8, "0");
 }
@@ -135,14 +113,19 @@ function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function isStoredStream(value: unknown): value is StoredStream {
+/** Whether all that is stored of a file is there. */
+export function isFileRecord(value: unknown): value is FileRecord {
   if (!isObject(value)) return false;
   const texts = [value.source, value.id, value.path, value.lastPath, value.fingerprint];
   const integers = [value.dev, value.ino, value.birthtimeNs, value.sinceNs];
   return texts.every((text) => typeof text === "string") &&
     integers.every((text) => typeof text === "string" && /^-?\d+$/.test(text)) &&
-    [value.generation, value.fingerprintBytes, value.seenMs].every(isCount) &&
-    isObject(value.offsets) && Object.values(value.offsets).every(isCount) &&
-    (value.insideCutLine === undefined ||
-      (isObject(value.insideCutLine) && Object.values(value.insideCutLine).every(isCount)));
+    [value.generation, value.fingerprintBytes].every(isCount);
+}
+
+function isStoredStream(value: unknown): value is StoredStream {
+  if (!isFileRecord(value)) return false;
+  const { seenMs, offsets, insideCutLine } = value as unknown as Record<string, unknown>;
+  return isCount(seenMs) && isObject(offsets) && Object.values(offsets).every(isCount) &&
+    (insideCutLine === undefined || (isObject(insideCutLine) && Object.values(insideCutLine).every(isCount)));
 }

@@ -1,318 +1,343 @@
-import { errnoName } from "../errors.ts";
 import type { Stream } from "../event/stream.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { Checkpoint, PositionTracker } from "./checkpoint.ts";
-import { MemoryCheckpoint } from "./memory_checkpoint.ts";
-import type { FileRecord, StoredStream } from "./position_file.ts";
-import { POSITIONS_FILE, readPositionFile, writePositionFile } from "./position_file.ts";
-import { RangeTracker } from "./position_tracker.ts";
+import type { StreamAccount, Tally } from "../event/tally.ts";
+import type { ByteDecoder } from "../storage/byte_codec.ts";
+import type { SourcePositions } from "./checkpoint.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Mark } from "./marks.ts";
+import type { FileRecord } from "./position_file.ts";
+import { PositionFrame } from "./position_frames.ts";
+import type { RegionInfo } from "./region.ts";
+import { RunAccounts } from "./run_accounts.ts";
+import type { StreamEntry } from "./stream_entry.ts";
+import { StreamIndex } from "./stream_index.ts";
+import { type WriteLater, WriteTimer } from "./write_timer.ts";
 
-/** Changes are written together, at most this often. */
-export const WRITE_INTERVAL_MS = 1_000;
-/**
- * A stream that was not known is written this soon: a file that is rotated after a crash is only found by what is stored of it. Several that
- * come together are written together.
- */
-export const NEW_STREAM_WRITE_MS = 10;
-/** Streams that keep coming do not have the file written more often than this. */
-const NEW_STREAMS_WRITE_INTERVAL_MS = 200;
-/** After a failed write the next try comes after twice the time, up to this. */
-export const WRITE_RETRY_MS_MAX = 30_000;
 /** A stream whose file was not seen for this long is forgotten. */
 export const UNSEEN_KEPT_MS = 7 * 86_400_000;
 const SEEN_STORED_MS = 6 * 3_600_000;
-const WARN_INTERVAL_MS = 60_000;
+
+/** Where frames go. */
+export interface PositionLog {
+  append(type: number, payload: Buffer): void;
+  /** Resolves when everything that was appended is stored. */
+  commit(): Promise<void>;
+}
 
 export interface PositionStoreOptions {
-  /** Locked by the caller (`acquireDataDir`). Null: nothing is read or stored (`--dry-run`). */
-  readonly dataDir: string | null;
-  readonly log: Log;
-  /** Milliseconds since the epoch. */
   readonly now?: () => number;
-}
-
-/** Reads what is stored; see `readPositionFile` for what is thrown. */
-export async function openPositionStore(options: PositionStoreOptions): Promise<PositionStore> {
-  return new PositionStore(options, options.dataDir === null ? [] : readPositionFile(options.dataDir));
-}
-
-class Entry {
-  record: FileRecord;
-  /** Position by sink where no tracker is at work in this run: stored, or the start of reading. */
-  readonly offsets: Map<string, number>;
-  /** Sinks whose position in `offsets` lies inside a cut line. */
-  readonly cutSinks: Set<string>;
-  readonly trackers = new Map<string, RangeTracker>();
-  seenMs: number;
-  /** Set when the file is gone: the entry goes when every one of these sinks has come this far. */
-  finalOffsets: ReadonlyMap<string, number> | null = null;
-
-  constructor(record: FileRecord, offsets: Map<string, number>, cutSinks: Set<string>, seenMs: number) {
-    this.record = record;
-    this.offsets = offsets;
-    this.cutSinks = cutSinks;
-    this.seenMs = seenMs;
-  }
-
-  position(sink: string): number | null {
-    return this.trackers.get(sink)?.position ?? this.offsets.get(sink) ?? null;
-  }
-
-  /** The position of every sink, and those that lie inside a cut line. */
-  positions(): { offsets: Map<string, number>; cutSinks: Set<string> } {
-    const offsets = new Map<string, number>();
-    const cutSinks = new Set<string>();
-    for (const sink of [...this.offsets.keys(), ...this.trackers.keys()]) {
-      offsets.set(sink, this.position(sink)!);
-      const tracker = this.trackers.get(sink);
-      if (tracker === undefined ? this.cutSinks.has(sink) : tracker.isPositionInsideCutLine) {
-        cutSinks.add(sink);
-      }
-    }
-    return { offsets, cutSinks };
-  }
-
-  isDelivered(): boolean {
-    if (this.finalOffsets === null) return false;
-    for (const [sink, offset] of this.finalOffsets) {
-      if ((this.position(sink) ?? -1) < offset) return false;
-    }
-    return true;
-  }
+  /** Default: timers. */
+  readonly writeLater?: WriteLater;
 }
 
 /**
- * Where reading goes on, for each (source, stream, sink), kept in `data_dir/positions.json`. Changes are written at most once a second,
- * new streams at once, and all at `close`; nothing runs while nothing changes. A failed write (full disk) is told and tried again: shipping
- * goes on, and a crash meanwhile repeats what was delivered since the last good write.
+ * Where reading goes on, for each (source, stream, sink): in memory, and as frames in the journal. A new stream is stored at once, as a file
+ * that is rotated after a crash is only found by what is stored of it; other changes at most once a second. Intents tell most of what changes
+ * under exactly-once delivery, so that nothing is written here for a line that was delivered.
  *
  * Streams of stdin are tracked and never stored: they cannot be read again.
  */
-export class PositionStore implements Checkpoint {
-  readonly #dataDir: string | null;
-  readonly #log: Log;
+export class PositionStore implements SourcePositions {
   readonly #now: () => number;
-  readonly #entries = new Map<string, Entry>();
-  readonly #unstored = new MemoryCheckpoint();
-  readonly #markChanged = () => this.#changed();
-  #isChanged = false;
-  #isClosed = false;
-  #timer: ReturnType<typeof setTimeout> | null = null;
-  #timerAtMs = Infinity;
-  #lastWriteMs = -Infinity;
-  #writing: Promise<boolean> | null = null;
-  #retryMs = WRITE_INTERVAL_MS;
-  #warnedMs = -Infinity;
+  readonly #index: StreamIndex;
+  readonly #run = new RunAccounts();
+  readonly #changedStreams = new Set<StreamEntry>();
+  readonly #changedLedgers = new Map<Ledger, { entry: StreamEntry; sink: string }>();
+  readonly #timer: WriteTimer;
+  #log: PositionLog | null = null;
+  #needsSweep = false;
+  /** Whether a batch that may have to be sent again holds bytes of this stream. */
+  isNeeded: (streamNumber: number) => boolean = () => false;
 
-  constructor(options: PositionStoreOptions, stored: readonly StoredStream[]) {
-    this.#dataDir = options.dataDir;
-    this.#log = options.log;
+  constructor(options: PositionStoreOptions = {}) {
     this.#now = options.now ?? Date.now;
-    for (const { offsets, insideCutLine = {}, seenMs, ...record } of stored) {
-      const cutSinks = new Set(
-        Object.keys(insideCutLine).filter((sink) => insideCutLine[sink] === offsets[sink]),
-      );
-      const entry = new Entry(record, new Map(Object.entries(offsets)), cutSinks, seenMs);
-      this.#entries.set(entryKey(record.source, record.id), entry);
-    }
+    this.#timer = new WriteTimer(() => this.flush(), options.writeLater);
+    this.#index = new StreamIndex((entry, sink, ledger, isUntold) =>
+      this.#changed(entry, sink, ledger, isUntold)
+    );
   }
 
-  tracker(stream: Stream, sink: string, startOffset: number): PositionTracker {
-    const entry = this.#entries.get(entryKey(stream.source, stream.id));
-    if (entry === undefined) return this.#unstored.tracker(stream, sink, startOffset);
-    let found = entry.trackers.get(sink);
-    if (found === undefined) {
-      const startsInsideCutLine = entry.cutSinks.has(sink) && entry.offsets.get(sink) === startOffset;
-      found = new RangeTracker(startOffset, this.#markChanged, startsInsideCutLine);
-      entry.trackers.set(sink, found);
-      this.#changed();
-    }
-    return found;
+  /** From now on changes are stored there. Without one (`--dry-run`) nothing is. */
+  attach(log: PositionLog): void {
+    this.#log = log;
   }
 
-  /** Every stream that is known for a source, in no order. */
+  // --- streams -----------------------------------------------------------------------------------------------------------------
+
   records(source: string): FileRecord[] {
     const found: FileRecord[] = [];
-    for (const entry of this.#entries.values()) if (entry.record.source === source) found.push(entry.record);
+    for (const { record } of this.#index.entries()) if (record.source === source) found.push(record);
     return found;
   }
 
-  /** Adds a stream, or replaces what is known of the one with this id; positions stay. It counts as seen now. */
+  record(source: string, id: string): FileRecord | null {
+    return this.#index.get(source, id)?.record ?? null;
+  }
+
+  entryOf(streamNumber: number): StreamEntry | null {
+    return this.#index.byNumber(streamNumber) ?? null;
+  }
+
+  entries(): Iterable<StreamEntry> {
+    return this.#index.entries();
+  }
+
   put(record: FileRecord): void {
-    const key = entryKey(record.source, record.id);
-    const entry = this.#entries.get(key);
+    const entry = this.#index.get(record.source, record.id);
     if (entry === undefined) {
-      this.#entries.set(key, new Entry(record, new Map(), new Set(), this.#now()));
-      this.#changed(true);
-    } else {
-      entry.record = record;
-      entry.seenMs = this.#now();
-      entry.finalOffsets = null;
-      this.#changed();
+      this.#add(record, this.#now());
+      return;
     }
+    entry.record = record;
+    entry.seenMs = this.#now();
+    entry.finalOffsets = null;
+    this.#changedStreams.add(entry);
+    this.#timer.want();
   }
 
-  /** Gives the positions of `oldId` to `record.id`: the same content under a new identity (the device got another number). */
   adopt(oldId: string, record: FileRecord): void {
-    const old = this.#entries.get(entryKey(record.source, oldId));
-    const { offsets, cutSinks } = old?.positions() ?? { offsets: new Map(), cutSinks: new Set<string>() };
-    this.forget(record.source, oldId);
-    this.#entries.set(entryKey(record.source, record.id), new Entry(record, offsets, cutSinks, this.#now()));
-    this.#changed();
+    const entry = this.#index.get(record.source, oldId);
+    if (entry === undefined) return this.put(record);
+    this.#index.setRecord(entry, record);
+    entry.seenMs = this.#now();
+    entry.finalOffsets = null;
+    this.#changedStreams.add(entry);
+    this.#timer.want();
   }
 
-  /** The position of a sink in a stream; null when this sink never read it. */
-  position(source: string, id: string, sink: string): number | null {
-    return this.#entries.get(entryKey(source, id))?.position(sink) ?? null;
-  }
-
-  /**
-   * Where a sink reads on: behind what it was given in this run already, delivered or not, else at its position. Null when this sink never
-   * read the stream.
-   */
-  resumeOffset(source: string, id: string, sink: string): number | null {
-    const tracker = this.#entries.get(entryKey(source, id))?.trackers.get(sink);
-    return tracker === undefined ? this.position(source, id, sink) : tracker.trackedEnd;
-  }
-
-  /** Says where a sink starts to read a stream that has no position for it, so that a restart starts there too. */
-  startAt(source: string, id: string, sink: string, offset: number): void {
-    const entry = this.#entries.get(entryKey(source, id));
-    if (entry === undefined || entry.position(sink) !== null) return;
-    entry.offsets.set(sink, offset);
-    this.#changed();
-  }
-
-  /** Notes that a stream's file was there just now. Stored once in `SEEN_STORED_MS`: idle files cost no writes. */
   seen(source: string, id: string): void {
-    const entry = this.#entries.get(entryKey(source, id));
+    const entry = this.#index.get(source, id);
     if (entry === undefined || this.#now() - entry.seenMs < SEEN_STORED_MS) return;
     entry.seenMs = this.#now();
-    this.#changed();
+    this.#changedStreams.add(entry);
+    this.#timer.want();
   }
 
-  /**
-   * Forgets the streams whose file was not seen for `UNSEEN_KEPT_MS`. Not at the first start without it: a folder that is mounted late
-   * must not be shipped again from its beginning.
-   */
   forgetUnseen(source: string): void {
     const oldestMs = this.#now() - UNSEEN_KEPT_MS;
-    for (const [key, entry] of this.#entries) {
-      if (entry.record.source === source && entry.seenMs < oldestMs && this.#entries.delete(key)) {
-        this.#changed();
-      }
+    for (const entry of [...this.#index.entries()]) {
+      if (entry.record.source === source && entry.seenMs < oldestMs) this.#forgetWhenFree(entry, new Map());
     }
   }
 
   forget(source: string, id: string): void {
-    if (this.#entries.delete(entryKey(source, id))) this.#changed();
+    const entry = this.#index.get(source, id);
+    if (entry !== undefined) this.#forgetWhenFree(entry, new Map());
   }
 
-  /** The file is gone: forgets the stream as soon as each of these sinks has delivered up to its offset. */
   forgetWhenDelivered(source: string, id: string, finalOffsets: ReadonlyMap<string, number>): void {
-    const entry = this.#entries.get(entryKey(source, id));
-    if (entry === undefined) return;
+    const entry = this.#index.get(source, id);
+    if (entry !== undefined) this.#forgetWhenFree(entry, finalOffsets);
+  }
+
+  // --- positions ---------------------------------------------------------------------------------------------------------------
+
+  /** The account of a (stream, sink) pair, the same one for every call, starting at `startOffset` when it is new. */
+  ledger(stream: Stream, sink: string, startOffset: number): Ledger {
+    const entry = this.#index.get(stream.source, stream.id);
+    if (entry === undefined) return this.#run.unstoredLedger(stream, sink, startOffset);
+    const found = entry.ledgers.get(sink);
+    if (found === undefined) return this.#newLedger(entry, sink, stream, startOffset);
+    found.stream = stream;
+    return found;
+  }
+
+  position(source: string, id: string, sink: string): number | null {
+    return this.#ledger(source, id, sink)?.position ?? null;
+  }
+
+  resumeOffset(source: string, id: string, sink: string): number | null {
+    return this.#ledger(source, id, sink)?.cursor ?? null;
+  }
+
+  knownEnd(source: string, id: string, sink: string): number {
+    return this.#ledger(source, id, sink)?.trackedEnd ?? 0;
+  }
+
+  startAt(source: string, id: string, sink: string, offset: number): void {
+    const entry = this.#index.get(source, id);
+    if (entry === undefined || entry.ledgers.has(sink)) return;
+    const ledger = this.#newLedger(entry, sink, entry.stream(), offset);
+    this.#changedLedgers.set(ledger, { entry, sink });
+    this.#timer.wantSoon();
+  }
+
+  marks(source: string, id: string, sink: string): readonly Mark[] {
+    return this.#ledger(source, id, sink)?.knownRegions() ?? [];
+  }
+
+  rewind(source: string, id: string, sink: string, offset: number): void {
+    const entry = this.#index.get(source, id);
+    const ledger = entry?.ledgers.get(sink);
+    if (ledger === undefined) return;
+    const isKnown = ledger.trackedEnd > offset;
+    // Also where nothing behind `offset` was taken: the start of a line may have been looked at.
+    ledger.rewind(offset);
+    if (!isKnown) return;
+    // Before any intent that names other bytes by the same offsets.
+    this.#log?.append(PositionFrame.POSITION, this.#index.positionFrame(entry!, sink, ledger));
+  }
+
+  lose(source: string, id: string, sink: string, cause: string, bytes: number): void {
+    const ledger = this.#ledger(source, id, sink);
+    ledger?.totals.loseBytes(cause, bytes);
+    ledger?.changed();
+  }
+
+  holeBytes(source: string, id: string, sink: string): number {
+    return this.#ledger(source, id, sink)?.holeBytes() ?? 0;
+  }
+
+  /** What an older version has stored of a stream. */
+  migrate(
+    record: FileRecord,
+    seenMs: number,
+    offsets: Readonly<Record<string, number>>,
+    isInsideCutLine: (sink: string) => boolean,
+  ): void {
+    const entry = this.#add(record, seenMs);
+    for (const [sink, offset] of Object.entries(offsets)) {
+      this.#newLedger(entry, sink, entry.stream(), offset, isInsideCutLine(sink));
+    }
+  }
+
+  /** What became of the events of every stream in this run, the forgotten ones too. */
+  accounts(): Iterable<StreamAccount> {
+    return this.#run.accounts(this.#index.entries());
+  }
+
+  /** What became of the events of the streams that were forgotten, as a sum. */
+  forgottenTally(source: string, sink: string): Tally {
+    return this.#run.forgottenTally(source, sink);
+  }
+
+  // --- frames ------------------------------------------------------------------------------------------------------------------
+
+  /** The number by which frames name a sink; a new one gets one. */
+  sinkNumber(name: string): number {
+    const known = this.#index.sinkNumber(name);
+    if (known !== undefined) return known;
+    const number = this.#index.addSink(name);
+    this.#log?.append(PositionFrame.SINK, this.#index.sinkFrame(number, name));
+    return number;
+  }
+
+  sinkName(number: number): string | null {
+    return this.#index.sinkName(number) ?? null;
+  }
+
+  sinkNames(): readonly string[] {
+    return this.#index.sinkNames();
+  }
+
+  forgetSink(name: string): void {
+    const number = this.#index.sinkNumber(name);
+    if (number === undefined) return;
+    this.#index.dropSink(number);
+    this.#log?.append(PositionFrame.NO_SINK, this.#index.numberFrame(number));
+  }
+
+  /** Everything, for a checkpoint. */
+  writeAll(add: (type: number, payload: Buffer) => void): void {
+    this.#index.writeAll(add);
+    this.#changedStreams.clear();
+    this.#changedLedgers.clear();
+  }
+
+  /** A checkpoint begins: what was read before means nothing any more. */
+  reset(): void {
+    this.#index.reset();
+  }
+
+  /** Applies a frame that was read; false when it is none of its own. Throws `CodecError`. */
+  apply(type: number, input: ByteDecoder): boolean {
+    return this.#index.apply(type, input);
+  }
+
+  /** Lines of a region are in an intent that was read. Throws `CodecError` when the journal contradicts itself. */
+  coverStored(streamNumber: number, sinkNumber: number, info: RegionInfo, runs: readonly number[]): void {
+    this.#index.coverStored(streamNumber, sinkNumber, info, runs);
+  }
+
+  storedLedger(streamNumber: number, sinkNumber: number): Ledger | null {
+    return this.#index.storedLedger(streamNumber, sinkNumber);
+  }
+
+  /** After the last frame. */
+  finishRestore(): void {
+    this.#index.finishRestore();
+  }
+
+  /** Stores what is not stored yet. Resolves false when that failed (it was logged). */
+  async flush(): Promise<void> {
+    if (this.#log === null) return;
+    if (this.#needsSweep) this.#sweep();
+    for (const entry of this.#changedStreams) {
+      if (this.#index.has(entry)) this.#log.append(PositionFrame.STREAM, this.#index.streamFrame(entry));
+    }
+    this.#changedStreams.clear();
+    for (const [ledger, { entry, sink }] of this.#changedLedgers) {
+      // The stream or the sink may have been forgotten meanwhile.
+      if (!this.#index.has(entry) || entry.ledgers.get(sink) !== ledger) continue;
+      this.#log.append(PositionFrame.POSITION, this.#index.positionFrame(entry, sink, ledger));
+    }
+    this.#changedLedgers.clear();
+    await this.#log.commit();
+  }
+
+  /** No timer runs afterwards; what is not stored is left to a last `flush`. */
+  close(): void {
+    this.#timer.close();
+  }
+
+  // --- inside ------------------------------------------------------------------------------------------------------------------
+
+  #ledger(source: string, id: string, sink: string): Ledger | null {
+    return this.#index.get(source, id)?.ledgers.get(sink) ?? null;
+  }
+
+  #add(record: FileRecord, seenMs: number): StreamEntry {
+    const entry = this.#index.add(record, seenMs);
+    // Before any intent that names it.
+    this.#log?.append(PositionFrame.STREAM, this.#index.streamFrame(entry));
+    this.#timer.wantSoon();
+    return entry;
+  }
+
+  #newLedger(entry: StreamEntry, sink: string, stream: Stream, offset: number, isCut = false): Ledger {
+    this.sinkNumber(sink);
+    return this.#index.newLedger(entry, sink, stream, offset, isCut);
+  }
+
+  #changed(entry: StreamEntry, sink: string, ledger: Ledger, isUntold: boolean): void {
+    if (entry.finalOffsets !== null) {
+      this.#needsSweep = true;
+      this.#timer.want();
+    }
+    if (!isUntold) return;
+    this.#changedLedgers.set(ledger, { entry, sink });
+    this.#timer.want();
+  }
+
+  #forgetWhenFree(entry: StreamEntry, finalOffsets: ReadonlyMap<string, number>): void {
     entry.finalOffsets = finalOffsets;
-    this.#changed();
+    if (entry.isDelivered() && !this.isNeeded(entry.number)) return this.#forgetNow(entry);
+    this.#needsSweep = true;
+    this.#timer.want();
   }
 
-  /** Writes now what is not written yet. False when that failed (it was logged). */
-  async flush(): Promise<boolean> {
-    if (this.#dataDir === null) return true;
-    while (this.#writing !== null) await this.#writing;
-    if (!this.#isChanged) return true;
-    this.#isChanged = false;
-    this.#writing = this.#write(this.#dataDir);
-    try {
-      return await this.#writing;
-    } finally {
-      this.#writing = null;
+  #sweep(): void {
+    this.#needsSweep = false;
+    for (const entry of [...this.#index.entries()]) {
+      if (entry.finalOffsets === null) continue;
+      if (entry.isDelivered() && !this.isNeeded(entry.number)) this.#forgetNow(entry);
+      else this.#needsSweep = true;
     }
   }
 
-  /** The last write. False when the positions of the last moments could not be stored: a restart repeats them. */
-  async close(): Promise<boolean> {
-    this.#isClosed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    return await this.flush();
+  #forgetNow(entry: StreamEntry): void {
+    this.#run.forget(entry);
+    this.#index.remove(entry.number);
+    this.#log?.append(PositionFrame.FORGET, this.#index.numberFrame(entry.number));
+    this.#timer.want();
   }
-
-  #changed(isNewStream = false): void {
-    this.#isChanged = true;
-    if (this.#isClosed || this.#dataDir === null) return;
-    if (this.#timer !== null && !isNewStream) return;
-    const nowMs = performance.now();
-    let delayMs = this.#retryMs;
-    // A disk that refuses writes is left in peace for new streams, too.
-    if (isNewStream && this.#retryMs === WRITE_INTERVAL_MS) {
-      delayMs = Math.max(NEW_STREAM_WRITE_MS, this.#lastWriteMs + NEW_STREAMS_WRITE_INTERVAL_MS - nowMs);
-    }
-    if (nowMs + delayMs >= this.#timerAtMs) return;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timerAtMs = nowMs + delayMs;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.#timerAtMs = Infinity;
-      void this.flush().then(() => {
-        if (this.#isChanged) this.#changed();
-      });
-    }, delayMs);
-  }
-
-  async #write(dataDir: string): Promise<boolean> {
-    this.#lastWriteMs = performance.now();
-    const streams: StoredStream[] = [];
-    for (const [key, entry] of this.#entries) {
-      if (entry.isDelivered()) {
-        this.#entries.delete(key);
-        continue;
-      }
-      const { offsets, cutSinks } = entry.positions();
-      const cuts = [...cutSinks].map((sink) => [sink, offsets.get(sink)!] as const);
-      streams.push({
-        ...entry.record,
-        seenMs: entry.seenMs,
-        offsets: Object.fromEntries(offsets),
-        ...(cuts.length === 0 ? {} : { insideCutLine: Object.fromEntries(cuts) }),
-      });
-    }
-    try {
-      await writePositionFile(dataDir, streams);
-      if (this.#retryMs > WRITE_INTERVAL_MS) {
-        this.#log.info("Positions are stored again", { dataDir });
-      }
-      this.#retryMs = WRITE_INTERVAL_MS;
-      return true;
-    } catch (error) {
-      this.#isChanged = true;
-      this.#retryMs = Math.min(this.#retryMs * 2, WRITE_RETRY_MS_MAX);
-      this.#tellFailure(errnoName(error));
-      return false;
-    }
-  }
-
-  #tellFailure(cause: string): void {
-    if (!this.#isClosed && this.#now() - this.#warnedMs < WARN_INTERVAL_MS) return;
-    this.#warnedMs = this.#now();
-    const file = `"${this.#dataDir}/${POSITIONS_FILE}"`;
-    this.#log.warn(
-      this.#isClosed
-        ? `Cannot store positions in ${file} (${cause}): what was delivered since the last good write is sent again after a restart`
-        : `Cannot store positions in ${file} (${cause}): shipping goes on, and storing is tried again`,
-      {
-        hint: isFull(cause)
-          ? "free space where data_dir is"
-          : "make data_dir writable for the user that runs shipper",
-      },
-    );
-  }
-}
-
-function isFull(cause: string): boolean {
-  return cause === "ENOSPC" || cause === "EDQUOT";
-}
-
-function entryKey(source: string, id: string): string {
-  return `${source}\u0000${id}`;
 }

@@ -67,6 +67,11 @@ export class LineSplitter {
     this.#isSkipping = options.isInsideCutLine ?? false;
   }
 
+  /** What comes next, up to a newline, is the rest of a line that was cut. */
+  get isInsideCutLine(): boolean {
+    return this.#isSkipping;
+  }
+
   /**
    * The lines at the front of the chunk, at most `maxLines`. The caller must take exactly `takenBytes` and offer the rest again; a
    * chunk that starts elsewhere (the stream was read again from an earlier offset) starts afresh.
@@ -111,6 +116,7 @@ export class LineSplitter {
       starts,
       ends,
       nexts,
+      lineNumbers: null,
       takenBytes: lineStart,
       truncatedCount,
       firstTruncated,

@@ -22,6 +22,19 @@ export interface Chunk {
 }
 
 /**
+ * What to do with bytes that an earlier run has seen. "skip": somebody has them, go on at `endOffset`. "gap": read them, in as many chunks as it
+ * takes, none beyond `endOffset`; the chunk that ends there is final. "region": offer exactly the bytes up to `endOffset` in one
+ * chunk, final.
+ */
+export interface Piece {
+  readonly kind: "skip" | "gap" | "region";
+  readonly endOffset: number;
+}
+
+/** `offer` found other bytes than an earlier run had read there: the file was truncated and written anew, or lost its tail. */
+export const OTHER_BYTES = -1;
+
+/**
  * Where a source puts its bytes: one outlet for each (source, sink), because every sink has its own positions and buffer.
  *
  * Usage: `await outlet.waitForRoom()` when `hasRoom()` is false, read, `offer`, go on at `offset + taken`.
@@ -38,8 +51,12 @@ export interface Outlet {
    * `chunk.data.length`. 0 means: no complete line yet, or no room (see `hasRoom`). Less than all does not mean that
    * the rest is incomplete: offer it again until 0. A line longer than max_line_bytes is cut as soon as
    * it is seen, so a buffer of `readBufferBytes` is always enough to make progress.
+   *
+   * `OTHER_BYTES` for a chunk that is a "region" and does not hold what it held before: nothing was taken.
    */
   offer(chunk: Chunk): number;
+  /** What an earlier run has done with the bytes at `offset`; null when they are new to this sink. Ask before each read. */
+  pieceAt(stream: Stream, offset: number): Piece | null;
   /** The stream has ended and everything was offered: forget its decoder state. Its position stays. */
   endStream(stream: Stream): void;
 }

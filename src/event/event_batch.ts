@@ -36,6 +36,8 @@ export interface EventBatch {
   readonly rawEnds: Uint32Array;
   /** Memory of `rawEnds`, which outlives the columns: a record is named by it until it is settled. Released by `Delivery`. */
   readonly rawEndsOwner: PooledBuffer | null;
+  /** Number of each event's line in its region; null: event `i` is line `i`. */
+  readonly lineNumbers: Uint32Array | null;
   /** Sum of value and key lengths. */
   readonly byteSize: number;
   /** Memory that is kept alive by this batch, for the buffer's limit. */

@@ -11,6 +11,8 @@ export interface LineBatch {
   ends: Uint32Array;
   /** `nexts[i]`: where line `i + 1` starts in `chunk.data`; the raw bytes of line `i` end there, delimiter included. */
   nexts: Uint32Array;
+  /** Number of each line in its region; null: line `i` is number `i`. Set where lines that a restart must not repeat were left out. */
+  lineNumbers: Uint32Array | null;
   /** Bytes of `chunk.data` that these lines cover, skipped bytes included. */
   takenBytes: number;
   /** Lines that were cut at max_line_bytes. */

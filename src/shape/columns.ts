@@ -12,6 +12,8 @@ export interface KeptLines {
   readonly starts: Uint32Array;
   readonly ends: Uint32Array;
   readonly nexts: Uint32Array;
+  /** Number of each line in its region; null: line `i` is number `i`. Belongs to the batch. */
+  readonly lineNumbers: Uint32Array | null;
   readonly topics: readonly string[];
   readonly topicIndexes: Uint16Array | null;
 }
@@ -125,6 +127,7 @@ export function joinBatch(
     origin: { stream, startOffset: offset, endOffset: offset + lines.takenBytes },
     rawEnds,
     rawEndsOwner,
+    lineNumbers: kept.lineNumbers,
     byteSize: values.byteSize + (keys?.byteSize ?? 0),
     pinnedBytes,
     owners,

@@ -36,6 +36,7 @@ export class LineSelection {
   readonly #starts: Uint32Array;
   readonly #ends: Uint32Array;
   readonly #nexts: Uint32Array;
+  readonly #lineNumbers: Uint32Array;
   readonly #topicIndexes: Uint16Array;
   readonly #topics: string[] = [];
   readonly #indexes = new Map<string, number>();
@@ -46,6 +47,7 @@ export class LineSelection {
     this.#starts = new Uint32Array(lines.count);
     this.#ends = new Uint32Array(lines.count);
     this.#nexts = new Uint32Array(lines.count);
+    this.#lineNumbers = new Uint32Array(lines.count);
     this.#topicIndexes = new Uint16Array(lines.count);
   }
 
@@ -63,6 +65,7 @@ export class LineSelection {
     this.#starts[this.#count] = this.#lines.starts[index]!;
     this.#ends[this.#count] = this.#lines.ends[index]!;
     this.#nexts[this.#count] = this.#lines.nexts[index]!;
+    this.#lineNumbers[this.#count] = this.#lines.lineNumbers?.[index] ?? index;
     this.#count++;
     return true;
   }
@@ -75,14 +78,21 @@ export class LineSelection {
       starts: this.#starts,
       ends: this.#ends,
       nexts: this.#nexts,
+      lineNumbers: this.#isWhole() ? null : this.#lineNumbers.subarray(0, count),
       topics: this.#topics,
       topicIndexes: this.#topics.length > 1 ? this.#topicIndexes.subarray(0, count) : null,
     };
+  }
+
+  /** Nothing was left out, here or before: each line has its own number. */
+  #isWhole(): boolean {
+    return this.#count === this.#lines.count && this.#lines.lineNumbers === null;
   }
 }
 
 /** All lines, for one topic. */
 export function keepAll(lines: LineBatch, topic: string): KeptLines {
   const { chunk, count, starts, ends, nexts } = lines;
-  return { chunk, count, starts, ends, nexts, topics: [topic], topicIndexes: null };
+  const lineNumbers = lines.lineNumbers?.slice(0, count) ?? null;
+  return { chunk, count, starts, ends, nexts, lineNumbers, topics: [topic], topicIndexes: null };
 }

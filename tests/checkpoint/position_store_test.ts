@@ -2,183 +2,133 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import type { FileRecord } from "../../src/checkpoint/position_file.ts";
-import { openPositionStore, UNSEEN_KEPT_MS } from "../../src/checkpoint/position_store.ts";
+import type { Ledger } from "../../src/checkpoint/ledger.ts";
+import { UNSEEN_KEPT_MS } from "../../src/checkpoint/position_store.ts";
 import { StartError } from "../../src/errors.ts";
-import type { Stream } from "../../src/event/stream.ts";
-import { MemoryLog } from "../source/harness.ts";
+import { readJournal } from "../../src/journal/journal_reader.ts";
+import { openJournal, recordOf, regionInfo, streamOf } from "./journaled_positions.ts";
 
 let dataDir: string;
-let file: string;
 beforeEach(() => {
   dataDir = fs.mkdtempSync(path.join(os.tmpdir(), "shipper-positions-"));
-  file = path.join(dataDir, "positions.json");
 });
 afterEach(() => fs.rmSync(dataDir, { recursive: true, force: true }));
 
-function record(id: string): FileRecord {
-  const logPath = `/var/log/${id}.log`;
-  const identity = { dev: "1", ino: "2", birthtimeNs: "3", sinceNs: "3", generation: 0 };
-  return {
-    source: "app",
-    id,
-    path: logPath,
-    lastPath: logPath,
-    ...identity,
-    fingerprintBytes: 4,
-    fingerprint: "ab",
-  };
-}
-
-function stream(id: string): Stream {
-  return { id, source: "app", sourceType: "file", path: `/var/log/${id}.log` };
-}
-
-function open(now: () => number = Date.now, log = new MemoryLog()) {
-  return openPositionStore({ dataDir, log, now });
-}
-
-async function startError(): Promise<StartError> {
-  try {
-    await open();
-  } catch (error) {
-    if (error instanceof StartError) return error;
-    throw error;
-  }
-  throw new Error("The store was opened");
+/** The lines of the range are delivered without an intent having told it. */
+function deliver(ledger: Ledger, start: number, end: number): void {
+  const region = ledger.track(regionInfo(start, end));
+  region.cover(0, 1);
+  region.settle(1);
+  ledger.changed();
 }
 
 test("positions are stored by stream and sink", async () => {
-  const store = await open();
-  store.put(record("x"));
+  const journal = await openJournal(dataDir);
+  const store = journal.positions;
+  store.put(recordOf("x"));
   store.startAt("app", "x", "slow", 7);
-  const tracker = store.tracker(stream("x"), "fast", 7);
-  expect(store.tracker(stream("x"), "fast", 999)).toBe(tracker);
-  tracker.settle(tracker.track(7, 20), "delivered");
-  tracker.track(20, 30);
+  const ledger = store.ledger(streamOf("x"), "fast", 7);
+  expect(store.ledger(streamOf("x"), "fast", 999)).toBe(ledger);
+  deliver(ledger, 7, 20);
+  ledger.track(regionInfo(20, 30));
+  ledger.cursor = 30;
   expect(store.resumeOffset("app", "x", "fast")).toBe(30);
-  expect(await store.close()).toBe(true);
-  const again = await open();
-  expect(again.records("app")).toEqual([record("x")]);
+  expect(await journal.close(1_000)).toBe(true);
+  const again = readJournal(dataDir).positions;
+  expect(again.records("app")).toEqual([recordOf("x")]);
   expect(again.position("app", "x", "fast")).toBe(20);
+  expect(again.resumeOffset("app", "x", "fast")).toBe(20);
   expect(again.position("app", "x", "slow")).toBe(7);
   expect(again.position("app", "x", "other")).toBe(null);
   expect(again.position("other", "x", "fast")).toBe(null);
-  expect(fs.readdirSync(dataDir)).toEqual(["positions.json"]);
 });
 
 test("positions of stdin are tracked and not stored", async () => {
-  const store = await open();
-  const tracker = store.tracker({ id: "stdin:1", source: "in", sourceType: "stdin", path: "" }, "s", 0);
-  tracker.settle(tracker.track(0, 5), "delivered");
-  expect(tracker.position).toBe(5);
-  await store.close();
-  expect(fs.readdirSync(dataDir)).toEqual([]);
+  const journal = await openJournal(dataDir);
+  const stdin = { id: "stdin:1", source: "in", sourceType: "stdin", path: "" } as const;
+  const ledger = journal.positions.ledger(stdin, "s", 0);
+  deliver(ledger, 0, 5);
+  expect([ledger.position, ledger.streamNumber]).toEqual([5, 0]);
+  await journal.close(1_000);
+  expect(readJournal(dataDir).positions.records("in")).toEqual([]);
 });
 
 test("changes are written by themselves within some seconds", async () => {
-  const store = await open();
-  store.put(record("x"));
+  const journal = await openJournal(dataDir);
+  journal.positions.put(recordOf("x"));
   const deadline = performance.now() + 10_000;
-  while (!fs.existsSync(file) && performance.now() < deadline) await Bun.sleep(20);
-  expect(JSON.parse(fs.readFileSync(file, "utf8")).streams[0].id).toBe("x");
-  await store.close();
+  while (readJournal(dataDir).positions.records("app").length === 0 && performance.now() < deadline) {
+    await Bun.sleep(20);
+  }
+  expect(readJournal(dataDir).positions.records("app")[0]?.id).toBe("x");
+  await journal.close(1_000);
 });
 
 test("a stream goes when its file is gone and every sink has delivered it", async () => {
-  const store = await open();
-  store.put(record("x"));
-  const tracker = store.tracker(stream("x"), "a", 0);
-  const ticket = tracker.track(0, 10);
+  const journal = await openJournal(dataDir);
+  const store = journal.positions;
+  store.put(recordOf("x"));
+  const ledger = store.ledger(streamOf("x"), "a", 0);
+  const region = ledger.track(regionInfo(0, 10));
   store.startAt("app", "x", "b", 10);
   store.forgetWhenDelivered("app", "x", new Map([["a", 10], ["b", 10]]));
   await store.flush();
   expect(store.records("app").length).toBe(1);
-  tracker.settle(ticket, "delivered");
+  region.cover(0, 1);
+  region.settle(1);
   await store.flush();
   expect(store.records("app").length).toBe(0);
-  await store.close();
+  await journal.close(1_000);
+  expect(readJournal(dataDir).positions.records("app")).toEqual([]);
 });
 
 test("a stream that was not seen for long goes when asked to", async () => {
   let nowMs = 1_000_000;
-  const store = await open(() => nowMs);
-  store.put(record("old"));
+  const journal = await openJournal(dataDir, { now: () => nowMs });
+  const store = journal.positions;
+  store.put(recordOf("old"));
   nowMs += UNSEEN_KEPT_MS;
-  store.put(record("new"));
+  store.put(recordOf("new"));
   store.forgetUnseen("app");
   expect(store.records("app").length).toBe(2);
   nowMs += 1;
   store.forgetUnseen("app");
   expect(store.records("app").map(({ id }) => id)).toEqual(["new"]);
-  await store.close();
+  await journal.close(1_000);
 });
 
 test("adopt gives the positions to another identity", async () => {
-  const store = await open();
-  store.put(record("x"));
-  store.startAt("app", "x", "a", 12);
-  store.adopt("x", record("y"));
-  expect(store.records("app").map(({ id }) => id)).toEqual(["y"]);
-  expect(store.position("app", "y", "a")).toBe(12);
-  await store.close();
+  const journal = await openJournal(dataDir);
+  journal.positions.put(recordOf("x"));
+  journal.positions.startAt("app", "x", "a", 12);
+  journal.positions.adopt("x", recordOf("y"));
+  await journal.close(1_000);
+  const again = readJournal(dataDir).positions;
+  expect(again.records("app").map(({ id }) => id)).toEqual(["y"]);
+  expect(again.position("app", "y", "a")).toBe(12);
 });
 
-test("a damaged file stops the start, names itself and stays", async () => {
-  const store = await open();
-  store.put(record("x"));
-  store.startAt("app", "x", "a", 12);
-  await store.close();
-  const good = fs.readFileSync(file, "utf8");
-  const damages = [
-    "",
-    "{",
-    "[]",
-    "null",
-    good.slice(0, -20),
-    good.replace('"a":12', '"a":13'),
-    good.replace('"version":1', '"version":0'),
-  ];
-  for (const damage of damages) {
+test("positions of the first version are taken over, and their file is set aside", async () => {
+  const streams = [{ ...recordOf("x"), seenMs: 5, offsets: { a: 12, b: 9 }, insideCutLine: { b: 9 } }];
+  const crc32 = (await import("node:zlib")).crc32(JSON.stringify(streams)).toString(16).padStart(8, "0");
+  fs.writeFileSync(path.join(dataDir, "positions.json"), JSON.stringify({ version: 1, crc32, streams }));
+  await (await openJournal(dataDir)).close(1_000);
+  expect(fs.readdirSync(dataDir).sort()).toEqual(["journal", "positions.json.migrated"]);
+  const store = readJournal(dataDir).positions;
+  expect([store.position("app", "x", "a"), store.position("app", "x", "b")]).toEqual([12, 9]);
+  expect(store.ledger(streamOf("x"), "b", 0).isInsideCutLine(9)).toBe(true);
+});
+
+test("a damaged file of the first version stops the start, names itself and stays", async () => {
+  const file = path.join(dataDir, "positions.json");
+  for (const damage of ["", "{", "[]", "null", '{"version":0}', '{"version":1,"crc32":"0","streams":[]}']) {
     fs.writeFileSync(file, damage);
-    const error = await startError();
+    const error = await openJournal(dataDir).then(() => null, (thrown: unknown) => thrown);
+    if (!(error instanceof StartError)) throw new Error(`Started with ${damage}`);
     expect([damage, error.code, error.exitCode]).toEqual([damage, "positions-damaged", 78]);
     expect(error.message).toContain(file);
-    expect(error.hint).toContain("mv ");
     expect(fs.readFileSync(file, "utf8")).toBe(damage);
   }
-});
-
-test("positions of a newer version are refused", async () => {
   fs.writeFileSync(file, '{"version":2,"anything":true}');
-  const error = await startError();
-  expect([error.code, error.exitCode]).toEqual(["positions-newer", 78]);
-  expect(error.message).toContain("version 2");
-});
-
-test("what a crash left half-written aside is ignored", async () => {
-  const store = await open();
-  store.put(record("x"));
-  await store.close();
-  fs.writeFileSync(`${file}.new`, '{"version":1,"crc');
-  const again = await open();
-  expect(again.records("app").length).toBe(1);
-  again.put(record("y"));
-  expect(await again.close()).toBe(true);
-  expect(fs.readdirSync(dataDir)).toEqual(["positions.json"]);
-});
-
-test("a write that fails is told once and tried again", async () => {
-  const log = new MemoryLog();
-  const store = await open(Date.now, log);
-  fs.mkdirSync(`${file}.new`); // opening it for writing fails, also for root
-  store.put(record("x"));
-  expect(await store.flush()).toBe(false);
-  expect(await store.flush()).toBe(false);
-  expect(log.matching("warn: Cannot store positions").length).toBe(1);
-  fs.rmdirSync(`${file}.new`);
-  expect(await store.flush()).toBe(true);
-  expect(log.matching("info: Positions are stored again").length).toBe(1);
-  expect(await store.close()).toBe(true);
-  expect((await open()).records("app").length).toBe(1);
+  expect(openJournal(dataDir)).rejects.toMatchObject({ code: "positions-newer", exitCode: 78 });
 });

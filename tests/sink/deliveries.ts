@@ -35,6 +35,7 @@ export function deliveryOf(values: readonly (string | Buffer)[]): { delivery: De
     byteSize: at - parts.length,
     pinnedBytes: data.length,
     rawEndsOwner: null,
+    lineNumbers: null,
     owners: [unpooled(data)],
   }, (status) => outcome.status = status);
   return { delivery, outcome };

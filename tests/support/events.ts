@@ -58,6 +58,7 @@ export function eventBatch(values: readonly (string | Buffer)[], options: TestBa
     },
     rawEnds: Uint32Array.from(valueColumn.ends, (end) => end + 1),
     rawEndsOwner: null,
+    lineNumbers: null,
     byteSize,
     pinnedBytes: valueColumn.data.length,
     owners: [unpooled(valueColumn.data)],

@@ -1,0 +1,106 @@
+import type { ProducerNumbers } from "../kafka/batch_header.ts";
+import type { HeldLines } from "../event/tracked_region.ts";
+import type {
+  GoneEvents,
+  IntentLog,
+  NewIntent,
+  RebuiltEvents,
+  RecoveredIntent,
+} from "../kafka/intent_log.ts";
+import type { Journal } from "./journal.ts";
+import type { LiveIntent } from "./journal_reader.ts";
+
+/** Reads the lines of a batch again and shapes them; see `RecoveredIntent.rebuild`. */
+export type Rebuild = (live: LiveIntent) => Promise<RebuiltEvents>;
+
+/** The journal as one sink sees it. */
+export class SinkJournal implements IntentLog {
+  readonly recovered: readonly RecoveredIntent[];
+  readonly #journal: Journal;
+  readonly #sink: string;
+  readonly #isSynced: boolean;
+  #runNumber = 0;
+
+  constructor(journal: Journal, sink: string, rebuild: Rebuild, isSynced: boolean) {
+    this.#journal = journal;
+    this.#sink = sink;
+    this.#isSynced = isSynced;
+    const { live } = journal.content;
+    this.recovered = [...live.values()].filter(({ intent }) =>
+      journal.positions.sinkName(intent.sinkNumber) === sink
+    ).map((each) => this.#recovered(each, rebuild));
+  }
+
+  hasRoom(): boolean {
+    return this.#journal.hasRoom();
+  }
+
+  startRun(clusterId: string | null, producer: ProducerNumbers): void {
+    this.#runNumber = this.#journal.startRun(this.#sink, clusterId, producer);
+  }
+
+  append(intent: NewIntent): number {
+    return this.#journal.append(this.#journal.positions.sinkNumber(this.#sink), this.#runNumber, intent);
+  }
+
+  replace(
+    cancelledIds: readonly number[],
+    gone: readonly GoneEvents[],
+    intents: readonly NewIntent[],
+  ): number[] {
+    const sinkNumber = this.#journal.positions.sinkNumber(this.#sink);
+    return this.#journal.replace(sinkNumber, this.#runNumber, cancelledIds, gone, intents);
+  }
+
+  acknowledge(id: number): void {
+    this.#journal.acknowledge(id);
+  }
+
+  durable(): Promise<void> {
+    return this.#journal.durable(this.#isSynced);
+  }
+
+  #recovered(live: LiveIntent, rebuild: Rebuild): RecoveredIntent {
+    const { intent } = live;
+    const { id, topic, topicId, partition, count, hintOffset, baseTimestampMs, segments } = intent;
+    const run = this.#journal.content.runs.get(intent.runNumber);
+    const storedCount = segments.reduce((sum, { lineCount }) => sum + lineCount, 0);
+    return {
+      id,
+      topic,
+      topicId,
+      partition,
+      count,
+      hintOffset,
+      baseTimestampMs,
+      producer: {
+        producerIdHigh: run?.producerIdHigh ?? -1,
+        producerIdLow: run?.producerIdLow ?? -1,
+        epoch: intent.epoch,
+        baseSequence: intent.baseSequence,
+      },
+      clusterId: run?.clusterId ?? null,
+      isWhole: storedCount === count,
+      rebuild: () => rebuild(live),
+      describe: () => this.#describe(live),
+      heldLines: () => heldLines(live),
+    };
+  }
+
+  #describe({ intent: { segments, count } }: LiveIntent): string {
+    const first = segments[0];
+    if (first === undefined) return `${count} event(s) of stdin`;
+    const path = this.#journal.positions.entryOf(first.streamNumber)?.record.lastPath ??
+      "a file that is forgotten";
+    const rest = segments.length === 1 ? "" : ` and ${segments.length - 1} more range(s)`;
+    return `${count} event(s) from "${path}", bytes ${first.info.startOffset} to ${first.info.endOffset}${rest}`;
+  }
+}
+
+/** The lines of an intent that was read, where their stream is still known. */
+export function heldLines({ intent, regions }: LiveIntent): HeldLines[] {
+  return intent.segments.flatMap(({ streamNumber, lineCount }, i) => {
+    const region = regions[i] ?? null;
+    return region === null ? [] : [{ region, streamNumber, count: lineCount }];
+  });
+}

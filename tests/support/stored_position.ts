@@ -1,0 +1,9 @@
+import { readJournal } from "../../src/journal/journal_reader.ts";
+
+/** Where the sink is in the only file that is stored of the source: every byte in front of it is delivered or given up. */
+export function storedPosition(dataDir: string, source: string, sink: string): number | null {
+  const { positions } = readJournal(dataDir);
+  const records = positions.records(source);
+  if (records.length !== 1) throw new Error(`${records.length} files of source "${source}" are stored`);
+  return positions.position(source, records[0]!.id, sink);
+}
