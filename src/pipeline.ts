@@ -1,24 +1,33 @@
 import { MemoryBuffer } from "./buffer/memory_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
-import type { Config, SinkConfig, SourceConfig } from "./config/config.ts";
+import type { Config, KafkaSinkConfig, SinkConfig, SourceConfig } from "./config/config.ts";
 import { BufferPool } from "./event/pooled_buffer.ts";
+import type { Journal } from "./journal/journal.ts";
+import type { IntentLog } from "./kafka/intent_log.ts";
 import { KafkaSink } from "./kafka/kafka_sink.ts";
 import { Lane } from "./lane.ts";
+import { Rebuilder } from "./rebuilder.ts";
 import { createShaper } from "./shape/shaper.ts";
 import { Template } from "./shape/template.ts";
 import { createConsoleSink } from "./sink/console_sink.ts";
 import { DryRunSink } from "./sink/dry_run_sink.ts";
 import type { HealthFailure, Sink } from "./sink/sink.ts";
+import { ExtentReader } from "./source/extent_reader.ts";
+import { faultyFileOps } from "./source/faulty_file_ops.ts";
+import { type FileOps, systemFileOps } from "./source/file_ops.ts";
 import { createFileSource } from "./source/file_source.ts";
 import type { Source } from "./source/source.ts";
 import { createStdinSource } from "./source/stdin_source.ts";
 import { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { Log } from "./telemetry/log.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
+import { fileFaults } from "./telemetry/test_knobs.ts";
 
 export interface PipelineOptions {
   readonly config: Config;
   readonly positions: PositionStore;
+  /** Null where nothing can be read again after a crash, or nothing is sent. */
+  readonly journal: Journal | null;
   readonly hostname: string;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -35,6 +44,7 @@ interface Branch {
   readonly config: SinkConfig;
   readonly sink: Sink;
   readonly buffer: MemoryBuffer;
+  readonly hasIntents: () => boolean;
 }
 
 /**
@@ -51,13 +61,26 @@ export class Pipeline {
   readonly #branches: Branch[];
   readonly #sources: Source[];
   readonly #garbagePacer = new GarbagePacer();
+  readonly #pool = new BufferPool();
+  readonly #fileOps: FileOps;
+  readonly #extents: ExtentReader;
+  readonly #rebuilder: Rebuilder;
   readonly #stopReading = new AbortController();
   readonly #kill = new AbortController();
 
   constructor(options: PipelineOptions) {
     this.#options = options;
+    const { positions, log } = options;
+    const pool = this.#pool;
+    const faults = fileFaults();
+    this.#fileOps = faults === null ? systemFileOps : faultyFileOps(systemFileOps, faults);
+    this.#extents = new ExtentReader({
+      ops: this.#fileOps,
+      records: (source, id) => positions.record(source, id),
+      log,
+    });
+    this.#rebuilder = new Rebuilder({ ...options, extents: this.#extents, pool });
     this.#branches = options.config.sinks.map((config) => this.#branch(config));
-    const pool = new BufferPool();
     this.#sources = options.config.sources.flatMap((config) => this.#source(config, pool) ?? []);
   }
 
@@ -85,7 +108,7 @@ export class Pipeline {
       this.#stopReading.abort();
       this.#kill.abort();
       throw error;
-    });
+    }).finally(() => this.#extents.close());
   }
 
   /** Sources stop; what they gave is still delivered. */
@@ -104,13 +127,45 @@ export class Pipeline {
     const sinkMetrics = metrics.sink(config.name);
     const buffer = new MemoryBuffer({ ...config.buffer, metrics: sinkMetrics });
     let sink: Sink;
+    let hasIntents = () => false;
     if (dryRun) sink = new DryRunSink({ config, metrics: sinkMetrics, now });
     else if (config.type === "console") sink = createConsoleSink({ config, metrics: sinkMetrics, log });
     else {
       const fixedTopic = new Template(config.topic).constant;
-      sink = new KafkaSink({ config, hostname, fixedTopic, metrics: sinkMetrics, log, now, random });
+      const intents = this.#intents(config);
+      const kafka = new KafkaSink({
+        config,
+        hostname,
+        fixedTopic,
+        metrics: sinkMetrics,
+        log,
+        now,
+        random,
+        intents,
+      });
+      hasIntents = () => kafka.hasIntents;
+      sink = kafka;
     }
-    return { config, sink, buffer };
+    return { config, sink, buffer, hasIntents };
+  }
+
+  /** Null: at least once. */
+  #intents(config: KafkaSinkConfig): IntentLog | null {
+    const { journal, log } = this.#options;
+    const { name, delivery, deliveryReason, durability } = config;
+    const sources = this.#options.config.sources.filter((source) => config.inputs.includes(source.name));
+    if (sources.some((source) => source.type === "stdin")) {
+      log.info(
+        `Sink "${name}" reads stdin with the buffer in memory: lines that are not acknowledged are lost with the process`,
+      );
+    }
+    if (delivery === "exactly_once" && journal !== null) {
+      const isSynced = durability === "machine";
+      return journal.intentsOf(name, (live) => this.#rebuilder.rebuild(config, live), isSynced);
+    }
+    journal?.readAgain(name);
+    if (deliveryReason !== null) log.info(`Sink "${name}" delivers at least once, because ${deliveryReason}`);
+    return null;
   }
 
   #source(config: SourceConfig, pool: BufferPool): Source | null {
@@ -135,6 +190,7 @@ export class Pipeline {
         }),
         buffer: branch.buffer,
         checkpoint: positions,
+        hasIntents: branch.hasIntents,
         sourceMetrics,
         sinkMetrics: metrics.sink(branch.config.name),
         garbagePacer: this.#garbagePacer,
@@ -156,6 +212,7 @@ export class Pipeline {
       once,
       dataDir: this.#options.config.dataDir,
       pool,
+      ops: this.#fileOps,
     });
   }
 }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { openPositionStore, type PositionStore } from "../src/checkpoint/position_store.ts";
+import { PositionStore } from "../src/checkpoint/position_store.ts";
 import { loadConfigFiles } from "../src/cli/load_config_files.ts";
 import { ApiKey } from "../src/kafka/protocol/api_keys.ts";
 import { Pipeline } from "../src/pipeline.ts";
@@ -39,10 +39,10 @@ async function pipeline(text: string, once: boolean): Promise<Running> {
   const { config, diagnostics } = await loadConfigFiles([path], { ...context, stdin: async function* () {} });
   if (config === null) throw new Error(diagnostics.map((each) => each.message).join("\n"));
   const metrics = new Metrics(0);
-  const positions = await openPositionStore({ dataDir: null, log });
+  const positions = new PositionStore();
   const clock = { now: Date.now, random: Math.random };
   return {
-    pipeline: new Pipeline({ config, positions, hostname: "h", metrics, log, once, dryRun: false, ...clock }),
+    pipeline: new Pipeline({ config, positions, journal: null, hostname: "h", metrics, log, once, dryRun: false, ...clock }),
     metrics,
     positions,
   };

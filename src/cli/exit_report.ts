@@ -11,10 +11,14 @@ export interface ExitReport {
   readonly leftInFilesCount: number;
   /** Events that came from stdin and went nowhere: they exist no more. */
   readonly lostCount: number;
+  /** Events whose bytes are nowhere any more, or whose fate was given up. */
+  readonly lostBatchEventsCount: number;
   /** Bytes of files that were gone before they could be read (truncated, deleted), as far as they are known. */
   readonly lostBytes: number;
   /** Times that a file could not be opened or read for want of the right to. */
   readonly refusedCount: number;
+  /** Files that `--once` could not open, for whatever reason. */
+  readonly unopenedCount: number;
   readonly isStored: boolean;
   readonly isOnce: boolean;
 }
@@ -38,9 +42,11 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
   let droppedCount = 0;
   let leftInFilesCount = 0;
   let lostCount = 0;
+  let lostBatchEventsCount = 0;
   for (const sink of metrics.sinks.values()) {
     deliveredCount += sink.deliveredEventsCount;
     droppedCount += sink.dropped.total();
+    lostBatchEventsCount += sink.lost.total();
     for (const [source, count] of sink.undelivered.values) {
       if (finite.has(source)) lostCount += count;
       else leftInFilesCount += count;
@@ -48,12 +54,15 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
   }
   let lostBytes = 0;
   let refusedCount = 0;
+  let unopenedCount = 0;
   for (const source of metrics.sources.values()) {
     lostBytes += source.lostBytes.total();
     for (const name of REFUSALS) refusedCount += source.errors.values.get(name) ?? 0;
+    unopenedCount += source.unopenedFilesCount;
   }
-  const isIncomplete = droppedCount > 0 || refusedCount > 0;
-  const isBad = facts.hasFailed || lostCount > 0 || lostBytes > 0 || (facts.isOnce && isIncomplete);
+  const isIncomplete = droppedCount + refusedCount + unopenedCount > 0;
+  const isBad = facts.hasFailed || lostCount + lostBatchEventsCount + lostBytes > 0 ||
+    (facts.isOnce && isIncomplete);
   const { isStored, isOnce } = facts;
   return {
     exitCode: isBad ? 1 : 0,
@@ -61,8 +70,10 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
     droppedCount,
     leftInFilesCount,
     lostCount,
+    lostBatchEventsCount,
     lostBytes,
     refusedCount,
+    unopenedCount,
     isStored,
     isOnce,
   };
@@ -76,6 +87,11 @@ export function describeExit(report: ExitReport, log: Log): void {
       `Lost up to ${lostCount} events from stdin: they were read and could not be delivered before the end`,
     );
   }
+  if (report.lostBatchEventsCount > 0) {
+    log.error(
+      `Lost ${report.lostBatchEventsCount} events that an earlier run was sending: each case was logged; the exit code is 1`,
+    );
+  }
   if (report.lostBytes > 0) {
     log.error(
       `Lost ${report.lostBytes} bytes of files that were gone before they could be read; the exit code is 1`,
@@ -83,6 +99,10 @@ export function describeExit(report: ExitReport, log: Log): void {
   }
   if (report.refusedCount > 0 && isOnce) {
     log.error("Not everything could be read: this user may not open some files; the exit code is 1");
+  } else if (report.unopenedCount > 0 && isOnce) {
+    log.error(
+      `Not everything could be read: ${report.unopenedCount} file(s) could not be opened, each was named; the exit code is 1`,
+    );
   }
   if (droppedCount > 0) {
     const text = `Dropped ${droppedCount} events: each was counted, with its reason`;

@@ -1,16 +1,25 @@
+import path from "node:path";
 import { acquireDataDir } from "../checkpoint/data_dir_lock.ts";
-import { openPositionStore, type PositionStore } from "../checkpoint/position_store.ts";
+import { PositionStore } from "../checkpoint/position_store.ts";
 import type { Config } from "../config/config.ts";
 import { renderDiagnostics } from "../config/diagnostic_render.ts";
 import { EXIT_CONFIG, StartError } from "../errors.ts";
 import { type ApiServer, startApi } from "../http/api.ts";
+import { Journal } from "../journal/journal.ts";
 import { Pipeline } from "../pipeline.ts";
+import { AuditWatch } from "../telemetry/audit_watch.ts";
+import { faultyStorageOps } from "../storage/faulty_storage_ops.ts";
+import { DirectWriter, type GroupWriter } from "../storage/group_writer.ts";
+import { type StorageOps, systemOps } from "../storage/storage_ops.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import { EventLoopLag } from "../telemetry/event_loop_lag.ts";
 import { Metrics } from "../telemetry/metrics.ts";
+import { fileFaults } from "../telemetry/test_knobs.ts";
 import { computeStatus } from "../telemetry/status.ts";
 import type { StderrWriter } from "../telemetry/stderr_writer.ts";
 import type { RunArgs } from "./args.ts";
+import { renderStartError } from "./command_context.ts";
+import { originOf } from "./data_dir_origin.ts";
 import { describeExit, exitReport } from "./exit_report.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
 import { startProgress } from "./progress.ts";
@@ -20,6 +29,9 @@ export const HEALTH_CHECK_MAX_MS = 12_000;
 
 /** While a sink has failed its check and delivered nothing, it is checked again this often: /ready has to learn that it works. */
 export const HEALTH_AGAIN_MS = 5_000;
+
+/** A disk that refuses to take the last of the journal is not waited for longer. */
+const JOURNAL_CLOSE_MAX_MS = 2_000;
 
 /** What the process gives to a run. */
 export interface RunProcess extends LoadFilesContext {
@@ -55,9 +67,7 @@ export async function run(args: RunArgs, process: RunProcess): Promise<number> {
     return await new Run(args, config, process, log).run();
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    stderr.write(
-      `error[${error.code}]: ${error.message}\n${error.hint === null ? "" : ` = hint: ${error.hint}\n`}`,
-    );
+    stderr.write(renderStartError(error));
     return error.exitCode;
   } finally {
     log.close();
@@ -88,18 +98,38 @@ class Run {
     const keepsPositions = hasFiles && !this.#args.dryRun;
     const lock = keepsPositions ? acquireDataDir(this.#config.dataDir) : null;
     try {
-      const dataDir = keepsPositions ? this.#config.dataDir : null;
-      return await this.#ship(await openPositionStore({ dataDir, log: this.#log }));
+      return await this.#ship(keepsPositions ? await this.#openJournal() : null);
     } finally {
       lock?.release();
     }
   }
 
-  async #ship(positions: PositionStore): Promise<number> {
+  #openJournal(): Promise<Journal> {
+    const { dataDir, sinks } = this.#config;
+    const exact = sinks.filter((sink) => sink.type === "kafka" && sink.delivery === "exactly_once");
+    const isLax = exact.length > 0 &&
+      exact.every((sink) => sink.type === "kafka" && sink.durability === "process");
+    const mustStop = exact.some((sink) => sink.type === "kafka" && sink.onClonedState === "stop");
+    return Journal.open({
+      dataDir,
+      durability: isLax ? "process" : "machine",
+      onClonedState: mustStop ? "stop" : "adopt",
+      ...originOf(dataDir),
+      log: this.#log,
+      now: this.#process.now,
+      ...faultyStorage(),
+    });
+  }
+
+  async #ship(journal: Journal | null): Promise<number> {
+    const positions = journal?.positions ?? new PositionStore();
+    this.#metrics.journal = journal;
+    this.#metrics.accounts = () => positions.accounts();
     const { now, random, hostname, version } = this.#process;
     const pipeline = new Pipeline({
       config: this.#config,
       positions,
+      journal,
       hostname,
       metrics: this.#metrics,
       log: this.#log,
@@ -117,8 +147,10 @@ class Run {
       });
       const isHealthy = await this.#checkHealth(pipeline);
       if (!isHealthy && this.#args.requireHealthy) return EXIT_CONFIG;
-      return await this.#runPipeline(pipeline, positions);
+      return await this.#runPipeline(pipeline, journal);
     } finally {
+      // Where the pipeline has run it is closed already.
+      await journal?.close(JOURNAL_CLOSE_MAX_MS);
       await api?.stop();
     }
   }
@@ -138,8 +170,12 @@ class Run {
       log: this.#log,
       version,
       eventLoopLag,
+      dataDir: path.resolve(this.#config.dataDir),
+      pid: globalThis.process.pid,
     });
-    this.#log.info(`Listening on ${server.address} for /health, /ready, /metrics and a status page at /`);
+    this.#log.info(
+      `Listening on ${server.address} for /health, /ready, /metrics, /audit and a status page at /`,
+    );
     return server;
   }
 
@@ -196,28 +232,28 @@ class Run {
     return failures.length === 0;
   }
 
-  async #runPipeline(pipeline: Pipeline, positions: PositionStore): Promise<number> {
+  async #runPipeline(pipeline: Pipeline, journal: Journal | null): Promise<number> {
     const progress = startProgress({
       isWanted: this.#args.once && this.#process.stderr.isTerminal,
       metrics: this.#metrics,
       setLine: (text) => this.#process.stderr.setStatusLine(text),
       columns: this.#process.terminalColumns,
     });
+    const audit = new AuditWatch(this.#metrics, this.#log);
+    audit.start();
     let failure: string | null = null;
     try {
       await pipeline.run();
     } catch (error) {
-      if (error instanceof StartError) {
-        await positions.close();
-        throw error;
-      }
+      if (error instanceof StartError) throw error;
       failure = error instanceof Error ? error.message : String(error);
       this.#log.error(`Stopped: ${failure}`);
     } finally {
       progress.stop();
+      audit.stop();
     }
     this.#end.abort();
-    const isStored = await positions.close();
+    const isStored = await journal?.close(JOURNAL_CLOSE_MAX_MS) ?? true;
     const report = exitReport(this.#metrics, this.#config, {
       isOnce: this.#args.once,
       hasFailed: failure !== null,
@@ -265,6 +301,17 @@ function pause(durationMs: number, signal: AbortSignal): Promise<void> {
     timer.unref();
     signal.addEventListener("abort", done, { once: true });
   });
+}
+
+/**
+ * A test build may be told that storage fails. Calls are counted on one thread, so nothing is left to the Worker then; in every other build this
+ * gives nothing, and what it uses is left out.
+ */
+function faultyStorage(): { ops: StorageOps; writer: GroupWriter } | Record<never, never> {
+  const faults = process.env.SHIPPER_TEST_BUILD ? fileFaults() : null;
+  if (faults === null) return {};
+  const ops = faultyStorageOps(systemOps, faults);
+  return { ops, writer: new DirectWriter(ops) };
 }
 
 function eventsIn(metrics: Metrics): number {

@@ -6,9 +6,11 @@ import type { ArenaPool } from "./arena_pool.ts";
 import { backoffMs } from "./backoff.ts";
 import { sequenceAfter } from "./batch_header.ts";
 import type { KafkaError } from "./errors.ts";
+import type { ExactDelivery } from "./exact_delivery.ts";
+import { fencedMessage } from "./live_doubt.ts";
 import { EPOCH_MAX, type PartitionSender, type ProducerIdentity } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
-import { outcomeOf } from "./produce_outcome.ts";
+import { certaintyOf, outcomeOf } from "./produce_outcome.ts";
 import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
 import type { ProduceResult } from "./protocol/produce.ts";
 
@@ -28,6 +30,10 @@ export interface AnswerHandlerOptions {
   /** This identity is used up: what is numbered from now on needs another one. */
   readonly renewIdentity: (spent: ProducerIdentity | null) => void;
   readonly problem: (message: string, hint: string | null) => void;
+  /** Null under at-least-once delivery. */
+  readonly exact: () => ExactDelivery | null;
+  /** The sink must not go on. */
+  readonly onFatal: (message: string) => void;
 }
 
 /** Does what a broker's answer for a partition asks for. */
@@ -42,9 +48,12 @@ export class AnswerHandler {
   answered(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult | null, nodeId: number): void {
     batch.isInFlight = false;
     const errorCode = result === null ? ErrorCode.NONE : result.errorCode;
-    switch (outcomeOf(errorCode)) {
+    const outcome = outcomeOf(errorCode);
+    if (result !== null && outcome !== "delivered" && this.#isDoubtful(queue, batch, result, nodeId)) return;
+    switch (outcome) {
       case "delivered":
-        this.#delivered(queue, batch, result === null);
+        if (result !== null && result.baseOffset >= 0) queue.logEndOffset = result.baseOffset + batch.count;
+        this.delivered(queue, batch, result === null);
         return;
       case "split":
         this.#split(queue, batch, errorCode);
@@ -64,6 +73,7 @@ export class AnswerHandler {
   /** No usable answer: the same bytes go out again, and the broker recognises them if it has them. */
   failed(queue: PartitionSender, batch: ProduceBatch, error: KafkaError, nodeId: number): void {
     batch.isInFlight = false;
+    batch.isInDoubt = true;
     this.#backOff(queue, error.code, nodeId);
     this.#options.wantMetadata(queue.topic);
     this.#options.problem(
@@ -86,13 +96,58 @@ export class AnswerHandler {
     );
     this.#countDropped(batch, reason);
     accumulator.finish(queue, batch);
+    const exact = this.#options.exact();
+    if (exact !== null && batch.intentId !== null) {
+      const gone = { kind: "dropped" as const, reason, lines: batch.members.heldLines() };
+      exact.exactlyOnce.replace(queue, [batch], [gone], reason);
+    } else {
+      batch.members.cover();
+      for (const { region, count } of batch.members.heldLines()) region.countGone("dropped", reason, count);
+    }
     batch.members.settle("rejected");
     batch.release();
   }
 
-  #delivered(queue: PartitionSender, batch: ProduceBatch, isUnconfirmed: boolean): void {
+  /** Whether what became of the batch has to be found out first; that is then under way. */
+  #isDoubtful(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult, nodeId: number): boolean {
+    const exact = this.#options.exact();
+    if (exact === null || batch.numbers === null) return false;
+    const { errorCode } = result;
+    const { name } = errorInfo(errorCode);
+    switch (certaintyOf(errorCode)) {
+      case "unknown":
+        batch.isInDoubt = true;
+        return false;
+      case "not-written": {
+        if (!batch.isInDoubt || outcomeOf(errorCode) === "retry") return false;
+        const refusal = () => this.answered(queue, batch, result, nodeId);
+        this.#backOff(queue, name, nodeId);
+        exact.doubts.startLive(queue, batch, { refusal, isRefused: false });
+        return true;
+      }
+      case "fenced":
+        if (!batch.isRecovered) {
+          this.#options.onFatal(fencedMessage(queue));
+          return true;
+        }
+        break;
+      case "numbers-refused":
+        break;
+    }
+    this.#backOff(queue, name, nodeId);
+    if (batch.isLastTry) exact.exactlyOnce.renumber(queue, [batch], "undecidable");
+    else exact.doubts.startLive(queue, batch, { refusal: null, isRefused: true });
+    return true;
+  }
+
+  /** The batch is in the log of all replicas in sync (or, `isUnconfirmed`, was written to a socket). */
+  delivered(queue: PartitionSender, batch: ProduceBatch, isUnconfirmed: boolean): void {
     const { metrics, accumulator, now } = this.#options;
-    if (batch.numbers !== null) queue.nextSequence = sequenceAfter(batch.numbers.baseSequence, batch.count);
+    const exact = this.#options.exact();
+    if (exact !== null) exact.exactlyOnce.acknowledged(queue, batch);
+    else if (batch.numbers !== null) {
+      queue.nextSequence = sequenceAfter(batch.numbers.baseSequence, batch.count);
+    }
     if (queue.failureCount > 0) {
       this.#options.log.info(`Delivery to partition ${queue.id} of topic "${queue.topic}" goes on`);
     }
@@ -119,7 +174,7 @@ export class AnswerHandler {
 
   /** Too large for the broker: halves, down to the single record that is to blame. */
   #split(queue: PartitionSender, batch: ProduceBatch, errorCode: number): void {
-    const { accumulator, pool, log } = this.#options;
+    const { pool, log } = this.#options;
     if (batch.count === 1) {
       const why = `its record of ${batch.sizeBytes} bytes is larger than topic "${queue.topic}" allows`;
       this.reject(queue, batch, "record_too_large", why);
@@ -133,15 +188,31 @@ export class AnswerHandler {
     this.#options.learnLimit(queue.topic);
     const middle = batch.count >> 1;
     const parts = [batch.copyRecords(0, middle, pool), batch.copyRecords(middle, batch.count, pool)];
+    this.#replaceBy(queue, batch, parts, "split");
+  }
+
+  #replaceBy(queue: PartitionSender, batch: ProduceBatch, parts: ProduceBatch[], reason: string): void {
+    const { accumulator, compress } = this.#options;
+    for (const part of parts) {
+      part.isCovered = batch.isCovered;
+      part.sealNumber = batch.sealNumber;
+    }
     accumulator.replace(queue, batch, parts);
+    this.#options.exact()?.exactlyOnce.replace(queue, [batch], [], reason);
     batch.release();
-    for (const part of parts) this.#options.compress(part);
+    for (const part of parts) compress(part);
   }
 
   /** Single records were refused (KIP-467 names them): they are given up, their neighbours go out again. */
   #takeOut(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult): void {
-    const { accumulator, pool } = this.#options;
+    const { pool } = this.#options;
     const name = errorInfo(result.errorCode).name;
+    const exact = this.#options.exact();
+    if (exact !== null && result.errorCode === ErrorCode.INVALID_TIMESTAMP && !batch.isRedated) {
+      // Its time is that of its numbers: one that was on its way for long gets those of now, before a record is taken to be at fault.
+      batch.isRedated = true;
+      return exact.exactlyOnce.renumber(queue, [batch], "invalid-timestamp");
+    }
     const bad = result.recordErrors.map((each) => each.index).filter((index) =>
       index >= 0 && index < batch.count
     );
@@ -160,9 +231,7 @@ export class AnswerHandler {
     const edges = [...new Set([0, ...cuts, batch.count])].sort((a, b) => a - b);
     const parts: ProduceBatch[] = [];
     for (let i = 1; i < edges.length; i++) parts.push(batch.copyRecords(edges[i - 1]!, edges[i]!, pool));
-    accumulator.replace(queue, batch, parts);
-    batch.release();
-    for (const part of parts) this.#options.compress(part);
+    this.#replaceBy(queue, batch, parts, "invalid-record");
   }
 
   #renumber(queue: PartitionSender, batch: ProduceBatch, errorCode: number, nodeId: number): void {
@@ -203,6 +272,7 @@ export class AnswerHandler {
     batch.members.forEachRun((delivery, _first, count) => {
       metrics.dropped.add(`${delivery.batch.origin.stream.source}\u0000${reason}`, count);
     });
+    batch.members.drop(reason);
     metrics.inFlightEvents -= batch.count;
     metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? now() : 0;
   }

@@ -1,3 +1,4 @@
+import { crashPoint } from "../telemetry/crash_point.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { BrokerConnection } from "./broker_connection.ts";
 import type { Cluster } from "./cluster.ts";
@@ -59,6 +60,8 @@ export class BrokerSender {
   #isConnecting = false;
   #isClosed = false;
   #pauseTimer: ReturnType<typeof setTimeout> | null = null;
+  /** The connection over which it is known to be the cluster that it was. */
+  #known: BrokerConnection | null = null;
 
   constructor(options: BrokerSenderOptions) {
     this.#options = options;
@@ -66,9 +69,16 @@ export class BrokerSender {
 
   /** Sends the head batches of these partitions, as many as the connection takes now. The rest is offered again after `onReady`. */
   send(queues: readonly PartitionSender[]): void {
+    if (this.#isConnecting) return;
     const connection = this.#options.cluster.openConnection(this.#options.nodeId);
     if (connection === null) {
       this.#connect();
+      return;
+    }
+    // The first one is made when metadata was just asked for.
+    this.#known ??= connection;
+    if (connection !== this.#known) {
+      this.#lookAgain(connection);
       return;
     }
     let from = 0;
@@ -122,6 +132,8 @@ export class BrokerSender {
       this.#fail(load, error);
       return;
     }
+    if (load.batches.some((batch) => batch.isRecovered)) crashPoint("after_resend");
+    crashPoint("after_send");
     sent.then(
       (payload) => this.#answer(connection, load, payload, apiVersion),
       (error: unknown) => this.#fail(load, error),
@@ -175,6 +187,21 @@ export class BrokerSender {
     this.#options.onReady();
   }
 
+  /**
+   * A connection that was made again may lead to another cluster at the same address, where our producer id is somebody else's: metadata tells,
+   * before anything is sent.
+   */
+  #lookAgain(connection: BrokerConnection): void {
+    this.#isConnecting = true;
+    this.#options.cluster.refresh([], "a connection was made again").then(
+      () => {
+        this.#known = connection;
+        this.#goOn();
+      },
+      (error: unknown) => this.#connected(asKafkaError(error)),
+    );
+  }
+
   #connect(): void {
     if (this.#isConnecting || this.#isClosed) return;
     this.#isConnecting = true;
@@ -193,6 +220,7 @@ export class BrokerSender {
   }
 
   #goOn(): void {
+    if (this.#isClosed) return;
     this.#pauseTimer = null;
     this.#isConnecting = false;
     this.#options.onReady();

@@ -174,10 +174,11 @@ export class Cluster implements ClusterRequests {
         `The brokers now belong to cluster "${answer.clusterId}", before it was "${this.#clusterId}"`,
       );
     }
+    const isOther = answer.clusterId !== this.#clusterId;
     this.#clusterId = answer.clusterId;
     this.#controllerId = answer.controllerId;
     const brokersChanged = this.#applyBrokers(answer.brokers);
-    return this.#topics.update(answer.topics) || brokersChanged;
+    return this.#topics.update(answer.topics) || brokersChanged || isOther;
   }
 
   #applyBrokers(brokers: readonly BrokerNode[]): boolean {

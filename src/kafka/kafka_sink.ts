@@ -6,6 +6,7 @@ import type { SinkMetrics } from "../telemetry/metrics.ts";
 import { Cluster } from "./cluster.ts";
 import { diagnoseCluster } from "./cluster_health.ts";
 import { type Compressor, createCompressor } from "./compression.ts";
+import type { IntentLog } from "./intent_log.ts";
 import { Producer } from "./producer.ts";
 
 export interface KafkaSinkOptions {
@@ -17,6 +18,8 @@ export interface KafkaSinkOptions {
   readonly log: Log;
   readonly now: () => number;
   readonly random: () => number;
+  /** Where intents are written; null: at least once. */
+  readonly intents: IntentLog | null;
 }
 
 /** Delivers to Apache Kafka: takes deliveries from the buffer, gives them to the producer, and ends when all are settled. */
@@ -26,10 +29,13 @@ export class KafkaSink implements Sink {
   readonly #cluster: Cluster;
   readonly #compressor: Compressor;
   #hasEnded = false;
+  /** Intents tell what is delivered; under at-least-once delivery the acknowledgements do. */
+  hasIntents: boolean;
 
   constructor(options: KafkaSinkOptions) {
     const { config, hostname, log } = options;
     this.name = config.name;
+    this.hasIntents = options.intents !== null;
     this.#options = options;
     this.#cluster = new Cluster({
       bootstrapServers: config.bootstrapServers,
@@ -61,9 +67,20 @@ export class KafkaSink implements Sink {
   }
 
   async run(buffer: EventBuffer, kill: AbortSignal): Promise<void> {
-    const { config, fixedTopic, metrics, log, now, random } = this.#options;
+    const { config, fixedTopic, metrics, log, now, random, intents } = this.#options;
+    let failure: Error | null = null;
     const producer = new Producer({
       config,
+      intents,
+      onDowngrade: (reason) => {
+        this.hasIntents = false;
+        log.warn(`Sink "${this.name}" delivers at least once, because ${reason}`);
+      },
+      onFatal: (message) => {
+        failure = new Error(message);
+        // Nobody waits for what may never come.
+        buffer.abandon();
+      },
       cluster: this.#cluster,
       compressor: this.#compressor,
       metrics,
@@ -89,11 +106,12 @@ export class KafkaSink implements Sink {
       this.#cluster.close();
       this.#compressor.close();
     }
+    if (failure !== null) throw failure;
   }
 
   async #pump(producer: Producer, buffer: EventBuffer, kill: AbortSignal): Promise<void> {
     const { metrics } = this.#options;
-    while (!kill.aborted) {
+    while (!kill.aborted && !producer.isClosed) {
       const delivery = buffer.read();
       if (delivery === null) {
         if (!(await buffer.waitForData())) return;
@@ -103,7 +121,7 @@ export class KafkaSink implements Sink {
       metrics.inFlightEvents += count;
       for (let next = producer.append(delivery, 0); next < count; next = producer.append(delivery, next)) {
         await producer.waitForRoom();
-        if (!kill.aborted) continue;
+        if (!kill.aborted && !producer.isClosed) continue;
         const left = delivery.untakenCount;
         delivery.take(left);
         delivery.settle(left, "errored");

@@ -1,5 +1,7 @@
+import { firstSequence } from "../telemetry/test_knobs.ts";
 import { PartitionQueue } from "../batch/partition_queue.ts";
 import type { ProducerNumbers } from "./batch_header.ts";
+import type { GoneEvents } from "./intent_log.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
 
 /** Epochs are 16 bits; a partition that used them all up needs a fresh producer id. */
@@ -12,6 +14,12 @@ export interface ProducerIdentity {
   readonly epoch: number;
 }
 
+/** Batches that get new numbers, in place of others. */
+export interface Replacement {
+  readonly cancelledIds: number[];
+  readonly gone: GoneEvents[];
+}
+
 /** A partition as the producer sees it: its queue, its sequence numbers, and when it may be tried again. */
 export class PartitionSender extends PartitionQueue<ProduceBatch> {
   /** Producer id that `epoch` and `nextSequence` belong to; null before the first batch. */
@@ -19,12 +27,22 @@ export class PartitionSender extends PartitionQueue<ProduceBatch> {
   /** Producer epoch used on this partition; the broker keeps its state by partition, so a bump concerns this one alone. */
   epoch = 0;
   nextSequence = 0;
+  /** Something was numbered under `identity`. */
+  hasNumbered = false;
   /** Failures in a row. */
   failureCount = 0;
   /** Not before this time of the monotonic clock, milliseconds; 0: at once. */
   retryAtMs = 0;
   /** Leader that the last attempt failed at, -1 none: another leader is tried at once. */
   failedLeader = -1;
+  /** What became of batches of this partition is being found out: nothing is sent meanwhile. */
+  isInDoubt = false;
+  /** A replacement that waits for a producer id. */
+  replacement: Replacement | null = null;
+  /** The partition's log ended there, or behind, when that was last heard; -1: never. */
+  logEndOffset = -1;
+  /** Of the topic that `logEndOffset` belongs to. */
+  topicId: string | null = null;
   /** Name of the error of the last attempt, null when it went well. */
   lastErrorName: string | null = null;
 
@@ -33,7 +51,8 @@ export class PartitionSender extends PartitionQueue<ProduceBatch> {
     if (this.identity !== identity) {
       this.identity = identity;
       this.epoch = identity.epoch;
-      this.nextSequence = 0;
+      this.nextSequence = firstSequence();
+      this.hasNumbered = false;
     }
     return {
       producerIdHigh: identity.producerIdHigh,

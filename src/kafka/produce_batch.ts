@@ -23,6 +23,8 @@ export class ProduceBatch implements OpenBatch {
   #compressed: CompressedBytes | null = null;
   #numbers: ProducerNumbers | null = null;
   #isNumbered = false;
+  #timestampMs = 0;
+  #isHeaderWritten = false;
   #codecId = 0;
   /** Ready to be sent: compressed, or not to be. */
   isReady = false;
@@ -30,6 +32,32 @@ export class ProduceBatch implements OpenBatch {
   isInFlight = false;
   /** Times it was sent. */
   attemptCount = 0;
+  /** It may have been written without our knowing: an attempt was not answered, or not with certainty. */
+  isInDoubt = false;
+  /** The journal's name for it; null while it has none, and for events that cannot be read again. */
+  intentId: number | null = null;
+  /** What has to be in the journal before it is sent is there. */
+  isDurable = false;
+  /** Its lines are in an intent, this one or one that it takes the place of: a restart will not read them again. */
+  isCovered = false;
+  /** An earlier run made it. */
+  isRecovered = false;
+  /** Its fate could not be found out, and `on_undecidable` has it sent once more: a refusal of its numbers settles the matter. */
+  isLastTry = false;
+  /** Times that its numbers were refused although it was found not to be written. */
+  refusedCount = 0;
+  /** It got new numbers because its time was refused. */
+  isRedated = false;
+  /** In the order of sealing over all partitions. */
+  sealNumber = 0;
+  /** Topic, log end and leader epoch when it was numbered or first sent; null and -1 where they were not known. */
+  topicId: string | null = null;
+  clusterId: string | null = null;
+  hintOffset = -1;
+  leaderEpoch = -1;
+  /** First attempt, by the wall clock and by one that never jumps; 0 before it. */
+  firstSentMs = 0;
+  firstSentMonotonicMs = 0;
 
   constructor(pool: ArenaPool, limits: RecordBatchLimits, records?: RecordBatchBuilder) {
     this.#records = records ?? new RecordBatchBuilder(pool, ARENA_START_BYTES);
@@ -63,9 +91,14 @@ export class ProduceBatch implements OpenBatch {
     return this.#numbers;
   }
 
-  /** True once its header is written: from then on its bytes do not change. */
+  /** True once it has its numbers and its time: from then on its bytes do not change. */
   get isNumbered(): boolean {
     return this.#isNumbered;
+  }
+
+  /** Time of its records, milliseconds since the epoch. */
+  get timestampMs(): number {
+    return this.#timestampMs;
   }
 
   appendRange(delivery: Delivery, from: number, to: number): number {
@@ -85,30 +118,47 @@ export class ProduceBatch implements OpenBatch {
   setCompressed(compressed: CompressedBytes, codecId: number): void {
     this.#compressed = compressed;
     this.#codecId = codecId;
+    this.#isHeaderWritten = false;
     this.isReady = true;
   }
 
-  /** The batch as it goes over the wire; valid until `release`. */
+  /**
+   * The batch as it goes over the wire; valid until `release`. The header is written once it has its numbers and is ready, which may come in
+   * either order: a batch is journalled while it is compressed.
+   */
   wireBytes(): Buffer {
-    return this.#compressed === null ? this.#records.bytes : this.#compressed.buffer;
+    const bytes = this.#compressed === null ? this.#records.bytes : this.#compressed.buffer;
+    if (this.#isNumbered && !this.#isHeaderWritten) {
+      this.#isHeaderWritten = true;
+      writeBatchHeader(bytes, {
+        recordCount: this.count,
+        codecId: this.#codecId,
+        timestampMs: this.#timestampMs,
+        producer: this.#numbers ?? NO_PRODUCER,
+      });
+    }
+    return bytes;
   }
 
-  /** Gives the batch its numbers and its time, and writes its header. Only before the first attempt, or after a definite refusal. */
+  /** Gives the batch its numbers and its time. Only before the first attempt, or after a definite refusal. */
   number(numbers: ProducerNumbers | null, timestampMs: number): void {
     this.#numbers = numbers;
+    this.#timestampMs = timestampMs;
     this.#isNumbered = true;
-    writeBatchHeader(this.wireBytes(), {
-      recordCount: this.count,
-      codecId: this.#codecId,
-      timestampMs,
-      producer: numbers ?? NO_PRODUCER,
-    });
+    this.#isHeaderWritten = false;
   }
 
-  /** Allows new numbers. Only when the broker said for certain that it will not take the old ones. */
+  /** Allows new numbers. Only when it is certain that the broker has not taken it, and will not, under the old ones. */
   clearNumbers(): void {
     this.#numbers = null;
     this.#isNumbered = false;
+    this.intentId = null;
+    this.isDurable = false;
+    this.isInDoubt = false;
+    this.isRecovered = false;
+    this.isLastTry = false;
+    this.refusedCount = 0;
+    this.attemptCount = 0;
   }
 
   /** Records `[from, to)` as a batch of its own, neither compressed nor numbered. */

@@ -32,3 +32,40 @@ export function outcomeOf(errorCode: number): ProduceOutcome {
       return "retry";
   }
 }
+
+/**
+ * What an error says of the batch, under exactly-once delivery:
+ *
+ * - not-written: the broker looked at the batch and did not append it. (Earlier attempts may have been: a lowered limit refuses a batch
+ *   that is in the log, because the size is looked at before repeats are.)
+ * - numbers-refused: its sequence does not follow what the broker knows; it may be in the log all the same.
+ * - fenced: the broker knows a newer epoch of the producer id.
+ * - unknown: may come after an append.
+ */
+export type Certainty = "not-written" | "numbers-refused" | "fenced" | "unknown";
+
+/** Errors that are not listed say nothing. */
+export function certaintyOf(errorCode: number): Certainty {
+  switch (errorCode) {
+    case ErrorCode.CORRUPT_MESSAGE:
+    case ErrorCode.MESSAGE_TOO_LARGE:
+    case ErrorCode.INVALID_TOPIC_EXCEPTION:
+    case ErrorCode.RECORD_LIST_TOO_LARGE:
+    case ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+    case ErrorCode.INVALID_TIMESTAMP:
+    case ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT:
+    case ErrorCode.POLICY_VIOLATION:
+    case ErrorCode.UNSUPPORTED_COMPRESSION_TYPE:
+    case ErrorCode.INVALID_RECORD:
+      return "not-written";
+    case ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER:
+    case ErrorCode.UNKNOWN_PRODUCER_ID:
+    case ErrorCode.INVALID_PRODUCER_ID_MAPPING:
+      return "numbers-refused";
+    case ErrorCode.INVALID_PRODUCER_EPOCH:
+    case ErrorCode.PRODUCER_FENCED:
+      return "fenced";
+    default:
+      return "unknown";
+  }
+}

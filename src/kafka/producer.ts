@@ -1,43 +1,24 @@
 import { Accumulator } from "../batch/accumulator.ts";
-import type { KafkaSinkConfig } from "../config/config.ts";
 import type { Delivery } from "../event/delivery.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { SinkMetrics } from "../telemetry/metrics.ts";
+import { recheckMs } from "../telemetry/test_knobs.ts";
+import { AlarmClock } from "./alarm_clock.ts";
 import { AnswerHandler } from "./answer_handler.ts";
 import { ArenaPool } from "./arena_pool.ts";
-import { backoffMs } from "./backoff.ts";
-import { BrokerSender } from "./broker_sender.ts";
-import type { Cluster } from "./cluster.ts";
-import type { Compressor } from "./compression.ts";
+import { BrokerSenders } from "./broker_senders.ts";
 import type { KafkaError } from "./errors.ts";
+import { ExactDelivery } from "./exact_delivery.ts";
+import { IdentityKeeper } from "./identity_keeper.ts";
+import type { IntentLog } from "./intent_log.ts";
+import { KnownTopics } from "./known_topics.ts";
 import { PartitionSender, type ProducerIdentity } from "./partition_sender.ts";
 import { ProduceBatch } from "./produce_batch.ts";
 import { BATCH_HEADER_BYTES, type RecordBatchLimits } from "./record_batch.ts";
+import type { ProducerOptions } from "./producer_options.ts";
+import { RoomWaiters } from "./room_waiters.ts";
 import { TopicDirectory } from "./topic_directory.ts";
 
 /** Memory of all record batches of a sink before compression: filled, waiting and in flight. */
 export const BATCH_MEMORY_MAX_BYTES = 24 * 1_048_576;
-
-export interface ProducerOptions {
-  readonly config: KafkaSinkConfig;
-  readonly cluster: Cluster;
-  readonly compressor: Compressor;
-  readonly metrics: SinkMetrics;
-  readonly log: Log;
-  /** The topic is a template: events of a topic that is unknown must not hold those of others. */
-  readonly hasTopicTemplate: boolean;
-  /** Wall clock, milliseconds: the records' time, and what metrics show. */
-  readonly now: () => number;
-  /** Clock of lingering and back-off, milliseconds: one that is never set. */
-  readonly monotonic?: () => number;
-  readonly random: () => number;
-}
-
-interface KnownTopic {
-  readonly partitionCount: number;
-  /** Null where brokers are too old to tell. */
-  readonly topicId: string | null;
-}
 
 const ACKS = { all: -1, one: 1, none: 0 } as const;
 
@@ -57,20 +38,20 @@ export class Producer {
   readonly #limits: { batchMaxBytes: number; batchMaxEvents: number };
   readonly #topics: TopicDirectory;
   readonly #answers: AnswerHandler;
+  readonly #identities: IdentityKeeper;
+  #exact: ExactDelivery | null = null;
   readonly #monotonic: () => number;
-  readonly #known = new Map<string, KnownTopic>();
-  readonly #senders = new Map<number, BrokerSender>();
+  readonly #known: KnownTopics;
+  readonly #senders: BrokerSenders;
   readonly #abort = new AbortController();
   readonly #unsubscribe: () => void;
-  #identity: ProducerIdentity | null = null;
+  #sealCount = 0;
   #isFlushing = false;
   #isClosed = false;
   #isPumpQueued = false;
-  #timer: ReturnType<typeof setTimeout> | null = null;
-  #timerAtMs = Infinity;
-  #waiters: (() => void)[] = [];
-  /** Something changed since the last `append`: a topic may become known, or a batch be finished, before anyone waits for it. */
-  #hasNews = false;
+  readonly #alarm = new AlarmClock(() => this.#isClosed ? undefined : this.#pump());
+  /** A topic may become known, or a batch be finished, before anyone waits for it. */
+  readonly #room = new RoomWaiters();
 
   constructor(options: ProducerOptions) {
     this.#options = options;
@@ -84,7 +65,7 @@ export class Producer {
     const limits: RecordBatchLimits = this.#limits;
     this.#accumulator = new Accumulator<ProduceBatch, PartitionSender>({
       newBatch: () => new ProduceBatch(this.#pool, limits),
-      newQueue: (topic, partition) => new PartitionSender(topic, partition),
+      newQueue: (topic, partition) => this.#newQueue(topic, partition),
       onSealed: (queue, batch) => this.#sealed(queue, batch),
       isAvailable: (topic, partition) => cluster.leaderOf(topic, partition) >= 0,
       partitioner: config.partitioner,
@@ -100,44 +81,67 @@ export class Producer {
         : null,
       log,
       random,
-      onKnown: (topic, count) => this.#topicKnown(topic, count),
+      onKnown: (topic, count) => this.#known.told(topic, count),
       onProblem: (_code, message, hint) => this.#problem(message, hint),
     });
+    this.#known = new KnownTopics({
+      ...options,
+      signal: this.#abort.signal,
+      want: (topic) => this.#topics.want(topic),
+      onKnown: (topic, count, isNew) => this.#topicKnown(topic, count, isNew),
+      onLimit: (maxBytes) => this.#limits.batchMaxBytes = Math.min(this.#limits.batchMaxBytes, maxBytes),
+    });
+    this.#senders = this.#makeSenders();
     this.#answers = new AnswerHandler({
       ...options,
       monotonic: this.#monotonic,
       accumulator: this.#accumulator,
       pool: this.#pool,
       compress: (batch) => this.#compress(batch),
-      learnLimit: (topic) => this.#learnLimit(topic),
+      learnLimit: (topic) => this.#known.learnLimit(topic),
       wantMetadata: (topic) => this.#topics.want(topic),
-      renewIdentity: (spent) => {
-        if (this.#identity === spent) this.#requestIdentity();
-      },
+      renewIdentity: (spent) => this.#identities.renew(spent),
       problem: (message, hint) => this.#problem(message, hint),
+      exact: () => this.#exact,
+      onFatal: (message) => this.#fatal(message),
     });
+    this.#identities = new IdentityKeeper({
+      ...config,
+      cluster,
+      random,
+      signal: this.#abort.signal,
+      problem: (message, hint) => this.#problem(message, hint),
+      onIdentity: (identity, canResolve) => this.#identityObtained(identity, canResolve),
+    });
+    if (options.intents) this.#exact = this.#deliverExactlyOnce(options.intents);
     this.#unsubscribe = cluster.onChange(() => this.#metadataChanged());
-    if (config.acks === "all") this.#requestIdentity();
+    if (config.acks === "all") this.#identities.obtain();
+    for (const topic of this.#exact?.doubts.recoveredTopics() ?? []) this.#known.use(topic);
   }
 
   /** Events that were appended and are not settled yet wait here, in flight or parked. */
   get isIdle(): boolean {
-    return this.#accumulator.active.size === 0 && this.#accumulator.parkedEvents === 0;
+    return this.#accumulator.active.size === 0 && this.#accumulator.parkedEvents === 0 &&
+      (this.#exact === null || this.#exact.doubts.isIdle);
+  }
+
+  /** It was closed, or must not go on. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Takes events of the delivery from index `from` on; returns the index of the first one that did not fit. */
   append(delivery: Delivery, from: number): number {
-    this.#hasNews = false;
+    this.#room.look();
     const next = this.#accumulator.append(delivery, from, this.#monotonic());
-    for (const topic of this.#accumulator.unknownTopics) this.#wantUnknown(topic);
+    for (const topic of this.#accumulator.unknownTopics) this.#known.use(topic);
     this.#queuePump();
     return next;
   }
 
   /** Resolves when something was finished or became known, so that `append` may take more, or when the producer was closed. */
   waitForRoom(): Promise<void> {
-    if (this.#isClosed || this.#hasNews) return Promise.resolve();
-    return new Promise((resolve) => this.#waiters.push(resolve));
+    return this.#isClosed ? Promise.resolve() : this.#room.wait();
   }
 
   /** Sends everything without lingering; resolves when all is settled or the producer was closed. */
@@ -145,7 +149,7 @@ export class Producer {
     this.#isFlushing = true;
     this.#queuePump();
     while (!this.isIdle && !this.#isClosed) {
-      this.#hasNews = false;
+      this.#room.look();
       await this.waitForRoom();
     }
   }
@@ -157,93 +161,92 @@ export class Producer {
     this.#abort.abort();
     this.#unsubscribe();
     this.#topics.close();
-    for (const sender of this.#senders.values()) sender.close();
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#senders.close();
+    this.#exact?.close();
+    this.#alarm.stop();
     // Batches in flight or in the compressor are left to the process's end: their bytes may still be read.
     this.#accumulator.abandon(() => {});
     this.#pool.clear();
-    this.#wake();
+    this.#room.wake();
   }
 
-  /** Nothing is sent until the answer is there. */
-  #requestIdentity(): void {
-    this.#identity = null;
-    this.#obtainIdentity().catch((error: unknown) => this.#options.log.error(`Cannot go on: ${error}`));
+  #deliverExactlyOnce(intents: IntentLog): ExactDelivery {
+    const wake = () => {
+      this.#queuePump();
+      this.#room.wake();
+    };
+    const recheck = this.#options.recheckMs ?? recheckMs();
+    return new ExactDelivery({
+      ...this.#options,
+      ...(recheck === null ? {} : { recheckMs: recheck }),
+      intents,
+      accumulator: this.#accumulator,
+      pool: this.#pool,
+      monotonic: this.#monotonic,
+      identity: () => this.#identities.identity,
+      renewIdentity: (spent) => this.#identities.renew(spent),
+      compress: (batch) => this.#compress(batch),
+      deliver: (queue, batch) => {
+        this.#answers.delivered(queue, batch, false);
+        wake();
+      },
+      onReady: wake,
+      onFatal: (message) => this.#fatal(message),
+      signal: this.#abort.signal,
+    });
   }
 
-  async #obtainIdentity(): Promise<void> {
-    const { cluster, config, random } = this.#options;
-    for (let failureCount = 0; this.#identity === null && !this.#isClosed;) {
-      try {
-        const { id, epoch } = await cluster.initProducerId(this.#abort.signal);
-        this.#identity = { producerIdHigh: id.readInt32BE(0), producerIdLow: id.readInt32BE(4), epoch };
-      } catch (error) {
-        if (this.#isClosed) return;
-        failureCount++;
-        const hint = (error as KafkaError).hint ?? null;
-        this.#problem(`Cannot get a producer id: ${(error as Error).message}`, hint);
-        await Bun.sleep(backoffMs(failureCount, config.retryIntervalMs, config.retryMaxIntervalMs, random()));
+  #identityObtained(identity: ProducerIdentity, canResolve: boolean): void {
+    if (this.#exact !== null) {
+      if (canResolve || !this.#exact.doubts.isIdle) this.#exact.identityObtained(identity);
+      else {
+        // Nothing was journalled yet: intents are written once there is an id.
+        this.#exact = null;
+        this.#options.onDowngrade?.("brokers before Kafka 2.8 cannot say what became of a batch");
       }
     }
     this.#queuePump();
   }
 
-  #wantUnknown(topic: string): void {
-    const metadata = this.#options.cluster.topic(topic);
-    if (metadata !== undefined && metadata.errorCode === 0 && metadata.partitions.length > 0) {
-      this.#topicKnown(topic, metadata.partitions.length);
-    } else this.#topics.want(topic);
+  #fatal(message: string): void {
+    if (this.#isClosed) return;
+    this.#options.onFatal?.(message);
+    this.close();
   }
 
-  #topicKnown(topic: string, count: number): void {
-    const topicId = this.#options.cluster.topic(topic)?.topicId ?? null;
-    const before = this.#known.get(topic);
-    // A broker that lags behind tells fewer partitions; there are fewer only where the topic was deleted and made again.
-    const isSame = before !== undefined && (topicId === null || topicId === before.topicId);
-    const partitionCount = isSame ? Math.max(count, before.partitionCount) : count;
-    if (!isSame) this.#learnLimit(topic);
-    this.#known.set(topic, { partitionCount, topicId });
+  #newQueue(topic: string, partition: number): PartitionSender {
+    const queue = new PartitionSender(topic, partition);
+    this.#exact?.doubts.attach(queue);
+    return queue;
+  }
+
+  #topicKnown(topic: string, partitionCount: number, isNew: boolean): void {
+    if (isNew) this.#exact?.exactlyOnce.topicKnown(topic);
     this.#accumulator.setPartitionCount(topic, partitionCount, this.#monotonic());
+    this.#exact?.doubts.attachMissing(topic, partitionCount, (id) => new PartitionSender(topic, id));
     this.#queuePump();
-    this.#wake();
+    this.#room.wake();
   }
 
   #metadataChanged(): void {
-    for (const [name, before] of this.#known) {
-      const topic = this.#options.cluster.topic(name);
-      const count = topic?.partitions.length ?? 0;
-      if (count > before.partitionCount || (count > 0 && topic!.topicId !== before.topicId)) {
-        this.#topicKnown(name, count);
-      }
-    }
+    this.#identities.checkCluster();
+    this.#known.refresh();
     this.#queuePump();
     // A partition that has got a leader, or all have lost theirs: what found no room may find some.
-    this.#wake();
+    this.#room.wake();
   }
 
   /** What waits for a partition that is no more (the topic was made again with fewer) goes to one that is there. */
   #moveAway(queue: PartitionSender): void {
+    const ids = queue.sealed.map((batch) => batch.intentId).filter((id) => id !== null);
     for (const batch of queue.sealed) batch.clearNumbers();
-    this.#accumulator.moveAway(queue);
+    const target = this.#accumulator.moveAway(queue);
+    this.#exact?.movedAway(queue, target, ids);
     this.#queuePump();
   }
 
-  /**
-   * The topic's own limit may be lower than ours, or may have been lowered. Without the right to ask, the broker's refusal teaches it batch
-   * by batch; so it does for templates, where the limit of one topic would shape the batches of all.
-   */
-  #learnLimit(topic: string): void {
-    const { cluster, log, hasTopicTemplate } = this.#options;
-    if (hasTopicTemplate) return;
-    cluster.maxMessageBytes(topic, this.#abort.signal).then(
-      (maxBytes) => {
-        if (maxBytes !== null) this.#limits.batchMaxBytes = Math.min(this.#limits.batchMaxBytes, maxBytes);
-      },
-      (error: unknown) => log.debug(`Cannot ask for max.message.bytes of topic "${topic}": ${error}`),
-    );
-  }
-
   #sealed(queue: PartitionSender, batch: ProduceBatch): void {
+    batch.sealNumber = ++this.#sealCount;
     // A record that is larger than a batch is always alone in one.
     if (batch.count === 1 && batch.sizeBytes > this.#options.config.maxMessageBytes) {
       this.#answers.reject(
@@ -252,7 +255,7 @@ export class Producer {
         "record_too_large",
         `${batch.sizeBytes} bytes exceed max_message_bytes`,
       );
-      this.#wake();
+      this.#room.wake();
     } else this.#compress(batch);
   }
 
@@ -295,21 +298,21 @@ export class Producer {
     const { cluster, config } = this.#options;
     const nowMs = this.#monotonic();
     this.#accumulator.retryParked(nowMs);
+    this.#sealDue(nowMs);
+    this.#exact?.exactlyOnce.journalSealed();
     const groups = new Map<number, PartitionSender[]>();
     let wakeAtMs = Infinity;
     for (const queue of this.#accumulator.active) {
       if (queue.open !== null && queue.sealed.length === 0) {
-        const dueMs = this.#isFlushing ? nowMs : queue.openedMs + config.batchTimeoutMs;
-        if (dueMs <= nowMs) this.#accumulator.seal(queue);
-        else wakeAtMs = Math.min(wakeAtMs, dueMs);
+        wakeAtMs = Math.min(wakeAtMs, queue.openedMs + config.batchTimeoutMs);
       }
       const head = queue.sealed[0];
-      if (head === undefined || !head.isReady || head.isInFlight) continue;
-      if (config.acks === "all" && this.#identity === null) continue;
+      if (head === undefined || !head.isReady || head.isInFlight || queue.isInDoubt) continue;
+      if (config.acks === "all" && this.#identities.identity === null) continue;
+      if (this.#exact !== null && !this.#exact.canSend(queue, head)) continue;
       const leader = cluster.leaderOf(queue.topic, queue.id);
       if (leader < 0) {
-        const known = this.#known.get(queue.topic);
-        if (known !== undefined && queue.id >= known.partitionCount) this.#moveAway(queue);
+        if (queue.id >= (this.#known.partitionCount(queue.topic) ?? Infinity)) this.#moveAway(queue);
         else this.#topics.want(queue.topic);
         continue;
       }
@@ -321,38 +324,39 @@ export class Producer {
       if (group === undefined) groups.set(leader, [queue]);
       else group.push(queue);
     }
-    for (const [leader, queues] of groups) this.#sender(leader).send(queues);
-    this.#wakeAt(wakeAtMs, nowMs);
+    for (const [leader, queues] of groups) this.#senders.send(leader, queues);
+    this.#alarm.set(wakeAtMs, nowMs);
   }
 
-  #sender(nodeId: number): BrokerSender {
-    let sender = this.#senders.get(nodeId);
-    if (sender === undefined) {
-      const { cluster, config, log } = this.#options;
-      sender = new BrokerSender({
-        nodeId,
-        cluster,
-        acks: ACKS[config.acks],
-        requestTimeoutMs: config.requestTimeoutMs,
-        answerTimeoutMs: config.socketTimeoutMs,
-        maxInFlight: config.maxInFlight,
-        retryIntervalMs: config.retryIntervalMs,
-        log,
-        prepare: (queue, batch) => this.#number(queue, batch),
-        onAnswer: (queue, batch, result) => {
-          if (this.#isClosed) return;
-          this.#answers.answered(queue, batch, result, nodeId);
-          this.#wake();
-        },
-        onFailure: (queue, batch, error) => {
-          if (!this.#isClosed) this.#answers.failed(queue, batch, error, nodeId);
-        },
-        onUnreachable: (error) => this.#unreachable(nodeId, error),
-        onReady: () => this.#queuePump(),
-      });
-      this.#senders.set(nodeId, sender);
+  #sealDue(nowMs: number): void {
+    const { batchTimeoutMs } = this.#options.config;
+    for (const queue of this.#accumulator.active) {
+      if (queue.open === null || queue.sealed.length > 0) continue;
+      if (this.#isFlushing || queue.openedMs + batchTimeoutMs <= nowMs) this.#accumulator.seal(queue);
     }
-    return sender;
+  }
+
+  #makeSenders(): BrokerSenders {
+    const { config } = this.#options;
+    return new BrokerSenders({
+      ...this.#options,
+      acks: ACKS[config.acks],
+      requestTimeoutMs: config.requestTimeoutMs,
+      answerTimeoutMs: config.socketTimeoutMs,
+      maxInFlight: config.maxInFlight,
+      retryIntervalMs: config.retryIntervalMs,
+      prepare: (queue, batch) => this.#number(queue, batch),
+      onAnswer: (queue, batch, result, nodeId) => {
+        if (this.#isClosed) return;
+        this.#answers.answered(queue, batch, result, nodeId);
+        this.#room.wake();
+      },
+      onFailure: (queue, batch, error, nodeId) => {
+        if (!this.#isClosed) this.#answers.failed(queue, batch, error, nodeId);
+      },
+      onUnreachable: (nodeId, error) => this.#unreachable(nodeId, error),
+      onReady: () => this.#queuePump(),
+    });
   }
 
   /** No connection to a broker: perhaps its partitions have moved. */
@@ -369,32 +373,13 @@ export class Producer {
 
   #number(queue: PartitionSender, batch: ProduceBatch): void {
     if (batch.isNumbered) return;
-    const numbers = this.#identity === null ? null : queue.nextNumbers(this.#identity);
+    const { identity } = this.#identities;
+    const numbers = identity === null ? null : queue.nextNumbers(identity);
     batch.number(numbers, this.#options.now());
   }
 
   #problem(message: string, hint: string | null): void {
     this.#options.metrics.lastError = message;
     this.#options.log.warn(message, hint === null ? {} : { hint });
-  }
-
-  #wakeAt(atMs: number, nowMs: number): void {
-    if (atMs === this.#timerAtMs) return;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#timerAtMs = atMs;
-    if (atMs === Infinity) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.#timerAtMs = Infinity;
-      if (!this.#isClosed) this.#pump();
-    }, Math.max(atMs - nowMs, 0));
-  }
-
-  #wake(): void {
-    this.#hasNews = true;
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const resolve of waiters) resolve();
   }
 }

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { crashPoint } from "../telemetry/crash_point.ts";
 
 /** Chunks below this are joined with their neighbours: a system call and a packet cost more than the copy. */
 const JOIN_BYTES_MAX = 16 * 1024;
@@ -50,6 +51,7 @@ export class SocketWriter {
         this.#onProgress();
         if (i === last) onWritten?.();
       });
+      if (i < last) crashPoint("after_partial_send");
     }
   }
 

@@ -59,7 +59,7 @@ describe("exitReport", () => {
 
   test("bytes that were gone before they could be read are lost: 1", () => {
     const some = metrics();
-    some.source("app").lostBytes.add("truncated", 20);
+    some.source("app").lostBytes.add("truncated_unread", 20);
     const report = exitReport(some, config, good);
     expect(report).toMatchObject({ exitCode: 1, lostBytes: 20 });
     expect(told(report).texts("error")[0]).toContain("Lost 20 bytes of files");

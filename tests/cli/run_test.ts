@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { READY_WAIT_MAX_MS } from "../../src/telemetry/status.ts";
 import { until } from "../kafka/support.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
+import { storedPosition } from "../support/stored_position.ts";
 import { type TempDir, tempDir } from "../support/temp_dir.ts";
 import { FakeProcess } from "./fake_process.ts";
 
@@ -59,7 +60,7 @@ describe("exit codes", () => {
     write(10);
     expect(await host.run(config(), { once: true })).toBe(0);
     expect(kafka.values()).toHaveLength(10);
-    expect(readFileSync(dir.file("data", "positions.json"), "utf8")).toContain('"offsets":{"events":70}');
+    expect(storedPosition(dir.file("data"), "app", "events")).toBe(70);
     expect(host.logged("info").at(-1)).toMatchObject({ message: "Stopped", delivered: 10, dropped: 0 });
     expect(await new FakeProcess().run(config(), { once: true })).toBe(0);
     expect(kafka.values()).toHaveLength(10);
@@ -103,7 +104,7 @@ describe("signals", () => {
     host.signal("SIGTERM");
     expect(await running).toBe(0);
     expect(kafka.values()).toHaveLength(5);
-    expect(readFileSync(dir.file("data", "positions.json"), "utf8")).toContain('"offsets":{"events":35}');
+    expect(storedPosition(dir.file("data"), "app", "events")).toBe(35);
   });
 
   test("after shutdown_timeout_secs it ends without what is not delivered, which stays in its file", async () => {

@@ -1,10 +1,11 @@
 import { beforeAll, describe, expect, test } from "bun:test";
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { expectExactly, filesToKafka } from "../support/scenario.ts";
 import { runShipper, shipperBinary, startShipper } from "../support/shipper.ts";
 import { testIf } from "../support/skip.ts";
+import { storedPosition } from "../support/stored_position.ts";
 import { tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
@@ -40,12 +41,15 @@ describe("--dry-run", () => {
     writeFileSync(dir.file("app.log"), "one\ntwo\n");
     const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic });
     expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
-    const stored = readFileSync(dir.file("data", "positions.json"), "utf8");
+    const journal = () => readdirSync(dir.file("data", "journal")).sort();
+    const stored = journal();
+    const position = storedPosition(dir.file("data"), "in", "out");
     const unreachable = filesToKafka(dir, { bootstrap: "127.0.0.1:1", topic });
     const exit = await runShipper({ config: unreachable, args: ["--dry-run"] });
     expect(exit).toMatchObject({ code: 0 });
     expect(exit.stdout.split("\n")).toHaveLength(3);
-    expect(readFileSync(dir.file("data", "positions.json"), "utf8")).toBe(stored);
+    expect(journal()).toEqual(stored);
+    expect(storedPosition(dir.file("data"), "in", "out")).toBe(position);
   });
 
   test("ends quietly when its reader has seen enough", async () => {

@@ -69,7 +69,7 @@ test("a topic whose limit is lowered while shipper runs: batches are split until
   await waitUntil("it works", async () => await kafka.countRecords(topic) === 10);
   await kafka.alterConfigs("topic", topic, { "max.message.bytes": "3000" });
   writer.append(dir.file("app.log"), 20_000);
-  await waitUntil("everything is there", async () => await kafka.countRecords(topic) === 20_010);
+  await waitUntil("everything is there", async () => await kafka.countRecords(topic) === 20_010, { timeoutMs: 20_000 });
   shipper.signal("SIGTERM");
   const exit = await shipper.waitForExit();
   expect(exit).toMatchObject({ code: 0 });
@@ -162,6 +162,8 @@ test("a topic that is deleted and made again while it runs gets what comes then"
   const sink = "metadata_refresh_ms = 1000\nbatch.max_events = 100";
   await using shipper = startShipper({
     config: filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink }),
+    testBuild: true,
+    env: { SHIPPER_TEST_RECHECK_MS: "500" },
   });
   await waitUntil("it works", async () => await kafka.countRecords(topic) === 3_000);
   await kafka.deleteTopic(topic);

@@ -49,6 +49,8 @@ function setup() {
     wantMetadata: (topic) => asked.push(topic),
     renewIdentity: (used) => spent.push(used),
     problem: (message) => (metrics.lastError = message),
+    exact: () => null,
+    onFatal: (message) => log.error(message),
   });
   accumulator.setPartitionCount("logs", 1, 0);
   const send = (values: string[]) => {

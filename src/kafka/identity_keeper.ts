@@ -1,0 +1,87 @@
+import { backoffMs } from "./backoff.ts";
+import type { Cluster } from "./cluster.ts";
+import type { KafkaError } from "./errors.ts";
+import type { ProducerIdentity } from "./partition_sender.ts";
+import { ApiKey } from "./protocol/api_keys.ts";
+import { DESCRIBE_PRODUCERS_VERSION } from "./protocol/describe_producers.ts";
+
+export interface IdentityOptions {
+  readonly cluster: Cluster;
+  readonly retryIntervalMs: number;
+  readonly retryMaxIntervalMs: number;
+  readonly random: () => number;
+  readonly signal: AbortSignal;
+  readonly problem: (message: string, hint: string | null) => void;
+  /** `canResolve`: the brokers can say what became of a batch (Kafka 2.8 and later). */
+  readonly onIdentity: (identity: ProducerIdentity, canResolve: boolean) => void;
+}
+
+/** Keeps a producer id, a fresh one for each process: two that share one lose records in silence (the broker compares numbers only). */
+export class IdentityKeeper {
+  readonly #options: IdentityOptions;
+  #identity: ProducerIdentity | null = null;
+  #clusterId: string | null = null;
+  #isAsking = false;
+
+  constructor(options: IdentityOptions) {
+    this.#options = options;
+  }
+
+  /** Null while there is none: nothing can be sent. */
+  get identity(): ProducerIdentity | null {
+    return this.#identity;
+  }
+
+  /** Asks until there is one. */
+  obtain(): void {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    this.#identity = null;
+    this.#ask().catch((error: unknown) => this.#options.problem(`Cannot go on: ${error}`, null))
+      .finally(() => this.#isAsking = false);
+  }
+
+  /** Metadata brought something new. The id of one cluster means somebody else in another, which may be behind the same address now. */
+  checkCluster(): void {
+    const { clusterId } = this.#options.cluster;
+    if (this.#identity === null || clusterId === null) return;
+    this.#clusterId ??= clusterId;
+    if (clusterId !== this.#clusterId) this.obtain();
+  }
+
+  /** The epochs of this one are used up. */
+  renew(spent: ProducerIdentity | null): void {
+    if (this.#identity === spent) this.obtain();
+  }
+
+  async #ask(): Promise<void> {
+    const { cluster, signal, random, retryIntervalMs, retryMaxIntervalMs, problem } = this.#options;
+    for (let failureCount = 1; !signal.aborted; failureCount++) {
+      try {
+        const { id, epoch } = await cluster.initProducerId(signal);
+        const identity = { producerIdHigh: id.readInt32BE(0), producerIdLow: id.readInt32BE(4), epoch };
+        const canResolve = await cluster.ask((connection) =>
+          Promise.resolve(
+            connection.highestVersion(
+              ApiKey.DescribeProducers,
+              DESCRIBE_PRODUCERS_VERSION,
+              DESCRIBE_PRODUCERS_VERSION,
+            ) !== null,
+          )
+        );
+        if (signal.aborted) return;
+        this.#identity = identity;
+        this.#clusterId = cluster.clusterId;
+        this.#options.onIdentity(identity, canResolve);
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        problem(
+          `Cannot get a producer id: ${(error as Error).message}`,
+          (error as KafkaError).hint ?? null,
+        );
+        await Bun.sleep(backoffMs(failureCount, retryIntervalMs, retryMaxIntervalMs, random()));
+      }
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import type { Log } from "../telemetry/log.ts";
+import type { Cluster } from "./cluster.ts";
+
+export interface KnownTopicsOptions {
+  readonly cluster: Cluster;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** The limits of one topic must not shape the batches of all: they are not asked for. */
+  readonly hasTopicTemplate: boolean;
+  /** Asks for metadata until the topic can be used. */
+  readonly want: (topic: string) => void;
+  /** `isNew`: heard of for the first time, or another topic under the same name. */
+  readonly onKnown: (topic: string, partitionCount: number, isNew: boolean) => void;
+  /** The topic's own max.message.bytes. */
+  readonly onLimit: (maxBytes: number) => void;
+}
+
+interface KnownTopic {
+  readonly partitionCount: number;
+  /** Null where brokers are too old to tell. */
+  readonly topicId: string | null;
+}
+
+/** The topics that events go to: how many partitions each has, and whether it is still the same one. */
+export class KnownTopics {
+  readonly #options: KnownTopicsOptions;
+  readonly #known = new Map<string, KnownTopic>();
+
+  constructor(options: KnownTopicsOptions) {
+    this.#options = options;
+  }
+
+  /** Of a topic that is known; null: it is not. */
+  partitionCount(topic: string): number | null {
+    return this.#known.get(topic)?.partitionCount ?? null;
+  }
+
+  /** Something waits for the topic. */
+  use(topic: string): void {
+    const metadata = this.#options.cluster.topic(topic);
+    if (metadata !== undefined && metadata.errorCode === 0 && metadata.partitions.length > 0) {
+      this.told(topic, metadata.partitions.length);
+    } else this.#options.want(topic);
+  }
+
+  /** Metadata tells its partitions (again). */
+  told(topic: string, count: number): void {
+    const topicId = this.#options.cluster.topic(topic)?.topicId ?? null;
+    const before = this.#known.get(topic);
+    // A broker that lags behind tells fewer partitions; there are fewer only where the topic was deleted and made again.
+    const isSame = before !== undefined && (topicId === null || topicId === before.topicId);
+    const partitionCount = isSame ? Math.max(count, before.partitionCount) : count;
+    if (!isSame) this.learnLimit(topic);
+    this.#known.set(topic, { partitionCount, topicId });
+    this.#options.onKnown(topic, partitionCount, !isSame);
+  }
+
+  /** Metadata brought something new. */
+  refresh(): void {
+    for (const [name, before] of this.#known) {
+      const topic = this.#options.cluster.topic(name);
+      const count = topic?.partitions.length ?? 0;
+      if (count > before.partitionCount || (count > 0 && topic!.topicId !== before.topicId)) {
+        this.told(name, count);
+      }
+    }
+  }
+
+  /**
+   * The topic's own limit may be lower than ours, or may have been lowered. Without the right to ask, the broker's refusal teaches it batch
+   * by batch; so it does for templates.
+   */
+  learnLimit(topic: string): void {
+    const { cluster, log, hasTopicTemplate, signal, onLimit } = this.#options;
+    if (hasTopicTemplate) return;
+    cluster.maxMessageBytes(topic, signal).then(
+      (maxBytes) => maxBytes === null ? undefined : onLimit(maxBytes),
+      (error: unknown) => log.debug(`Cannot ask for max.message.bytes of topic "${topic}": ${error}`),
+    );
+  }
+}

@@ -1,0 +1,95 @@
+import type { Delivery } from "../event/delivery.ts";
+import type { HeldLines } from "../event/tracked_region.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { SinkMetrics } from "../telemetry/metrics.ts";
+import type { ArenaPool } from "./arena_pool.ts";
+import { backoffMs } from "./backoff.ts";
+import type { RebuiltEvents, RecoveredIntent } from "./intent_log.ts";
+import { ProduceBatch } from "./produce_batch.ts";
+import { pause } from "./resolve/retry.ts";
+
+/** A batch that was sent goes out as it was, whatever the limits are today. */
+const NO_LIMITS = { batchMaxBytes: Infinity, batchMaxEvents: Infinity };
+const READ_AGAIN_MS = 100;
+const READ_AGAIN_MS_MAX = 5_000;
+
+export interface RebuildContext {
+  readonly pool: ArenaPool;
+  readonly metrics: SinkMetrics;
+  readonly log: Log;
+  readonly random: () => number;
+  readonly signal: AbortSignal;
+}
+
+/** What is left of a batch that an earlier run made. */
+export interface Rebuilt {
+  /** Null: nothing of it is there any more. */
+  readonly batch: ProduceBatch | null;
+  /** It holds the same events in the same order, and may go out under the same numbers. */
+  readonly isSame: boolean;
+  /** Lines that are not there any more. */
+  readonly gone: readonly HeldLines[];
+}
+
+/**
+ * Makes a batch of an earlier run again, with its numbers and its time: its lines are read from their files and shaped. Reading is tried until
+ * it works or `signal` aborts (null then).
+ */
+export async function rebuildBatch(
+  intent: RecoveredIntent,
+  context: RebuildContext,
+): Promise<Rebuilt | null> {
+  const events = await readAgain(intent, context);
+  if (events === null) return null;
+  const { deliveries, gone } = events;
+  if (deliveries.length === 0) return { batch: null, isSame: false, gone };
+  const batch = fill(deliveries, context);
+  const isSame = intent.isWhole && batch.count === intent.count;
+  if (isSame) {
+    batch.number(intent.producer, intent.baseTimestampMs);
+    batch.intentId = intent.id;
+    batch.isDurable = true;
+    batch.isRecovered = true;
+    batch.isInDoubt = true;
+    batch.topicId = intent.topicId;
+    batch.clusterId = intent.clusterId;
+    batch.hintOffset = intent.hintOffset;
+  }
+  return { batch, isSame, gone };
+}
+
+/** The events count as taken from their source once more. */
+function fill(deliveries: readonly Delivery[], { pool, metrics }: RebuildContext): ProduceBatch {
+  const batch = new ProduceBatch(pool, NO_LIMITS);
+  for (const delivery of deliveries) {
+    const { count, keys, origin } = delivery.batch;
+    if (keys === null) batch.appendRange(delivery, 0, count);
+    else for (let i = 0; i < count; i++) batch.appendOne(delivery, i);
+    delivery.take(count);
+    metrics.eventsInBySource.add(origin.stream.source, count);
+    delivery.tally?.recover(count);
+  }
+  metrics.eventsInCount += batch.count;
+  metrics.inFlightEvents += batch.count;
+  batch.isCovered = true;
+  return batch;
+}
+
+async function readAgain(
+  intent: RecoveredIntent,
+  { log, random, signal }: RebuildContext,
+): Promise<RebuiltEvents | null> {
+  for (let failureCount = 1; !signal.aborted; failureCount++) {
+    try {
+      return await intent.rebuild();
+    } catch (error) {
+      log.warn(
+        `Cannot read ${intent.describe()} again, which was being sent when the last run ended: ${
+          error instanceof Error ? error.message : error
+        }; trying again`,
+      );
+    }
+    await pause(backoffMs(failureCount, READ_AGAIN_MS, READ_AGAIN_MS_MAX, random()), signal);
+  }
+  return null;
+}
