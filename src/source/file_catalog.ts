@@ -1,28 +1,23 @@
 import path from "node:path";
 import type { FileSourceConfig } from "../config/config.ts";
 import type { FileRecord } from "../checkpoint/position_file.ts";
-import type { PositionStore } from "../checkpoint/position_store.ts";
+import type { SourcePositions } from "../checkpoint/checkpoint.ts";
 import { errnoName } from "../errors.ts";
 import type { Outlet } from "../event/chunk.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import { HUNG_MS, untilHung } from "./device_gate.ts";
 import type { FileDiscovery } from "./file_discovery.ts";
-import {
-  devicelessKey,
-  EMPTY_FINGERPRINT,
-  fingerprintOf,
-  inodeKey,
-  recordInodeKey,
-  streamId,
-} from "./file_identity.ts";
+import { EMPTY_FINGERPRINT, fingerprintOf, inodeKey, streamId } from "./file_identity.ts";
 import type { Opened } from "./file_opening.ts";
 import { openFile } from "./file_opening.ts";
 import type { FileStat } from "./file_ops.ts";
 import { FileTailer } from "./file_tailer.ts";
-import type { TailContext } from "./file_tailer.ts";
+import { KnownRecords } from "./known_records.ts";
+import { knowledgeOf } from "./mark_check.ts";
 import { OpenFile } from "./open_files.ts";
 import { OwnFolders } from "./own_folders.ts";
+import type { TailContext } from "./tail_context.ts";
 import { TailedFile } from "./tailed_file.ts";
 
 /** Inodes of ended files that are remembered, only to tell them from rotations that nobody saw. */
@@ -34,7 +29,7 @@ const NS_PER_MS = 1_000_000n;
 export interface FileCatalogOptions {
   readonly config: FileSourceConfig;
   readonly outlets: readonly Outlet[];
-  readonly checkpoint: PositionStore;
+  readonly checkpoint: SourcePositions;
   readonly discovery: FileDiscovery;
   readonly tail: TailContext;
   readonly metrics: SourceMetrics;
@@ -70,9 +65,7 @@ export class FileCatalog {
   readonly byPath = new Map<string, TailedFile>();
   /** By every path under which the kernel may tell of it. */
   readonly byName = new Map<string, TailedFile>();
-  /** Stored streams by inode, and by inode without device. */
-  readonly #records = new Map<string, FileRecord>();
-  readonly #devicelessRecords = new Map<string, FileRecord>();
+  readonly #records = new KnownRecords();
   readonly #ownFolders: OwnFolders;
   /** Inodes that were read to their end in this run; their files may still be there under rotated names. */
   readonly #ended = new Set<string>();
@@ -84,16 +77,13 @@ export class FileCatalog {
   constructor(options: FileCatalogOptions) {
     this.options = options;
     this.#ownFolders = new OwnFolders(options.tail.ops, options.isForbidden);
-    for (const record of options.checkpoint.records(options.config.name)) this.#remember(record);
+    for (const record of options.checkpoint.records(options.config.name)) this.#records.add(record);
     options.metrics.fileLags = () => this.#fileLags();
   }
 
   /** The stored stream of an inode, also where the device got another number. */
   recordOf(stat: Pick<FileStat, "dev" | "ino" | "birthtimeNs">): FileRecord | null {
-    const exact = this.#records.get(inodeKey(stat));
-    if (exact !== undefined) return exact;
-    const key = devicelessKey(stat.ino, stat.birthtimeNs);
-    return (key === null ? undefined : this.#devicelessRecords.get(key)) ?? null;
+    return this.#records.of(stat);
   }
 
   /** Whether the file is being read, was read in this run, or has stored positions. */
@@ -128,8 +118,8 @@ export class FileCatalog {
       if (names === null) return null;
       const { tail, config } = this.options;
       const record = this.recordOf(candidate.stat);
-      const positionMax = record === null ? 0 : this.#positionMax(record);
-      const opened = await openFile(tail, candidate, record, positionMax, config.fingerprintBytes);
+      const known = record === null ? [] : this.#knowledgeOf(record);
+      const opened = await openFile(tail, candidate, record, known, config.fingerprintBytes);
       if (opened === null) return null;
       const file = this.#add(candidate, opened);
       discovery.works(candidate.path);
@@ -139,8 +129,11 @@ export class FileCatalog {
       file.wake();
       return file;
     } catch (error) {
-      if (errnoName(error) === "UNKNOWN") throw error;
+      const code = errnoName(error);
+      if (code === "UNKNOWN") throw error;
       discovery.tellFailure(candidate.path, "open", error);
+      // Whoever reads once has no other try; what is gone by now is nobody's.
+      if (this.options.tail.isOnce && code !== "ENOENT") this.options.metrics.unopenedFilesCount++;
       return null;
     }
   }
@@ -170,7 +163,7 @@ export class FileCatalog {
   /** Stores what is known of the file. */
   store(file: TailedFile): void {
     const record = this.record(file);
-    this.#remember(record);
+    this.#records.add(record);
     this.options.checkpoint.put(record);
   }
 
@@ -213,6 +206,22 @@ export class FileCatalog {
     next.wake();
   }
 
+  /** The file lost its end, and a tailer goes on where it still holds what was read of it. */
+  cutBack(tailer: FileTailer, offset: number, sizeBytes: number): void {
+    const { metrics, tail } = this.options;
+    const { file, outlet } = tailer;
+    metrics.truncationsCount++;
+    this.#tellCutBack(file.lastPath, offset);
+    tail.lost.cutBack(tailer, offset, sizeBytes);
+    file.sizeBytes = Math.min(file.sizeBytes, Math.max(offset, sizeBytes));
+    if (file.fingerprint.sizeBytes > offset) {
+      file.fingerprint = EMPTY_FINGERPRINT; // until the head is read again
+      this.store(file);
+    }
+    // Its decoder has seen other bytes.
+    outlet.endStream(file.stream);
+  }
+
   /** Called when a tailer has ended; when it was the last one, the file is let go. */
   tailerEnded(file: TailedFile): void {
     if (!file.hasEnded) return;
@@ -238,11 +247,7 @@ export class FileCatalog {
   forget(file: TailedFile): void {
     const finalOffsets = new Map(file.tailers.map((tailer) => [tailer.outlet.sink, tailer.offset]));
     this.options.checkpoint.forgetWhenDelivered(this.options.config.name, file.stream.id, finalOffsets);
-    const record = this.#records.get(file.inode);
-    if (record?.id !== file.stream.id) return;
-    this.#records.delete(file.inode);
-    const key = devicelessKey(record.ino, record.birthtimeNs);
-    if (key !== null) this.#devicelessRecords.delete(key);
+    this.#records.delete(file.inode, file.stream.id);
   }
 
   /** Every path that a file may be told under: the path itself and, for links, the target's. Null when it must not be read. */
@@ -256,12 +261,9 @@ export class FileCatalog {
     return [candidate.path, real];
   }
 
-  #positionMax(record: FileRecord): number {
+  #knowledgeOf(record: FileRecord) {
     const { outlets, checkpoint, config } = this.options;
-    return Math.max(
-      0,
-      ...outlets.map((outlet) => checkpoint.resumeOffset(config.name, record.id, outlet.sink) ?? 0),
-    );
+    return knowledgeOf(checkpoint, config.name, record.id, outlets.map((outlet) => outlet.sink));
   }
 
   #add(candidate: Candidate, opened: Opened): TailedFile {
@@ -276,7 +278,8 @@ export class FileCatalog {
         `File "${candidate.path}" holds other content than before, or less: reading it from its start`,
         { source: config.name },
       );
-    }
+      tail.lost.gone(record, "truncated_unread");
+    } else if (record !== null && opened.rewinds.size > 0) this.#rewind(record, opened.rewinds);
     const handle = new OpenFile(opened.fd, inode, candidate.path);
     const file = this.#make({
       stream: {
@@ -307,6 +310,22 @@ export class FileCatalog {
     if (candidate.predecessor !== null) file.follow(candidate.predecessor);
     tail.openFiles.add(handle);
     return file;
+  }
+
+  /** The file lost its end while shipper was stopped. */
+  #rewind(record: FileRecord, rewinds: ReadonlyMap<string, number>): void {
+    const { metrics, tail } = this.options;
+    metrics.truncationsCount++;
+    this.#tellCutBack(record.lastPath, Math.min(...rewinds.values()));
+    for (const [sink, offset] of rewinds) tail.lost.rewind(record, sink, offset);
+  }
+
+  #tellCutBack(path: string, offset: number): void {
+    this.options.log.warn(
+      `File "${path}" lost its end, or it was written anew (a power cut, or a truncation): reading on at byte ${offset}, where it ` +
+        `still holds what was read of it; lines behind that may be there twice`,
+      { source: this.options.config.name },
+    );
   }
 
   /** Makes the file and its tailers, and stores where they start. `known`: the stored stream that it continues. */
@@ -352,15 +371,6 @@ export class FileCatalog {
       fingerprintBytes: file.fingerprint.sizeBytes,
       fingerprint: file.fingerprint.hash,
     };
-  }
-
-  #remember(record: FileRecord): void {
-    const inode = recordInodeKey(record);
-    const known = this.#records.get(inode);
-    if (known !== undefined && known.generation > record.generation) return;
-    this.#records.set(inode, record);
-    const key = devicelessKey(record.ino, record.birthtimeNs);
-    if (key !== null) this.#devicelessRecords.set(key, record);
   }
 
   #fileLags() {

@@ -28,7 +28,7 @@ export function streamId(inode: string, generation: number): string {
 }
 
 /** `inodeKey` of a stored stream. */
-export function recordInodeKey(record: FileRecord): string {
+export function recordInodeKey(record: Pick<FileRecord, "dev" | "ino" | "birthtimeNs">): string {
   return `${record.dev}:${record.ino}:${record.birthtimeNs}`;
 }
 

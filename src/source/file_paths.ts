@@ -1,23 +1,16 @@
-import path from "node:path";
 import type { FileRecord } from "../checkpoint/position_file.ts";
 import { errnoName } from "../errors.ts";
 import type { FileCatalog } from "./file_catalog.ts";
-import { devicelessKey, inodeKey, recordInodeKey } from "./file_identity.ts";
+import { inodeKey, recordInodeKey } from "./file_identity.ts";
 import type { FileStat } from "./file_ops.ts";
-import { compareRotatedNames, isRotatedName } from "./rotated_names.ts";
+import { byDevicelessKey, FolderSearch, type Found, keysOf, type SearchedFile } from "./folder_search.ts";
+import { compareRotatedNames } from "./rotated_names.ts";
 import type { TailedFile } from "./tailed_file.ts";
 
-/** Entries of one folder that are looked at in search of a renamed file. */
-const SEARCH_ENTRIES_MAX = 20_000;
 /** A file that is renamed while it is about to be opened is looked for again this often. */
 const RELOCATIONS_MAX = 5;
 /** Old files that were left alone, remembered to know where they ended. */
 const IGNORED_MAX = 100_000;
-
-interface Found {
-  readonly path: string;
-  readonly stat: FileStat;
-}
 
 /**
  * What each path leads to, and what to do when it leads to something else:
@@ -41,8 +34,8 @@ export class FilePaths {
 
   /** Takes up what was read before the last stop, then everything else that was found. Called once. */
   async start(found: ReadonlyMap<string, FileStat>): Promise<void> {
-    const { checkpoint, config, log } = this.#catalog.options;
-    const search = new FolderSearch(this.#catalog);
+    const { checkpoint, config, tail } = this.#catalog.options;
+    const search = this.#search();
     const located = new Map<string, Found>();
     const byInode = new Map<string, Found>();
     for (const [matchedPath, stat] of found) {
@@ -50,17 +43,19 @@ export class FilePaths {
     }
     const groups = new Map<string, FileRecord[]>();
     for (const record of checkpoint.records(config.name)) {
-      if (this.#catalog.recordOf(inodeOf(record))?.id !== record.id) continue; // an older generation of a truncated file
+      if (this.#catalog.recordOf(inodeOf(record))?.id !== record.id) {
+        // An older generation of a truncated file: what it held is nowhere.
+        tail.lost.gone(record, "truncated_unread");
+        checkpoint.forget(config.name, record.id);
+        continue;
+      }
       const place = byInode.get(recordInodeKey(record)) ?? byDevicelessKey(byInode, record) ??
         await search.find(record);
       const group = groups.get(record.path);
       if (group === undefined) groups.set(record.path, [record]);
       else group.push(record);
       if (place === null) {
-        log.info(
-          `File "${record.lastPath}" is gone: what it held behind its stored positions, if anything, cannot be read`,
-          { source: config.name },
-        );
+        this.#missing(record, found.has(record.path) || await search.isDeleted(record));
       } else {
         located.set(record.id, place);
         checkpoint.seen(config.name, record.id);
@@ -70,6 +65,22 @@ export class FilePaths {
     for (const [matchedPath, stat] of found) await this.see(matchedPath, stat);
     this.#isFirstLook = false;
     checkpoint.forgetUnseen(config.name);
+  }
+
+  /** A file that was being read is nowhere. A folder that is not mounted yet looks empty: it may come back unless it `isDeleted`. */
+  #missing(record: FileRecord, isDeleted: boolean): void {
+    const { checkpoint, config, log, tail } = this.#catalog.options;
+    if (isDeleted && tail.lost.gone(record, "deleted") > 0) return checkpoint.forget(config.name, record.id);
+    log.info(
+      `File "${record.lastPath}" is gone: what it held behind its stored positions, if anything, cannot be read`,
+      { source: config.name },
+    );
+  }
+
+  #search(): FolderSearch {
+    const { tail, discovery, log } = this.#catalog.options;
+    const onFailure = (folder: string, error: unknown) => discovery.tellFailure(folder, "list", error);
+    return new FolderSearch({ ops: tail.ops, log, onFailure });
   }
 
   /** True when the path leads to the file that is known there; its readers are woken when it has changed. Cheap. */
@@ -98,7 +109,11 @@ export class FilePaths {
       known.wake();
       return;
     }
-    if (prior !== undefined) return await this.#replace(prior, matchedPath, stat);
+    if (prior !== undefined) {
+      // Under --once it has come to its end meanwhile, and that is all.
+      if (prior.hasEnded && prior.inode === inodeKey(stat) && catalog.options.tail.isOnce) return;
+      return await this.#replace(prior, matchedPath, stat);
+    }
     const startOffset = this.#startOffset(stat);
     if (startOffset === null) return;
     const sinceNs = this.#sinceNs.get(matchedPath);
@@ -189,7 +204,7 @@ export class FilePaths {
       const candidate = { ...place, stat, basePath, isMatched, predecessor, startOffset: 0 };
       const file = await this.#catalog.register(candidate);
       if (file !== null) return file;
-      const again = await new FolderSearch(this.#catalog).find(searched(stat, basePath, place.path));
+      const again = await this.#search().find(searched(stat, basePath, place.path));
       place = again?.path === place.path ? null : again;
     }
     return predecessor;
@@ -221,7 +236,7 @@ export class FilePaths {
       predecessor,
       startOffset: 0,
     });
-    if (file === null || !prior.hasEnded) return;
+    if (file === null || !prior.hasEnded || file.stream.id === prior.stream.id) return;
     // It ended before this one came: nothing else lets it go.
     catalog.forget(prior);
     if (predecessor === prior) file.predecessor = null;
@@ -235,7 +250,7 @@ export class FilePaths {
     sinceNs: bigint,
     next: FileStat | undefined,
   ): Promise<TailedFile | null> {
-    const search = new FolderSearch(this.#catalog);
+    const search = this.#search();
     const siblings: Found[] = [];
     for (const place of await search.rotatedFiles(basePath)) {
       const { stat } = place;
@@ -262,7 +277,7 @@ export class FilePaths {
     const { handle } = file;
     if (handle.fd === null) {
       // Closed while idle: it has to be found to be opened again.
-      const place = await new FolderSearch(this.#catalog).find(this.#catalog.record(file));
+      const place = await this.#search().find(this.#catalog.record(file));
       if (place !== null) this.#catalog.moved(file, place.path);
     } else {
       const fd = handle.fd;
@@ -293,80 +308,6 @@ export class FilePaths {
 function searched(stat: FileStat, basePath: string, lastPath: string): SearchedFile {
   const { dev, ino, birthtimeNs } = stat;
   return { path: basePath, lastPath, dev: String(dev), ino: String(ino), birthtimeNs: String(birthtimeNs) };
-}
-
-type SearchedFile = Pick<FileRecord, "path" | "lastPath" | "dev" | "ino" | "birthtimeNs">;
-
-/** Looks at folders for files that have another name now; each folder once. */
-class FolderSearch {
-  readonly #catalog: FileCatalog;
-  readonly #folders = new Map<string, Map<string, Found>>();
-
-  constructor(catalog: FileCatalog) {
-    this.#catalog = catalog;
-  }
-
-  /** Where the file is now, in the folder of its path or of the place where it was last seen. */
-  async find(file: SearchedFile): Promise<Found | null> {
-    for (const folder of new Set([path.dirname(file.lastPath), path.dirname(file.path)])) {
-      const byKey = await this.#list(folder, () => true);
-      const place = byKey.get(`${file.dev}:${file.ino}:${file.birthtimeNs}`) ?? byDevicelessKey(byKey, file);
-      if (place !== null && place !== undefined) return place;
-    }
-    return null;
-  }
-
-  async rotatedFiles(basePath: string): Promise<Found[]> {
-    const base = path.basename(basePath);
-    const byKey = await this.#list(path.dirname(basePath), (name) => isRotatedName(base, name));
-    return [...new Set(byKey.values())];
-  }
-
-  async #list(folder: string, isWanted: (name: string) => boolean): Promise<Map<string, Found>> {
-    const known = this.#folders.get(folder);
-    if (known !== undefined) return known;
-    const { tail, discovery, log } = this.#catalog.options;
-    const found = new Map<string, Found>();
-    this.#folders.set(folder, found);
-    try {
-      const entries = (await tail.ops.list(folder, false)).filter((entry) =>
-        !entry.isDirectory && isWanted(entry.name)
-      );
-      if (entries.length > SEARCH_ENTRIES_MAX) {
-        log.warn(
-          `Looking for renamed files at ${SEARCH_ENTRIES_MAX} of ${entries.length} entries of "${folder}" only`,
-        );
-      }
-      for (const entry of entries.slice(0, SEARCH_ENTRIES_MAX)) {
-        const place = await this.#look(path.join(folder, entry.name));
-        if (place === null) continue;
-        for (const key of keysOf(place.stat)) found.set(key, place);
-      }
-    } catch (error) {
-      if (errnoName(error) !== "ENOENT") discovery.tellFailure(folder, "list", error);
-    }
-    return found;
-  }
-
-  async #look(candidate: string): Promise<Found | null> {
-    try {
-      const stat = await this.#catalog.options.tail.ops.stat(candidate, false);
-      return stat.kind === "file" ? { path: candidate, stat } : null;
-    } catch {
-      return null; // gone since it was listed, or not ours to look at
-    }
-  }
-}
-
-/** The keys under which a file is looked for: with its device and, where the birth time is known, without. */
-function keysOf(stat: FileStat): string[] {
-  const deviceless = devicelessKey(stat.ino, stat.birthtimeNs);
-  return deviceless === null ? [inodeKey(stat)] : [inodeKey(stat), deviceless];
-}
-
-function byDevicelessKey(byKey: ReadonlyMap<string, Found>, file: SearchedFile): Found | null {
-  const key = devicelessKey(file.ino, file.birthtimeNs);
-  return (key === null ? undefined : byKey.get(key)) ?? null;
 }
 
 function inodeOf(record: FileRecord): Pick<FileStat, "dev" | "ino" | "birthtimeNs"> {

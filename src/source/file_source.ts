@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import type { PositionStore } from "../checkpoint/position_store.ts";
+import type { SourcePositions } from "../checkpoint/checkpoint.ts";
 import type { FileSourceConfig } from "../config/config.ts";
 import { errnoName } from "../errors.ts";
 import type { Outlet } from "../event/chunk.ts";
@@ -15,11 +15,12 @@ import { inodeKey } from "./file_identity.ts";
 import type { FileOps, FileStat } from "./file_ops.ts";
 import { systemFileOps } from "./file_ops.ts";
 import { FilePaths } from "./file_paths.ts";
-import type { TailContext } from "./file_tailer.ts";
 import type { GlobRoot } from "./glob_root.ts";
+import { LostBytes } from "./lost_bytes.ts";
 import { OpenFiles, openFilesMaxDefault } from "./open_files.ts";
 import { ReadScheduler } from "./read_scheduler.ts";
 import type { Source } from "./source.ts";
+import type { TailContext } from "./tail_context.ts";
 import { ToldOnce } from "./told_once.ts";
 
 /** Everything that kernel events tell is looked for once more after this time at the latest. */
@@ -31,7 +32,7 @@ export interface FileSourceOptions {
   readonly config: FileSourceConfig;
   /** At least one. */
   readonly outlets: readonly Outlet[];
-  readonly checkpoint: PositionStore;
+  readonly checkpoint: SourcePositions;
   readonly metrics: SourceMetrics;
   readonly log: Log;
   /** Read what is there at the start, to its end, and end. */
@@ -115,37 +116,28 @@ class FileSource implements Source {
   }
 
   #tailContext(system: Pick<TailContext, "ops" | "gate" | "nowMs" | "monotonicMs">): TailContext {
-    const { config, metrics, log, once: isOnce, pool } = this.#options;
+    const { config, outlets, checkpoint, metrics, log, once: isOnce, pool } = this.#options;
+    const sinks = outlets.map((outlet) => outlet.sink);
     return {
       ...system,
+      positions: checkpoint,
+      lost: new LostBytes({ source: config.name, sinks, positions: checkpoint, metrics, log }),
       openFiles: this.#openFiles,
       pool,
       scheduler: this.#scheduler,
-      metrics,
       maxLineBytes: config.maxLineBytes,
       fingerprintBytes: config.fingerprintBytes,
       rotateWaitMs: config.rotateWaitMs,
       partialFlushAfterMs: config.partialFlushAfterMs,
       isOnce,
       onCutOff: (file, sizeBytes) => this.#catalog.cutOff(file, sizeBytes),
+      onCutBack: (tailer, offset, sizeBytes) => this.#catalog.cutBack(tailer, offset, sizeBytes),
       onHead: (file, head) => this.#catalog.sawHead(file, head),
       onEnded: (file) => {
         this.#catalog.tailerEnded(file);
         this.#endIfDone();
       },
       onFailure: (file, error) => this.#discovery.tellFailure(file.lastPath, "read", error),
-      onLost: (file, sink, offset, bytes) =>
-        log.error(
-          `Lost at least ${bytes} bytes of "${file.lastPath}" from byte ${offset} on: it was truncated before they were read`,
-          { source: config.name, sink },
-        ),
-      onGivenUp: (file, offset) =>
-        log.error(
-          `Giving up on "${file.lastPath}" at byte ${offset}: what it holds from there on cannot be read`,
-          {
-            source: config.name,
-          },
-        ),
     };
   }
 

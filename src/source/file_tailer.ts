@@ -1,57 +1,20 @@
-import type { Outlet } from "../event/chunk.ts";
-import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
-import { POOLED_SIZES_BYTES } from "../event/pooled_buffer.ts";
+import type { Outlet, Piece } from "../event/chunk.ts";
+import { OTHER_BYTES } from "../event/chunk.ts";
+import type { PooledBuffer } from "../event/pooled_buffer.ts";
 import { errnoName } from "../errors.ts";
-import type { SourceMetrics } from "../telemetry/metrics.ts";
-import type { DeviceGate } from "./device_gate.ts";
-import type { FileOps } from "./file_ops.ts";
-import type { OpenFiles } from "./open_files.ts";
-import type { ReadScheduler } from "./read_scheduler.ts";
+import { MarkCheck } from "./mark_check.ts";
+import { Marker, MARKER_BYTES } from "./marker.ts";
+import { ReadSize } from "./read_size.ts";
+import type { TailContext } from "./tail_context.ts";
 import type { TailedFile } from "./tailed_file.ts";
 
-/** Bytes in front of the position that are read again with every read: if they changed, the file was truncated and written anew. */
-export const MARKER_BYTES = 64;
 /** Reads of one file that fail in a row before a file that nobody can write to any more is given up. */
 export const FAILURES_MAX = 60;
 const FAILURES_MAX_ONCE = 3;
 /** A file without a name and with nothing left to read is looked for this often. */
 const MISSING_MAX = 3;
 
-const READ_BYTES_MIN: number = POOLED_SIZES_BYTES[0];
-/** Large enough to make the cost of a chunk small, small enough that its JSON still fits into a pooled buffer. */
-const READ_BYTES_MAX = 524_288;
-/** A buffer that was filled is followed by one this many times larger. */
-const BURST_GROWTH = 4;
-/** A line of the longest length ends in "\r\n". */
-const DELIMITER_BYTES_MAX = 2;
-
-/** What every tailer of a source shares. */
-export interface TailContext {
-  readonly ops: FileOps;
-  readonly gate: DeviceGate;
-  readonly openFiles: OpenFiles;
-  readonly pool: BufferPool;
-  readonly scheduler: ReadScheduler;
-  readonly metrics: SourceMetrics;
-  readonly nowMs: () => number;
-  readonly monotonicMs: () => number;
-  readonly maxLineBytes: number;
-  readonly fingerprintBytes: number;
-  readonly rotateWaitMs: number;
-  readonly partialFlushAfterMs: number;
-  /** Read to the end that the file has at the start, then end. */
-  readonly isOnce: boolean;
-  /** The bytes in front of a position are gone: `file` was truncated. Called once for a file, synchronously. */
-  readonly onCutOff: (file: TailedFile, sizeBytes: number) => void;
-  /** `head` is what the file starts with; valid during the call. */
-  readonly onHead: (file: TailedFile, head: Buffer) => void;
-  /** A tailer has ended. */
-  readonly onEnded: (file: TailedFile) => void;
-  readonly onFailure: (file: TailedFile, error: unknown) => void;
-  readonly onGivenUp: (file: TailedFile, offset: number) => void;
-  /** `bytes` from `offset` on were truncated away before they were read for `sink`. */
-  readonly onLost: (file: TailedFile, sink: string, offset: number, bytes: number) => void;
-}
+type OnDevice = (device: string | null) => void;
 
 /**
  * Reads one file for one outlet. The states of a position at the end of the file:
@@ -62,6 +25,8 @@ export interface TailContext {
  *
  * A turn is one read, of a buffer that starts `MARKER_BYTES` before the position. What the outlet leaves is read again by the next turn;
  * only a buffer that a full outlet has taken in part is held, and nothing else is read for that outlet meanwhile.
+ *
+ * After a restart there may be holes in front of the known end, bytes that nobody has: the outlet is asked before each read (`Piece`).
  */
 export class FileTailer {
   readonly file: TailedFile;
@@ -79,13 +44,11 @@ export class FileTailer {
   #isDirty = false;
   #isQueued = false;
   #isInTurn = false;
-  /** The last bytes in front of `offset`; empty until something was read. */
-  readonly #marker = Buffer.allocUnsafe(MARKER_BYTES);
-  #markerBytes = 0;
-  /** A line did not fit: the next read is at least this long. */
-  #readBytesMin = READ_BYTES_MIN;
-  /** What the last reads say that the next one will find: a busy writer's file grows faster than its size is looked at. */
-  #burstBytes = 0;
+  /** The last bytes in front of `offset`. */
+  readonly #marker = new Marker();
+  /** The last read ended in front of where the file was known to end. */
+  #wasShort = false;
+  readonly #size: ReadSize;
   /** The end of the file as last seen, and since when it is there. */
   #endOffset = -1;
   #quietSinceMs = 0;
@@ -105,6 +68,7 @@ export class FileTailer {
     this.startOffset = startOffset;
     this.offset = startOffset;
     this.#finalBytes = file.sizeBytes;
+    this.#size = new ReadSize(context.maxLineBytes);
   }
 
   /** There may be something to read, or something to decide. Cheap, and may be called for every event. */
@@ -125,7 +89,7 @@ export class FileTailer {
   }
 
   /** One read and what follows from it. `onDevice` is told the device that a system call waits for, and null when none does. */
-  async turn(signal: AbortSignal, onDevice: (device: string | null) => void): Promise<void> {
+  async turn(signal: AbortSignal, onDevice: OnDevice): Promise<void> {
     this.#isQueued = false;
     this.#isInTurn = true;
     this.#isDirty = false;
@@ -138,42 +102,67 @@ export class FileTailer {
     if (this.#isDirty && !signal.aborted) this.wake();
   }
 
-  async #readAndOffer(signal: AbortSignal, onDevice: (device: string | null) => void): Promise<void> {
+  async #readAndOffer(signal: AbortSignal, onDevice: OnDevice): Promise<void> {
+    const piece = this.#nextPiece();
     const before = this.#bytesBefore();
-    const owner = this.#context.pool.take(before + this.#readBytes());
+    const wanted = before +
+      (piece === null
+        ? this.#size.next(this.file.sizeBytes - this.offset, before)
+        : this.#size.ofPiece(piece, this.offset, before));
+    const owner = this.#context.pool.take(wanted);
     try {
-      const count = await this.#read(owner.data, before, signal, onDevice);
+      const length = piece === null ? owner.data.length : wanted;
+      const count = await this.#withFile(
+        signal,
+        onDevice,
+        (fd) => this.#context.ops.read(fd, owner.data, length, this.offset - before),
+      );
       if (count === null || this.hasEnded) return;
       if (this.file.isCutOff) return this.#endCutOff();
       const end = this.offset - before + count;
-      if (count < before || this.#hasMarkerChanged(owner.data, before)) {
+      if (count < before || this.#marker.hasChanged(owner.data, before)) {
         // Nothing was there, so nothing is known of where it ends now.
-        this.#context.onCutOff(this.file, count === 0 ? 0 : end);
-        return this.#endCutOff();
+        return await this.#findOther(false, count === 0 ? 0 : end, signal, onDevice);
       }
       this.#failureCount = 0;
+      const wasMarkerKnown = this.#marker.isKnown;
       if (before === this.offset) this.#context.onHead(this.file, owner.data.subarray(0, count));
-      if (this.#markerBytes === 0) this.#setMarker(owner.data, before);
-      const isAtEnd = count < owner.data.length;
-      this.#burstBytes = isAtEnd ? count - before : owner.data.length * BURST_GROWTH;
+      if (!wasMarkerKnown) this.#marker.set(owner.data, before);
+      const isAtEnd = piece === null && count < length;
+      if (piece === null ? isAtEnd && end < this.#endOffset : count < length) {
+        return await this.#fallShort(wasMarkerKnown, end, signal, onDevice);
+      }
+      this.#wasShort = false;
+      if (piece === null) this.#size.found(count - before, length, isAtEnd);
       this.file.sizeBytes = isAtEnd ? end : Math.max(end, this.file.sizeBytes);
-      const isComplete = await this.#offer(owner, before, count, this.#isFinal(isAtEnd, end), signal);
-      if (!isComplete) return;
+      const isFinal = piece === null ? this.#isFinal(isAtEnd, end) : end === piece.endOffset;
+      const taken = await this.#offer(owner, before, count, isFinal, signal);
+      if (taken === "stopped") return;
+      if (taken === "other") return await this.#findOther(wasMarkerKnown, end, signal, onDevice);
       if (isAtEnd) await this.#settleEnd(owner, count, end, signal);
-      else this.#goOn(owner.data.length, before, count - (this.offset - (end - count)));
+      else this.#goOn(length, before, count - (this.offset - (end - count)));
     } finally {
       owner.release();
     }
   }
 
-  /** The bytes read, or null when that failed or the run ends. */
-  async #read(
-    target: Buffer,
-    before: number,
+  /** Passes over what somebody has, and says what to read then; null for bytes that are new. */
+  #nextPiece(): Piece | null {
+    for (;;) {
+      const piece = this.outlet.pieceAt(this.file.stream, this.offset);
+      if (piece === null || piece.kind !== "skip") return piece;
+      this.offset = piece.endOffset;
+      this.#marker.forget();
+    }
+  }
+
+  /** What `use` gives for the open file, or null when that failed or the run ends. */
+  async #withFile<T>(
     signal: AbortSignal,
-    onDevice: (device: string | null) => void,
-  ): Promise<number | null> {
-    const { gate, openFiles, ops } = this.#context;
+    onDevice: OnDevice,
+    use: (fd: number) => Promise<T>,
+  ): Promise<T | null> {
+    const { gate, openFiles } = this.#context;
     const { device, handle } = this.file;
     onDevice(device);
     await gate.acquire(device);
@@ -181,7 +170,7 @@ export class FileTailer {
       if (signal.aborted) return null;
       const fd = await openFiles.acquire(handle);
       try {
-        return await ops.read(fd, target, target.length, this.offset - before);
+        return await use(fd);
       } finally {
         openFiles.release(handle);
       }
@@ -194,20 +183,23 @@ export class FileTailer {
     }
   }
 
-  /** Offers `data[before .. count)` until only an incomplete line is left. False when the run ends meanwhile. */
+  /**
+   * Offers `data[before .. count)` until only an incomplete line is left. "stopped" when the run ends meanwhile, "other" when these are
+   * not the bytes that an earlier run has read there.
+   */
   async #offer(
     owner: PooledBuffer,
     before: number,
     count: number,
     isFinal: boolean,
     signal: AbortSignal,
-  ): Promise<boolean> {
+  ): Promise<"taken" | "stopped" | "other"> {
     const receivedMs = this.#context.nowMs();
     let from = before;
     while (from < count) {
       if (!this.outlet.hasRoom()) {
         await this.outlet.waitForRoom(signal);
-        if (signal.aborted) return false;
+        if (signal.aborted) return "stopped";
         continue;
       }
       const taken = this.outlet.offer({
@@ -218,30 +210,78 @@ export class FileTailer {
         isFinal,
         receivedMs,
       });
+      if (taken === OTHER_BYTES) return "other";
       from += taken;
       this.offset += taken;
-      if (taken > 0) this.#setMarker(owner.data, from);
+      if (taken > 0) this.#marker.set(owner.data, from);
       // An outlet may take a part, and have room for more: an incomplete line is left only when it took nothing.
       if (taken === 0 && this.outlet.hasRoom()) {
-        if (!isFinal) return true;
+        if (!isFinal) return "taken";
         throw new Error(
           `Cannot end "${this.file.stream.path}": its last ${count - from} bytes are not taken`,
         );
       }
     }
-    return true;
+    return "taken";
+  }
+
+  /** The file ends in front of where it was known to end. A filesystem may say so for a moment; the second time it is true. */
+  async #fallShort(
+    isBeforeSame: boolean,
+    sizeBytes: number,
+    signal: AbortSignal,
+    onDevice: OnDevice,
+  ): Promise<void> {
+    if (this.#wasShort) return await this.#findOther(isBeforeSame, sizeBytes, signal, onDevice);
+    this.#wasShort = true;
+    this.#context.scheduler.retryAtTick(this);
+  }
+
+  /**
+   * The file does not hold what was read of it: goes back to where it still does. `isBeforeSame`: that is known of the bytes in front of
+   * the position. Else the last mark that fits tells; without one all of it is taken for new.
+   */
+  async #findOther(
+    isBeforeSame: boolean,
+    sizeBytes: number,
+    signal: AbortSignal,
+    onDevice: OnDevice,
+  ): Promise<void> {
+    const { positions, ops } = this.#context;
+    const { source, id } = this.file.stream;
+    let offset = this.offset;
+    let knownBytes = sizeBytes;
+    if (!isBeforeSame) {
+      const marks = positions.marks(source, id, this.outlet.sink).filter((mark) => mark.endOffset <= offset);
+      const found = await this.#withFile(signal, onDevice, async (fd) => {
+        const same = await new MarkCheck(ops, fd).newestSame(marks);
+        return { offset: same?.endOffset ?? 0, sizeBytes: (await ops.fstat(fd)).sizeBytes };
+      });
+      if (found === null || this.hasEnded) return;
+      offset = found.offset;
+      knownBytes = found.sizeBytes;
+    }
+    if (this.file.isCutOff) return this.#endCutOff();
+    if (offset === 0) {
+      this.#context.onCutOff(this.file, sizeBytes);
+      return this.#endCutOff();
+    }
+    this.#context.onCutBack(this, offset, knownBytes);
+    this.offset = offset;
+    this.#marker.forget();
+    this.#endOffset = -1;
+    this.#wasShort = false;
+    this.#isDirty = true;
   }
 
   /** The buffer was full, so there is more: takes another turn, with a larger buffer when no line fitted into this one. */
   #goOn(bufferBytes: number, before: number, restBytes: number): void {
     if (this.#context.isOnce && this.offset >= this.#finalBytes) return this.#end();
-    const longest = this.#context.maxLineBytes + DELIMITER_BYTES_MAX;
-    if (restBytes + before < bufferBytes) this.#readBytesMin = READ_BYTES_MIN;
-    else if (restBytes >= longest) {
+    if (!this.#size.leaves(restBytes, bufferBytes, before)) {
       throw new Error(
         `Cannot go on in "${this.file.stream.path}": ${restBytes} bytes are not taken, longer than any line`,
       );
-    } else this.#readBytesMin = Math.min(restBytes * 4, longest);
+    }
     this.#isDirty = true;
   }
 
@@ -267,8 +307,7 @@ export class FileTailer {
     const flushMs = this.#quietSinceMs +
       (isLeaving ? Math.min(partialFlushAfterMs, rotateWaitMs) : partialFlushAfterMs);
     if (this.offset < end && (isEnding || nowMs >= flushMs)) {
-      const isComplete = await this.#offer(owner, count - (end - this.offset), count, true, signal);
-      if (!isComplete) return;
+      if (await this.#offer(owner, count - (end - this.offset), count, true, signal) !== "taken") return;
     }
     if (isEnding) return this.#end();
     if (this.offset === end && isLeaving && !this.#isDirty) this.#pass();
@@ -281,35 +320,11 @@ export class FileTailer {
     return this.#context.isOnce && isAtEnd && end >= this.#finalBytes;
   }
 
-  /** As long as what is known to be there, within the sizes of the pool. */
-  #readBytes(): number {
-    const left = this.file.sizeBytes - this.offset + 1;
-    const before = this.#bytesBefore();
-    const wanted = Math.min(
-      Math.max(left, this.#burstBytes, READ_BYTES_MIN - before),
-      READ_BYTES_MAX - before,
-    );
-    return Math.max(wanted, this.#readBytesMin > READ_BYTES_MIN ? this.#readBytesMin : 0);
-  }
-
   /** How far in front of the position a read starts: from the start while the fingerprint still grows, which then costs no read. */
   #bytesBefore(): number {
     const { fingerprintBytes } = this.#context;
     const isGrowing = this.file.fingerprint.sizeBytes < fingerprintBytes;
     return Math.min(this.offset, isGrowing ? Math.max(fingerprintBytes, MARKER_BYTES) : MARKER_BYTES);
-  }
-
-  #hasMarkerChanged(data: Buffer, before: number): boolean {
-    const length = this.#markerBytes;
-    if (length === 0) return false;
-    return data.compare(this.#marker, MARKER_BYTES - length, MARKER_BYTES, before - length, before) !== 0;
-  }
-
-  /** Remembers the bytes in front of `data[end]`, at the end of the marker. */
-  #setMarker(data: Buffer, end: number): void {
-    const length = Math.min(MARKER_BYTES, end);
-    data.copy(this.#marker, MARKER_BYTES - length, end - length, end);
-    this.#markerBytes = length;
   }
 
   #pass(): void {
@@ -329,16 +344,8 @@ export class FileTailer {
 
   #endCutOff(): void {
     if (this.hasEnded) return;
-    const lost = this.#lostBytes();
-    if (lost > 0) {
-      this.#context.metrics.lostBytes.add("truncated", lost);
-      this.#context.onLost(this.file, this.outlet.sink, this.offset, lost);
-    }
+    this.#context.lost.truncated(this);
     this.#end();
-  }
-
-  #lostBytes(): number {
-    return Math.max(0, this.file.sizeBytes - this.offset);
   }
 
   /** Read to its end, closed to keep below the limit, and then deleted: not to find it again is no failure. */
@@ -346,12 +353,12 @@ export class FileTailer {
     const code = errnoName(error);
     const { rotatedMs, handle } = this.file;
     return rotatedMs !== null && handle.fd === null && (code === "ENOENT" || code === "MOVED") &&
-      this.#lostBytes() === 0;
+      this.#context.lost.unreadBytes(this) === 0;
   }
 
   /** `onFailure` logs it and counts it. */
   #fail(error: unknown): void {
-    const { metrics, scheduler, isOnce, onFailure, onGivenUp } = this.#context;
+    const { lost, scheduler, isOnce, onFailure } = this.#context;
     this.#failureCount++;
     if (this.#isDoneWith(error)) {
       // Another event may still tell where it went.
@@ -362,8 +369,7 @@ export class FileTailer {
     onFailure(this.file, error);
     const hasLeft = this.file.rotatedMs !== null && this.#failureCount >= FAILURES_MAX;
     if (hasLeft || (isOnce && this.#failureCount >= FAILURES_MAX_ONCE)) {
-      metrics.lostBytes.add("unreadable", this.#lostBytes());
-      onGivenUp(this.file, this.offset);
+      lost.unreadable(this);
       this.#end();
     } else {
       scheduler.retryAtTick(this);

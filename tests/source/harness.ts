@@ -2,7 +2,6 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { PositionStore } from "../../src/checkpoint/position_store.ts";
-import { openPositionStore } from "../../src/checkpoint/position_store.ts";
 import type { FileSourceConfig } from "../../src/config/config.ts";
 import { BufferPool } from "../../src/event/pooled_buffer.ts";
 import type { DeviceGate } from "../../src/source/device_gate.ts";
@@ -11,6 +10,7 @@ import { createFileSource } from "../../src/source/file_source.ts";
 import type { Log } from "../../src/telemetry/log.ts";
 import { SourceMetrics } from "../../src/telemetry/metrics.ts";
 import { FakeOutlet } from "./fake_outlet.ts";
+import { StoredPositions } from "./stored_positions.ts";
 
 /** Keeps what was logged, as "level: message". */
 export class MemoryLog implements Log {
@@ -49,6 +49,8 @@ export interface Running {
   readonly ended: Promise<void>;
   /** Stops it as a shutdown does, positions stored. */
   stop(): Promise<void>;
+  /** Stops it as kill -9 does: only what was stored by then is there afterwards. */
+  kill(): Promise<void>;
 }
 
 /** A folder for logs and one for data_dir, and sources over them. */
@@ -56,6 +58,8 @@ export class Bench {
   readonly folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "shipper-source-")));
   readonly logs = path.join(this.folder, "logs");
   readonly dataDir = path.join(this.folder, "data");
+  /** What a restart finds. */
+  readonly stored = new StoredPositions();
   readonly #running = new Set<Running>();
 
   constructor() {
@@ -81,7 +85,7 @@ export class Bench {
 
   async start(options: RunOptions = {}): Promise<Running> {
     const log = new MemoryLog();
-    const store = await openPositionStore({ dataDir: this.dataDir, log });
+    const store = this.stored.open(options.now);
     const metrics = new SourceMetrics();
     const sinks = options.sinks ?? ["out"];
     const outlets = sinks.map((sink, index) => {
@@ -110,6 +114,11 @@ export class Bench {
     });
     const ended = source.run(stopping.signal);
     ended.catch(() => {}); // awaited by `stop`
+    const end = async () => {
+      this.#running.delete(running);
+      stopping.abort();
+      await ended;
+    };
     const running: Running = {
       outlets,
       outlet: outlets[0]!,
@@ -118,10 +127,14 @@ export class Bench {
       log,
       ended,
       stop: async () => {
-        this.#running.delete(running);
-        stopping.abort();
-        await ended;
-        await store.close();
+        await end();
+        await store.flush();
+        store.close();
+      },
+      kill: async () => {
+        store.close();
+        this.stored.cutOff();
+        await end();
       },
     };
     this.#running.add(running);

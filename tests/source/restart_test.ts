@@ -111,7 +111,5 @@ test("a device number that changed does not make a file another one", async () =
   await again.outlet.untilCount(1);
   expect(again.outlet.texts).toEqual(["two"]);
   await again.stop();
-  const stored = JSON.parse(fs.readFileSync(`${bench.dataDir}/positions.json`, "utf8")).streams;
-  expect(stored.length).toBe(1);
-  expect(stored[0].dev).toBe("4711");
+  expect(bench.stored.open().records("app").map((record) => record.dev)).toEqual(["4711"]);
 });

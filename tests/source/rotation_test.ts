@@ -123,7 +123,7 @@ test("a deleted file is read to its end, then let go and forgotten", async () =>
   await until(() => run.outlet.ended.length === 1);
   expect(run.metrics.openFiles).toBe(0);
   await run.stop();
-  expect(JSON.parse(fs.readFileSync(`${bench.dataDir}/positions.json`, "utf8")).streams).toEqual([]);
+  expect(bench.stored.open().records("app")).toEqual([]);
 });
 
 test("files that are deleted and created again, with inodes used again, are each read from their start", async () => {

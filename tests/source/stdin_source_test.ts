@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { BufferPool } from "../../src/event/pooled_buffer.ts";
-import { MemoryCheckpoint } from "../../src/checkpoint/memory_checkpoint.ts";
+import { PositionStore } from "../../src/checkpoint/position_store.ts";
 import { LANE_HELD_BYTES_MAX } from "../../src/source/stdin_lane.ts";
 import { createStdinSource } from "../../src/source/stdin_source.ts";
 import { SourceMetrics } from "../../src/telemetry/metrics.ts";
@@ -48,7 +48,7 @@ test("stdin source offers everything, whatever the pieces, and ends", async () =
   for (let from = 0, size = 1; from < text.length; from += size, size = size * 3 % 1_009 + 1) {
     cut.push(text.slice(from, from + size));
   }
-  const outlets = [new FakeOutlet("a", new MemoryCheckpoint()), new FakeOutlet("b", new MemoryCheckpoint())];
+  const outlets = [new FakeOutlet("a", new PositionStore()), new FakeOutlet("b", new PositionStore())];
   await stdin(pieces(cut).stream, outlets).run(new AbortController().signal);
   for (const outlet of outlets) {
     expect(outlet.texts.join("\n")).toBe(text);

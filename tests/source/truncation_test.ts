@@ -60,7 +60,7 @@ test("bytes that a truncation takes before they were read are counted", async ()
   await run.outlet.until(() => run.outlet.texts.at(-1) === "new");
   await until(() => run.metrics.lostBytes.total() > 0);
   const taken = run.outlet.lines.slice(0, -1).reduce((sum, line) => sum + line.text.length + 1, 0);
-  expect(run.metrics.lostBytes.values.get("truncated")).toBe(size - taken);
+  expect(run.metrics.lostBytes.values.get("truncated_unread")).toBe(size - taken);
   expect(run.log.matching(`error: Lost at least ${size - taken} bytes of`).length).toBe(1);
 });
 
