@@ -1,10 +1,18 @@
 import { homedir, hostname } from "node:os";
-import { helpText, parseArgs, renderUsageError } from "./src/cli/args.ts";
+import { parseArgs, renderUsageError } from "./src/cli/args.ts";
+import { audit } from "./src/cli/audit.ts";
+import { repairJournal } from "./src/cli/buffer_repair.ts";
+import type { CommandContext } from "./src/cli/command_context.ts";
+import { forgetSink } from "./src/cli/forget_sink.ts";
+import { helpText } from "./src/cli/help.ts";
+import { showPositions } from "./src/cli/positions.ts";
 import type { RunProcess } from "./src/cli/run.ts";
 import { run } from "./src/cli/run.ts";
 import { validate } from "./src/cli/validate.ts";
 import { writeStderr, writeStdout } from "./src/cli/standard_output.ts";
 import { version } from "./src/cli/version.ts";
+import { armCrashPoints } from "./src/telemetry/crash_point.ts";
+import { armTestKnobs } from "./src/telemetry/test_knobs.ts";
 import { StderrWriter } from "./src/telemetry/stderr_writer.ts";
 
 const EXIT_USAGE = 2;
@@ -33,6 +41,13 @@ const context: RunProcess = {
   exit: (code) => process.exit(code),
 };
 
+const commandContext: CommandContext = {
+  ...context,
+  stdout: writeStdout,
+  stderr: writeStderr,
+  color: stderr.isTerminal,
+};
+
 /** Undefined for a user that has none: one that is not in /etc/passwd, with no HOME either, as in a container. */
 function homeDir(): string | undefined {
   try {
@@ -55,14 +70,24 @@ async function main(argv: readonly string[]): Promise<number> {
       writeStderr(renderUsageError(args));
       return EXIT_USAGE;
     case "validate":
-      return await validate(args.configPaths, context, {
-        stdout: writeStdout,
-        stderr: writeStderr,
-        color: stderr.isTerminal,
-      });
+      return await validate(args.configPaths, context, commandContext);
+    case "positions":
+      return await showPositions(args, commandContext);
+    case "positions forget":
+      return await forgetSink(args, commandContext);
+    case "audit":
+      return await audit(args, commandContext);
+    case "buffer repair":
+      return await repairJournal(args, commandContext);
     case "run":
       return await run(args, context);
   }
+}
+
+// Put in by scripts/build --test, and "" in every other build: there the block, and what it alone uses, is left out.
+if (process.env.SHIPPER_TEST_BUILD) {
+  armCrashPoints(process.env);
+  armTestKnobs(process.env);
 }
 
 const exitCode = await main(process.argv.slice(2));

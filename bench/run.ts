@@ -1,7 +1,9 @@
 // scripts/bench: runs the benchmarks that are named, or all of them, and keeps what they find.
 import { join } from "node:path";
 import { projectDir } from "../scripts/lib/project.ts";
+import { exactly } from "./exactly.ts";
 import { idle } from "./idle.ts";
+import { journal } from "./journal.ts";
 import { json } from "./json.ts";
 import { lag } from "./lag.ts";
 import { latency } from "./latency.ts";
@@ -12,10 +14,25 @@ import { type BenchOptions, parseOptions } from "./lib/options.ts";
 import type { Program } from "./lib/program.ts";
 import { memory } from "./memory.ts";
 import { onePartition } from "./one_partition.ts";
+import { recovery } from "./recovery.ts";
 import { start } from "./start.ts";
 import { throughput } from "./throughput.ts";
+import { wear } from "./wear.ts";
 
-const PROGRAMS: readonly Program[] = [throughput, onePartition, memory, json, idle, latency, start, lag];
+const PROGRAMS: readonly Program[] = [
+  throughput,
+  onePartition,
+  memory,
+  json,
+  idle,
+  latency,
+  start,
+  lag,
+  exactly,
+  recovery,
+  journal,
+  wear,
+];
 
 const USAGE = `Usage: scripts/bench [NAME...] [OPTIONS]
 
@@ -24,7 +41,7 @@ ${PROGRAMS.map(({ name, title }) => `  ${name.padEnd(15)} ${title}`).join("\n")}
 Without a name: all of them. Without options: as the kept figures under bench/runs were made.
   --lines N       lines of the input
   --rounds N      runs of each side
-  --seconds N     length of idle and latency
+  --seconds N     length of idle, latency and wear
   --codecs LIST   for example lz4,zstd
   --rsyslog       latency: measure rsyslog beside shipper (its packages are unpacked aside, not installed)
   --out DIR       folder for the results instead of bench/runs/DATE-N

@@ -1,4 +1,4 @@
-// scripts/build: compiles main.ts and the Worker beside it into one executable.
+// scripts/build: compiles main.ts and the Worker beside it into one executable; with --test one that the tests can let die and fail.
 import { existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -7,7 +7,7 @@ import { projectDir } from "./lib/project.ts";
 import { runCommand } from "./lib/run_command.ts";
 
 /** main.ts first; Workers are loaded by their path at run time, so the bundler has to be told of them. */
-const ENTRY_POINTS = ["./main.ts", "./src/kafka/compression_worker.ts"];
+const ENTRY_POINTS = ["./main.ts", "./src/kafka/compression_worker.ts", "./src/storage/sync_worker.ts"];
 
 const FLAGS = [
   "--compile",
@@ -20,7 +20,7 @@ const FLAGS = [
   "--no-compile-autoload-bunfig",
 ];
 
-const { target, outfile } = readArguments();
+const { target, isTest, outfile } = readArguments();
 const startMs = performance.now();
 const partDir = join(projectDir, "dist", `.part-${process.pid}`);
 mkdirSync(partDir, { recursive: true });
@@ -36,14 +36,28 @@ try {
 }
 if (process.exitCode === undefined) await report();
 
-function readArguments(): { target: string | null; outfile: string } {
-  const { values } = parseArgs({ options: { target: { type: "string" } } });
+interface BuildArguments {
+  /** Null: this machine. */
+  readonly target: string | null;
+  /** With src/telemetry/crash_point.ts and test_knobs.ts switched on. */
+  readonly isTest: boolean;
+  readonly outfile: string;
+}
+
+function readArguments(): BuildArguments {
+  const { values } = parseArgs({ options: { target: { type: "string" }, test: { type: "boolean" } } });
   const target = values.target ?? null;
+  const isTest = values.test ?? false;
   if (target !== null && !Object.hasOwn(TARGETS, target)) {
     console.error(`Error: Unknown target "${target}": one of ${Object.keys(TARGETS).join(", ")}`);
     process.exit(2);
   }
-  return { target, outfile: join(projectDir, "dist", target === null ? "shipper" : `shipper-${target}`) };
+  if (target !== null && isTest) {
+    console.error("Error: A test build is for this machine: leave --target or --test out");
+    process.exit(2);
+  }
+  const name = isTest ? "shipper-test" : target === null ? "shipper" : `shipper-${target}`;
+  return { target, isTest, outfile: join(projectDir, "dist", name) };
 }
 
 async function build(path: string): Promise<void> {
@@ -55,6 +69,9 @@ async function build(path: string): Promise<void> {
       : [`--target=bun-${target}`, `--compile-executable-path=${await bunExecutable(target)}`]),
     "--define",
     `process.env.SHIPPER_COMMIT=${JSON.stringify(await commit())}`,
+    // Empty but for the tests: minification leaves out what only runs under it.
+    "--define",
+    `process.env.SHIPPER_TEST_BUILD=${JSON.stringify(isTest ? "1" : "")}`,
     ...ENTRY_POINTS.filter((entry) => existsSync(join(projectDir, entry))),
     "--outfile",
     path,

@@ -51,6 +51,8 @@ async function runEverything(): Promise<TestCase[]> {
   if (brokerFiles.length === 0) return [...results, ...await runTestFiles(plainFiles, {}, progress)];
 
   results.push(await runCheck("build", [process.execPath, "scripts/build.ts"], "", progress));
+  const testBuild = [process.execPath, "scripts/build.ts", "--test"];
+  results.push(await runCheck("build for tests", testBuild, "", progress));
   const starting = startCluster();
   results.push(...await runTestFiles(plainFiles, {}, progress));
   const failed = await starting;

@@ -2,12 +2,27 @@ import { watchChild } from "./children.ts";
 
 /** A consumer of one topic (kcat, unbuffered) that notes when each numbered line arrived. */
 export class Arrivals {
-  /** Clock of `performance.now()` at the arrival of line `n`. */
+  /** Clock of `performance.now()` at the arrival of line `n`; the first one, should it come twice. */
   readonly atMs = new Map<number, number>();
+  /** The partition that line `n` came from. */
+  readonly partitions = new Map<number, number>();
   readonly #child;
 
   constructor(bootstrap: string, topic: string) {
-    const command = ["kcat", "-C", "-q", "-u", "-b", bootstrap, "-t", topic, "-o", "beginning"];
+    const command = [
+      "kcat",
+      "-C",
+      "-q",
+      "-u",
+      "-f",
+      "%p %s\\n",
+      "-b",
+      bootstrap,
+      "-t",
+      topic,
+      "-o",
+      "beginning",
+    ];
     this.#child = watchChild(Bun.spawn(command, { stdin: "ignore", stdout: "pipe", stderr: "ignore" }));
     this.#read(this.#child.stdout);
   }
@@ -27,7 +42,9 @@ export class Arrivals {
       rest = lines.pop()!;
       for (const line of lines) {
         const number = lineNumber(line);
-        if (number !== null && !this.atMs.has(number)) this.atMs.set(number, nowMs);
+        if (number === null || this.atMs.has(number)) continue;
+        this.atMs.set(number, nowMs);
+        this.partitions.set(number, parseInt(line, 10));
       }
     }
   }

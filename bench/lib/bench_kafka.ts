@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { freePorts } from "../../scripts/lib/ports.ts";
 import { type OwnCluster, ownCluster } from "../../tests/support/kafka.ts";
 import { waitUntil } from "../../tests/support/wait_until.ts";
 import { cpuSeconds } from "./proc.ts";
@@ -18,11 +19,19 @@ export class BenchKafka {
   }
 
   static async start(progress: (message: string) => void): Promise<BenchKafka> {
-    return new BenchKafka(await ownCluster({ heapMb: HEAP_MB, settings: SETTINGS, progress }));
+    const advertisedPorts = await freePorts(1);
+    return new BenchKafka(
+      await ownCluster({ heapMb: HEAP_MB, settings: SETTINGS, advertisedPorts, progress }),
+    );
   }
 
   get bootstrap(): string {
     return this.#own.kafka.bootstrap;
+  }
+
+  /** Where a proxy is to listen, and where it leads to; a client that bootstraps there stays behind it. */
+  get proxied(): { readonly listenPort: number; readonly targetPort: number } {
+    return this.#own.kafka.proxied!;
   }
 
   /** CPU that the broker has used so far. */

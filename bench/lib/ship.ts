@@ -2,20 +2,18 @@ import { shipperBinary } from "../../tests/support/shipper.ts";
 import type { CompressionCodec } from "../../src/config/config.ts";
 import type { Bench, Input } from "./bench.ts";
 import type { BenchKafka } from "./bench_kafka.ts";
+import { type Guarantee, guaranteeLabel } from "./guarantee.ts";
 import { cpuSecondsOf, measureProcess, type ProcessUsage } from "./measured_process.ts";
-import { writeShipperConfig } from "./shipper_config.ts";
+import { type ShipperSetup, writeShipperConfig } from "./shipper_config.ts";
 
 export type Tool = "shipper" | "kcat";
 
-/** A file that is to be in a topic as a whole. */
-export interface ShipJob {
+/** A file that is to be in a topic as a whole. What has a default is for shipper alone; see `ShipperSetup`. */
+export interface ShipJob
+  extends Pick<ShipperSetup, "encoding" | "apiAddress" | "guarantee" | "keyField" | "dataDir"> {
   readonly input: Input;
   readonly partitions: number;
   readonly codec: CompressionCodec;
-  /** Default "text"; kcat knows nothing else. */
-  readonly encoding?: "text" | "json";
-  /** Where shipper serves /metrics; nowhere by default. */
-  readonly apiAddress?: string;
 }
 
 /** What one run took and left. */
@@ -25,6 +23,9 @@ export interface ShipRun extends ProcessUsage {
   readonly partitions: number;
   readonly codec: CompressionCodec;
   readonly encoding: "text" | "json";
+  /** Only where the program asked for one. */
+  readonly guarantee?: Guarantee;
+  readonly isKeyed?: boolean;
   readonly cpuSeconds: number;
   readonly linesPerSecond: number;
   readonly topicBytes: number;
@@ -56,6 +57,8 @@ export async function ship(bench: Bench, tool: Tool, job: ShipJob): Promise<Ship
       partitions: job.partitions,
       codec: job.codec,
       encoding: job.encoding ?? "text",
+      ...(job.guarantee === undefined ? {} : { guarantee: job.guarantee }),
+      ...(job.keyField === undefined ? {} : { isKeyed: true }),
       ...usage,
       cpuSeconds: cpuSecondsOf(usage),
       linesPerSecond: job.input.lines / usage.wallSeconds,
@@ -82,14 +85,8 @@ function kcatCommand(bootstrap: string, topic: string, job: ShipJob): string[] {
 }
 
 function shipperCommand(dir: string, bootstrap: string, topic: string, job: ShipJob): string[] {
-  const config = writeShipperConfig(dir, {
-    bootstrap,
-    topic,
-    include: [job.input.path],
-    codec: job.codec,
-    ...(job.encoding === undefined ? {} : { encoding: job.encoding }),
-    ...(job.apiAddress === undefined ? {} : { apiAddress: job.apiAddress }),
-  });
+  const { input, partitions: _, ...setup } = job;
+  const config = writeShipperConfig(dir, { ...setup, bootstrap, topic, include: [input.path] });
   return [shipperBinary(), "--config", config, "--once"];
 }
 
@@ -120,7 +117,13 @@ export async function shipPairs(
 /** One line for people who wait. */
 export function describeRun(run: ShipRun): string {
   const rate = `${(run.linesPerSecond / 1e6).toFixed(2)} M lines/s`;
-  return `${run.tool} ${run.encoding} ${run.codec}, ${run.lines} lines: ${
-    run.wallSeconds.toFixed(2)
-  } s, ${rate}, CPU ${run.cpuSeconds.toFixed(2)} s, RSS ${(run.peakRssBytes / 1e6).toFixed(0)} MB`;
+  const how = [
+    run.encoding,
+    run.codec,
+    ...(run.guarantee === undefined ? [] : [guaranteeLabel(run.guarantee)]),
+    ...(run.isKeyed ? ["keyed"] : []),
+  ].join(", ");
+  return `${run.tool} ${how}, ${run.lines} lines: ${run.wallSeconds.toFixed(2)} s, ${rate}, CPU ${
+    run.cpuSeconds.toFixed(2)
+  } s, RSS ${(run.peakRssBytes / 1e6).toFixed(0)} MB`;
 }

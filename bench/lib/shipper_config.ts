@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CompressionCodec } from "../../src/config/config.ts";
+import { type Guarantee, guaranteeOptions } from "./guarantee.ts";
 
 export interface ShipperSetup {
   readonly bootstrap: string;
@@ -13,14 +14,20 @@ export interface ShipperSetup {
   readonly encoding?: "text" | "json";
   /** Where `/metrics` is served; nowhere by default. */
   readonly apiAddress?: string;
+  /** Default: shipper's own, exactly once with durability "machine". */
+  readonly guarantee?: Guarantee;
+  /** The field that is the record's key; no keys by default. */
+  readonly keyField?: string;
+  /** Folder of positions and journal. Default: "data" beside the configuration. */
+  readonly dataDir?: string;
 }
 
-/** Writes a configuration into `dir`, which is also the folder of its positions, and returns its path. All else is left at its default. */
+/** Writes a configuration into `dir` and returns its path. All else is left at its default. */
 export function writeShipperConfig(dir: string, setup: ShipperSetup): string {
   const path = join(dir, "shipper.toml");
   // What JSON writes of these strings is also right in TOML.
   const lines = [
-    `data_dir = ${JSON.stringify(join(dir, "data"))}`,
+    `data_dir = ${JSON.stringify(setup.dataDir ?? join(dir, "data"))}`,
     ...(setup.apiAddress === undefined ? [] : ["[api]", `address = ${JSON.stringify(setup.apiAddress)}`]),
     "[sources.app]",
     'type = "file"',
@@ -31,6 +38,8 @@ export function writeShipperConfig(dir: string, setup: ShipperSetup): string {
     `bootstrap_servers = ${JSON.stringify(setup.bootstrap)}`,
     `topic = ${JSON.stringify(setup.topic)}`,
     'acks = "all"',
+    ...(setup.guarantee === undefined ? [] : guaranteeOptions(setup.guarantee)),
+    ...(setup.keyField === undefined ? [] : [`key_field = ${JSON.stringify(setup.keyField)}`]),
     `compression = ${JSON.stringify(setup.codec ?? "none")}`,
     `encoding.codec = ${JSON.stringify(setup.encoding ?? "text")}`,
   ];

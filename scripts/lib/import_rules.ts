@@ -13,7 +13,12 @@ const SHARED_TYPES = ["src/config/config.ts"];
 const STAGES: Readonly<Record<string, { values?: readonly string[]; types?: readonly string[] }>> = {
   "src/event/": {},
   "src/telemetry/": {},
-  "src/checkpoint/": {},
+  "src/storage/": {},
+  "src/checkpoint/": { values: ["src/storage/byte_codec.ts"] },
+  "src/journal/": {
+    values: ["src/storage/", "src/checkpoint/"],
+    types: ["src/batch/membership.ts", "src/kafka/batch_header.ts", "src/kafka/intent_log.ts"],
+  },
   "src/buffer/": {},
   "src/source/": { types: ["src/checkpoint/"] },
   "src/decode/": {},
@@ -44,8 +49,8 @@ const RESERVED: readonly { what: RegExp; by: RegExp; why: string }[] = [
     why: "Only main.ts imports src/cli",
   },
   {
-    what: /^src\/(pipeline|lane)\.ts$/,
-    by: /^(main\.ts$|src\/cli\/|src\/(pipeline|lane)\.ts$|tests\/|bench\/)/,
+    what: /^src\/(pipeline|lane|rebuilder)\.ts$/,
+    by: /^(main\.ts$|src\/cli\/|src\/(pipeline|lane|rebuilder)\.ts$|tests\/|bench\/)/,
     why: "Stages do not know the pipeline",
   },
   {

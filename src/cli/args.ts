@@ -1,12 +1,21 @@
 import type { LogLevel } from "../config/config.ts";
 import { nearest } from "../config/suggest.ts";
+import { commandFamily, commands, type CommandSpec, type FlagSpec, labelOf, usageOf } from "./commands.ts";
 
 /**
- * The command line, declared once: commands and flags below are what is parsed, what the help prints, and
- * what an unknown word is compared with. An own parser of a page instead of a library: a message names the
- * nearest flag and ends with exit code 2, and nothing is loaded for it at start.
+ * The command line, parsed by what commands.ts declares. An own parser of a page instead of a library: a message names the nearest flag
+ * and ends with exit code 2, and nothing is loaded for it at start.
  */
-export type ParsedArgs = RunArgs | ValidateArgs | HelpArgs | VersionArgs | UsageError;
+export type ParsedArgs =
+  | RunArgs
+  | ValidateArgs
+  | PositionsArgs
+  | ForgetSinkArgs
+  | AuditArgs
+  | RepairJournalArgs
+  | HelpArgs
+  | VersionArgs
+  | UsageError;
 
 export interface RunArgs {
   readonly command: "run";
@@ -27,9 +36,37 @@ export interface ValidateArgs {
   readonly configPaths: readonly string[];
 }
 
+/** What is stored of each file for each sink. */
+export interface PositionsArgs {
+  readonly command: "positions";
+  readonly configPaths: readonly string[];
+  /** For programs instead of people. */
+  readonly json: boolean;
+}
+
+/** Takes what is stored of one sink out of data_dir. */
+export interface ForgetSinkArgs {
+  readonly command: "positions forget";
+  readonly configPaths: readonly string[];
+  /** Not empty. */
+  readonly sink: string;
+}
+
+export interface AuditArgs {
+  readonly command: "audit";
+  readonly configPaths: readonly string[];
+  readonly json: boolean;
+}
+
+/** `buffer repair --journal`: the journal is the only thing that is repaired. */
+export interface RepairJournalArgs {
+  readonly command: "buffer repair";
+  readonly configPaths: readonly string[];
+}
+
 export interface HelpArgs {
   readonly command: "help";
-  /** The command to explain; null for the program. */
+  /** The command to explain, or the first word of several ("buffer"); null for the program. */
   readonly topic: string | null;
 }
 
@@ -44,114 +81,103 @@ export interface UsageError {
   readonly hint: string;
 }
 
-interface FlagSpec {
-  readonly name: string;
-  readonly short?: string;
-  /** Name of the value in the help; without it the flag takes none. */
-  readonly value?: string;
-  readonly choices?: readonly string[];
-  readonly doc: string;
-}
-
-interface CommandSpec {
-  readonly name: string;
-  readonly doc: string;
-  readonly flags: readonly FlagSpec[];
-  readonly examples: readonly string[];
-}
-
-const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
-
-const configFlag: FlagSpec = {
-  name: "config",
-  short: "c",
-  value: "FILE",
-  doc: 'A configuration file, or "-" for standard input. Several are joined.',
-};
-const helpFlag: FlagSpec = { name: "help", short: "h", doc: "Print this help." };
-const versionFlag: FlagSpec = { name: "version", short: "V", doc: "Print the version." };
-
-/** All commands; the first is meant when none is named. */
-export const commands: readonly CommandSpec[] = [
-  {
-    name: "run",
-    doc: "Ship until the sources have ended or a signal comes. Meant when no command is named.",
-    flags: [
-      configFlag,
-      { name: "once", doc: "Read what is there, deliver all of it, and exit." },
-      { name: "dry-run", doc: "Print the records that would be produced, and produce none." },
-      { name: "require-healthy", doc: "Exit with code 78 when a sink's health check fails at start." },
-      {
-        name: "log-level",
-        value: "LEVEL",
-        choices: LOG_LEVELS,
-        doc: `${LOG_LEVELS.join(", ")}; wins over log.level.`,
-      },
-      helpFlag,
-      versionFlag,
-    ],
-    examples: ["shipper --config shipper.toml", "shipper --config shipper.toml --once"],
-  },
-  {
-    name: "validate",
-    doc: "Check a configuration, open nothing else, and list every problem.",
-    flags: [configFlag, helpFlag],
-    examples: ["shipper validate --config shipper.toml"],
-  },
-];
-
-const EXIT_CODES = [
-  ["0", "everything is delivered, or what is left is safe in its file"],
-  ["1", "data was lost or dropped under --once, or the run failed"],
-  ["2", "wrong usage of the command line"],
-  ["78", "wrong configuration, failed health check with --require-healthy, or data_dir locked or unusable"],
-  ["130, 143", "ended by a second signal"],
-] as const;
-
 /** What the words after the program's name ask for. Never throws. */
 export function parseArgs(argv: readonly string[]): ParsedArgs {
-  const words = [...argv];
-  let command = commands[0]!;
-  const first = words[0];
-  if (first !== undefined && !first.startsWith("-")) {
-    if (first === "help") return helpAbout(words[1]);
-    const named = commands.find((each) => each.name === first);
-    if (named === undefined) return unknownCommand(first);
-    command = named;
-    words.shift();
-  }
+  if (argv[0] === "help") return helpAbout(argv.slice(1));
+  const chosen = chooseCommand(argv);
+  if (!("wordCount" in chosen)) return chosen;
+  const { command } = chosen;
   const values = new Map<string, string[]>();
-  const problem = collectFlags(words, command, values);
+  const problem = collectFlags(argv.slice(chosen.wordCount), command, values);
   // Help is given even when the rest of the line is wrong.
   if (values.has("help")) return { command: "help", topic: command === commands[0] ? null : command.name };
   if (problem !== null) return problem;
   if (values.has("version")) return { command: "version" };
-  const configPaths = values.get("config") ?? [];
-  const configProblem = checkConfigPaths(configPaths, command);
-  if (configProblem !== null) return configProblem;
-  if (command.name === "validate") return { command: "validate", configPaths };
-  return {
-    command: "run",
-    configPaths,
-    requireHealthy: values.has("require-healthy"),
-    once: values.has("once"),
-    dryRun: values.has("dry-run"),
-    logLevel: (values.get("log-level")?.at(-1) ?? null) as LogLevel | null,
-  };
+  return checkRequired(command, values) ?? buildArgs(command, values);
+}
+
+interface ChosenCommand {
+  readonly command: CommandSpec;
+  /** Words of the line that are its name. */
+  readonly wordCount: number;
+}
+
+/** The command that the first words name; the longest name wins: "positions forget", not "positions". */
+function chooseCommand(argv: readonly string[]): ChosenCommand | HelpArgs | UsageError {
+  const firstFlag = argv.findIndex((each) => each.startsWith("-"));
+  const [first, second] = firstFlag === -1 ? argv : argv.slice(0, firstFlag);
+  if (first === undefined) return { command: commands[0]!, wordCount: 0 };
+  const family = commandFamily(first);
+  if (second !== undefined && family.some((each) => each.name !== first)) {
+    const command = family.find((each) => each.name === `${first} ${second}`);
+    return command === undefined ? unknownCommand(second, first) : { command, wordCount: 2 };
+  }
+  const command = family.find((each) => each.name === first);
+  if (command !== undefined) return { command, wordCount: 1 };
+  if (family.length === 0) return unknownCommand(first);
+  if (argv.includes("--help") || argv.includes("-h")) return { command: "help", topic: first };
+  return usageError(`Command "${first}" lacks its second word`, `write ${usageOf(family[0]!)}`);
+}
+
+/** Every required flag is there, once where only one makes sense, and has a value. */
+function checkRequired(command: CommandSpec, values: ReadonlyMap<string, string[]>): UsageError | null {
+  for (const flag of command.flags) {
+    if (flag.required !== true) continue;
+    const list = values.get(flag.name);
+    const problem = flag.name === "config"
+      ? checkConfigPaths(list ?? [], command)
+      : checkOnce(flag, list, command);
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
+function checkOnce(
+  flag: FlagSpec,
+  list: readonly string[] | undefined,
+  command: CommandSpec,
+): UsageError | null {
+  const name = `--${flag.name}`;
+  if (list === undefined) return usageError(`Flag "${name}" is missing`, `write ${usageOf(command)}`);
+  if (flag.value === undefined) return null;
+  if (list.includes("")) return usageError(`Flag "${name}" has an empty value`, `write ${labelOf(flag)}`);
+  return list.length > 1 ? usageError(`Flag "${name}" was given twice`, `write ${labelOf(flag)} once`) : null;
 }
 
 function checkConfigPaths(paths: readonly string[], command: CommandSpec): UsageError | null {
-  const call = command.name === "run" ? "shipper" : `shipper ${command.name}`;
+  // Without what may be left out, and "run" goes without saying.
+  const call = usageOf(command).replace("shipper run", "shipper").replace(/ \[.*$/u, "");
   if (paths.length === 0) {
-    return usageError("No configuration was named", `${call} --config FILE; shipper --help lists the flags`);
+    return usageError("No configuration was named", `${call}; shipper --help lists the flags`);
   }
-  if (paths.includes("")) {
-    return usageError('Flag "--config" has an empty value', `${call} --config FILE`);
-  }
+  if (paths.includes("")) return usageError('Flag "--config" has an empty value', call);
   const twice = paths.find((each, index) => paths.indexOf(each) !== index);
   return twice === undefined
     ? null
     : usageError(`Configuration "${twice}" was named twice`, "name each file once");
+}
+
+function buildArgs(command: CommandSpec, values: ReadonlyMap<string, string[]>): ParsedArgs {
+  const configPaths = values.get("config")!;
+  switch (command.name) {
+    case "validate":
+    case "buffer repair":
+      return { command: command.name, configPaths };
+    case "positions":
+    case "audit":
+      return { command: command.name, configPaths, json: values.has("json") };
+    case "positions forget":
+      return { command: "positions forget", configPaths, sink: values.get("sink")![0]! };
+    default:
+      return {
+        command: "run",
+        configPaths,
+        requireHealthy: values.has("require-healthy"),
+        once: values.has("once"),
+        dryRun: values.has("dry-run"),
+        logLevel: (values.get("log-level")?.at(-1) ?? null) as LogLevel | null,
+      };
+  }
 }
 
 /** Fills `values`; a flag without a value gets an empty list. Stops at the first problem. */
@@ -232,21 +258,29 @@ function unknownFlag(name: string, command: CommandSpec): UsageError {
   );
 }
 
-function unknownCommand(word: string): UsageError {
-  const near = nearest(word, commands.map((each) => each.name));
-  const hint = near !== null
-    ? `did you mean "shipper ${near}"?`
+/** A word that is no command; behind `family` it is the second one. */
+function unknownCommand(word: string, family?: string): UsageError {
+  const prefix = family === undefined ? "" : `${family} `;
+  const names = commands.map((each) => each.name).filter((each) => each.startsWith(prefix));
+  const near = nearest(word, names.map((each) => each.slice(prefix.length).split(" ")[0]!));
+  const meant = near === null ? undefined : names.find((each) => each.startsWith(prefix + near));
+  const hint = meant !== undefined
+    ? `did you mean "shipper ${meant}"?`
     : /[./]/u.test(word)
     ? `a configuration is named by --config ${word}`
-    : `the commands are: ${commands.map((each) => each.name).join(", ")}`;
-  return usageError(`There is no command "${word}"`, hint);
+    : family === undefined
+    ? `the commands are: ${names.join(", ")}`
+    : `write ${usageOf(commandFamily(family)[0]!)}`;
+  return usageError(`There is no command "${prefix}${word}"`, hint);
 }
 
-function helpAbout(word: string | undefined): ParsedArgs {
-  if (word === undefined) return { command: "help", topic: null };
-  return commands.some((each) => each.name === word)
-    ? { command: "help", topic: word }
-    : unknownCommand(word);
+function helpAbout(words: readonly string[]): ParsedArgs {
+  const [first, second] = words;
+  if (first === undefined) return { command: "help", topic: null };
+  if (commandFamily(first).length === 0) return unknownCommand(first);
+  if (second === undefined || second.startsWith("-")) return { command: "help", topic: first };
+  const topic = `${first} ${second}`;
+  return commandFamily(topic).length === 0 ? unknownCommand(second, first) : { command: "help", topic };
 }
 
 function usageError(message: string, hint: string): UsageError {
@@ -256,38 +290,4 @@ function usageError(message: string, hint: string): UsageError {
 /** For stderr, in the form of the diagnostics. */
 export function renderUsageError(error: UsageError): string {
   return `error[usage]: ${error.message}\n = hint: ${error.hint}\n`;
-}
-
-/** The help of a command, or of the program. */
-export function helpText(topic: string | null): string {
-  const command = commands.find((each) => each.name === topic) ?? commands[0]!;
-  const lines: string[] = [];
-  if (topic === null) {
-    lines.push("shipper: ships log files and standard input to Apache Kafka", "", "Usage:");
-    lines.push("  shipper [run] --config FILE [flags]");
-    for (const each of commands.slice(1)) lines.push(`  shipper ${each.name} --config FILE`);
-    lines.push("", "Commands:", ...columns(commands.map((each) => [each.name, each.doc])));
-  } else {
-    lines.push(
-      `shipper ${command.name}: ${command.doc}`,
-      "",
-      "Usage:",
-      `  shipper ${command.name} --config FILE [flags]`,
-    );
-  }
-  lines.push("", "Flags:", ...columns(command.flags.map((each) => [flagLabel(each), each.doc])));
-  const examples = topic === null ? commands.flatMap((each) => each.examples) : command.examples;
-  lines.push("", "Examples:", ...examples.map((each) => `  ${each}`));
-  if (topic === null) lines.push("", "Exit codes:", ...columns(EXIT_CODES));
-  return lines.join("\n") + "\n";
-}
-
-function flagLabel(flag: FlagSpec): string {
-  const short = flag.short === undefined ? "    " : `-${flag.short}, `;
-  return `${short}--${flag.name}${flag.value === undefined ? "" : ` ${flag.value}`}`;
-}
-
-function columns(rows: readonly (readonly [string, string] | readonly string[])[]): string[] {
-  const width = Math.max(...rows.map((each) => each[0]!.length));
-  return rows.map(([left, right]) => `  ${left!.padEnd(width)}  ${right}`);
 }

@@ -1,14 +1,7 @@
 import { renderDiagnostics } from "../config/diagnostic_render.ts";
 import { EXIT_CONFIG } from "../errors.ts";
+import type { CommandOutput } from "./command_context.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
-
-/** Where a command writes. */
-export interface CommandOutput {
-  readonly stdout: (text: string) => void;
-  readonly stderr: (text: string) => void;
-  /** Colour on stderr: only on a terminal. */
-  readonly color: boolean;
-}
 
 /**
  * `shipper validate`: every problem of the files on stderr, one line about a good configuration on stdout.

@@ -89,6 +89,7 @@ export function buildKafkaSink(name: string, table: CheckedTable, hostname: stri
     keyField: values.key_field,
     partitioner: values.partitioner ?? (values.key_field === null ? "sticky" : "murmur2"),
     acks: values.acks,
+    ...buildDelivery(values),
     compression: values.compression,
     compressionLevel: values.compression_level,
     batchMaxBytes: values["batch.max_bytes"],
@@ -111,6 +112,30 @@ export function buildKafkaSink(name: string, table: CheckedTable, hostname: stri
     tls: buildTls(values),
     encoding: buildEncoding(values),
     buffer: buildBuffer(values),
+  };
+}
+
+type DeliveryConfig = Pick<
+  KafkaSinkConfig,
+  | "delivery"
+  | "deliveryReason"
+  | "durability"
+  | "dedupWindowMs"
+  | "onUndecidable"
+  | "onClonedState"
+  | "resolveScanMaxBytes"
+>;
+
+function buildDelivery(values: KafkaValues): DeliveryConfig {
+  const isPossible = values.acks === "all";
+  return {
+    delivery: values.delivery ?? (isPossible ? "exactly_once" : "at_least_once"),
+    deliveryReason: values.delivery !== null || isPossible ? null : `acks = "${values.acks}"`,
+    durability: values.durability,
+    dedupWindowMs: toMs(values.dedup_window_secs),
+    onUndecidable: values.on_undecidable,
+    onClonedState: values.on_cloned_state,
+    resolveScanMaxBytes: values.resolve_scan_max_bytes,
   };
 }
 

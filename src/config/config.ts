@@ -113,6 +113,17 @@ export interface KafkaSinkConfig {
   readonly keyField: string | null;
   readonly partitioner: "sticky" | "murmur2";
   readonly acks: "all" | "one" | "none";
+  readonly delivery: "exactly_once" | "at_least_once";
+  /** Why it is "at_least_once" though nobody asked for that, as a clause for a log message: `acks = "one"`. Null otherwise. */
+  readonly deliveryReason: string | null;
+  /** What exactly-once delivery survives: a power cut ("machine"), or a crash of the process alone. */
+  readonly durability: "machine" | "process";
+  /** How long brokers are taken to remember a producer that sends nothing. */
+  readonly dedupWindowMs: number;
+  readonly onUndecidable: "duplicate" | "drop" | "stop";
+  readonly onClonedState: "adopt" | "stop";
+  /** What is read back of a partition at most, to find one batch. */
+  readonly resolveScanMaxBytes: number;
   readonly compression: CompressionCodec;
   /** null: the codec's default here (1 for zstd and gzip). */
   readonly compressionLevel: number | null;

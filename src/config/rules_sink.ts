@@ -2,6 +2,7 @@ import type { CheckedTable, FoundOption } from "./check.ts";
 import type { Report } from "./diagnostic.ts";
 import type { Values } from "./option.ts";
 import type { consoleSinkGroup } from "./options_console_sink.ts";
+import { deliveryOptions } from "./options_delivery.ts";
 import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { quote } from "./source_text.ts";
 
@@ -52,12 +53,57 @@ function checkFieldLists(table: CheckedTable, report: Report): void {
 }
 
 function checkKafkaRules(table: CheckedTable, report: Report): void {
+  checkDelivery(table, report);
   checkPartitioner(table, report);
   checkCompressionLevel(table, report);
   checkTimes(table, report);
   checkAutocreate(table, report);
   checkSasl(table, report);
   checkTls(table, report);
+}
+
+/** Exactly once needs all replicas to confirm, and its options need exactly once. */
+function checkDelivery(table: CheckedTable, report: Report): void {
+  if (table.found.get("acks")?.valid === false || table.found.get("delivery")?.valid === false) return;
+  const values = table.values as KafkaValues;
+  const acks = given(table, "acks");
+  const delivery = given(table, "delivery");
+  if (values.delivery === "exactly_once" || (delivery === null && values.acks === "all")) {
+    if (values.acks !== "all") reportDeliveryConflict(delivery!, acks!, values.acks, report);
+    return;
+  }
+  const options = [...table.found].filter(([key]) =>
+    key !== "delivery" && Object.hasOwn(deliveryOptions, key)
+  );
+  warnUnused({
+    options: options.map(([, found]) => found),
+    off: delivery ?? acks!,
+    reason: delivery === null
+      ? `delivery is "at_least_once" with acks = ${quote(values.acks)}`
+      : 'delivery = "at_least_once" keeps no journal of batches',
+    remedy: delivery === null
+      ? 'use acks = "all"'
+      : `use delivery = "exactly_once"${values.acks === "all" ? "" : ' with acks = "all"'}`,
+  }, report);
+}
+
+function reportDeliveryConflict(
+  delivery: FoundOption,
+  acks: FoundOption,
+  acksValue: "one" | "none",
+  report: Report,
+): void {
+  const [first, second] = acks.at.start < delivery.at.start ? [acks, delivery] : [delivery, acks];
+  const who = acksValue === "one" ? "the leader alone confirms" : "nobody confirms";
+  report.add({
+    code: "conflict",
+    message: `Cannot use delivery = "exactly_once" with acks = ${
+      quote(acksValue)
+    }: what not all replicas have confirmed can be lost`,
+    at: second.at,
+    related: [{ at: first.at, label: first === acks ? who : "no line may be lost" }],
+    hint: 'use acks = "all", or delivery = "at_least_once"',
+  });
 }
 
 function checkPartitioner(table: CheckedTable, report: Report): void {
@@ -142,16 +188,13 @@ function checkAutocreate(table: CheckedTable, report: Report): void {
 function checkSasl(table: CheckedTable, report: Report): void {
   const values = table.values as KafkaValues;
   if (table.found.get("sasl.enabled")?.valid === false) return;
-  const off = table.found.get("sasl.enabled")?.at;
   if (!values["sasl.enabled"]) {
-    warnUnused(
-      table,
-      "sasl.",
-      off,
-      "shipper does not log in, as sasl.enabled is not true",
-      "sasl.enabled = true",
-      report,
-    );
+    warnUnused({
+      options: foundBelow(table, "sasl."),
+      off: table.found.get("sasl.enabled"),
+      reason: "shipper does not log in, as sasl.enabled is not true",
+      remedy: "add sasl.enabled = true",
+    }, report);
     return;
   }
   const mechanism = given(table, "sasl.mechanism");
@@ -173,16 +216,13 @@ function checkSasl(table: CheckedTable, report: Report): void {
 function checkTls(table: CheckedTable, report: Report): void {
   const values = table.values as KafkaValues;
   if (table.found.get("tls.enabled")?.valid === false) return;
-  const off = table.found.get("tls.enabled")?.at;
   if (!values["tls.enabled"]) {
-    warnUnused(
-      table,
-      "tls.",
-      off,
-      "connections are not encrypted, as tls.enabled is not true",
-      "tls.enabled = true",
-      report,
-    );
+    warnUnused({
+      options: foundBelow(table, "tls."),
+      off: table.found.get("tls.enabled"),
+      reason: "connections are not encrypted, as tls.enabled is not true",
+      remedy: "add tls.enabled = true",
+    }, report);
     return;
   }
   for (const [one, other] of [["tls.crt_file", "tls.key_file"], ["tls.key_file", "tls.crt_file"]] as const) {
@@ -207,23 +247,33 @@ function checkTls(table: CheckedTable, report: Report): void {
   });
 }
 
-/** One warning that names everything below a switched-off table: nothing of it is opened. */
-function warnUnused(
-  table: CheckedTable,
-  prefix: string,
-  off: FoundOption["at"] | undefined,
-  reason: string,
-  remedy: string,
-  report: Report,
-): void {
-  const unused = [...table.found].filter(([key]) => key.startsWith(prefix) && key !== `${prefix}enabled`);
-  if (unused.length === 0) return;
-  const names = unused.map(([, found]) => quote(found.key)).join(", ");
+interface Unused {
+  /** In the order of the file; may be none. */
+  readonly options: readonly FoundOption[];
+  /** What switches them off, when it stands in the file. */
+  readonly off: FoundOption | undefined;
+  /** Goes after "Option ... has no effect: ". */
+  readonly reason: string;
+  /** What to type so that they have one. */
+  readonly remedy: string;
+}
+
+/** One warning that names everything that is switched off: nothing of it is opened or used. */
+function warnUnused({ options, off, reason, remedy }: Unused, report: Report): void {
+  if (options.length === 0) return;
+  const names = options.map((each) => quote(each.key)).join(", ");
   report.add({
     code: "unused-option",
-    message: `${unused.length === 1 ? `Option ${names} has` : `Options ${names} have`} no effect: ${reason}`,
-    at: unused[0]![1].at,
-    related: off === undefined ? [] : [{ at: off, label: "switches it off" }],
-    hint: unused.length === 1 ? `add ${remedy}, or remove it` : `add ${remedy}, or remove them`,
+    message: `${options.length === 1 ? `Option ${names} has` : `Options ${names} have`} no effect: ${reason}`,
+    at: options[0]!.at,
+    related: off === undefined ? [] : [{ at: off.at, label: "switches it off" }],
+    hint: `${remedy}, or remove ${options.length === 1 ? "it" : "them"}`,
   });
+}
+
+/** What stands below a table such as "tls", but for what switches it on. */
+function foundBelow(table: CheckedTable, prefix: string): FoundOption[] {
+  return [...table.found].filter(([key]) => key.startsWith(prefix) && key !== `${prefix}enabled`).map((
+    [, found],
+  ) => found);
 }

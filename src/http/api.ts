@@ -16,6 +16,9 @@ export interface ApiOptions {
   readonly version: string;
   /** Started and stopped by its owner; null when it is not measured. */
   readonly eventLoopLag?: EventLoopLag | null;
+  /** Tells at /audit which shipper this is, so that nobody takes the figures of another one for his. */
+  readonly dataDir?: string;
+  readonly pid?: number;
 }
 
 export interface ApiServer {
@@ -33,7 +36,7 @@ const IDLE_SECONDS = 10;
 const BODY_BYTES_MAX = 1_024;
 
 /**
- * Serves /health, /ready, /metrics and the status page. Throws a StartError when the address can't be used.
+ * Serves /health, /ready, /metrics, /audit and the status page. Throws a StartError when the address can't be used.
  *
  * hono and the pages are loaded here and not at start, so that a start without `[api]` does not pay for them.
  */

@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx (named here too: Bun reads tsconfig.json of the folder that it is started in) */
 import { Hono } from "hono";
 import { html } from "hono/html";
+import { auditRun, type LiveAudit } from "../telemetry/audit.ts";
 import { EXPOSITION_CONTENT_TYPE } from "../telemetry/exposition.ts";
 import { readProcessFigures, renderPrometheus } from "../telemetry/prometheus.ts";
 import type { Status } from "../telemetry/status.ts";
@@ -16,7 +17,10 @@ const HEADERS = {
   "cache-control": "no-store",
 };
 
-export type AppOptions = Pick<ApiOptions, "metrics" | "status" | "log" | "version" | "eventLoopLag">;
+export type AppOptions = Pick<
+  ApiOptions,
+  "metrics" | "status" | "log" | "version" | "eventLoopLag" | "dataDir" | "pid"
+>;
 
 /** The routes, without a listener. Reads figures only; keeps nothing of a request. */
 export function createApp(options: AppOptions): Hono {
@@ -41,12 +45,13 @@ export function createApp(options: AppOptions): Hono {
     const status = options.status();
     return c.json(readiness(status), status.ready ? 200 : 503);
   });
+  app.get("/audit", (c) => c.json(audit(options)));
   app.get("/metrics", (c) => c.body(metricsPage(options), 200, { "content-type": EXPOSITION_CONTENT_TYPE }));
   app.get(
     "/",
     (c) => c.html(html`<!DOCTYPE html>${<StatusPage status={options.status()} version={options.version} />}`),
   );
-  app.notFound((c) => c.json({ error: "There are /, /health, /ready and /metrics" }, 404));
+  app.notFound((c) => c.json({ error: "There are /, /health, /ready, /metrics and /audit" }, 404));
   app.onError((error, c) => {
     options.log.error(`Cannot answer a request to the API: ${error.message}`, {
       path: c.req.path.slice(0, 100),
@@ -60,8 +65,16 @@ function readiness(status: Status) {
   return {
     ready: status.ready,
     state: status.state,
-    sinks: status.sinks.map(({ name, type, ready, cause }) => ({ name, type, ready, cause })),
+    journal: status.journal === null ? null : { failure: status.journal.failure },
+    sinks: status.sinks.map(({ name, type, ready, cause, partitionsInDoubt }) => (
+      { name, type, ready, cause, partitions_in_doubt: partitionsInDoubt }
+    )),
   };
+}
+
+/** `shipper audit` reads it: `LiveAudit` of src/telemetry/audit.ts. */
+function audit({ metrics, dataDir, pid, version }: AppOptions): LiveAudit {
+  return { version, dataDir: dataDir ?? null, pid: pid ?? null, ...auditRun(metrics) };
 }
 
 function metricsPage({ metrics, status, version, eventLoopLag }: AppOptions): string {

@@ -1,6 +1,6 @@
 /** @jsxImportSource hono/jsx (named here too: Bun reads tsconfig.json of the folder that it is started in) */
 import { formatBytes, formatCount, formatDuration } from "../telemetry/format.ts";
-import type { FileStatus, SinkStatus, SourceStatus, Status } from "../telemetry/status.ts";
+import type { FileStatus, JournalStatus, SinkStatus, SourceStatus, Status } from "../telemetry/status.ts";
 
 /** The page asks for itself again; no script is needed. */
 const REFRESH_SECONDS = 5;
@@ -36,12 +36,23 @@ export function StatusPage({ status, version }: { status: Status; version: strin
           {status.state}, up {formatDuration(status.nowMs - status.startedMs)};{" "}
           <span class="note">{new Date(status.nowMs).toISOString()}, every {REFRESH_SECONDS} s</span>
         </p>
+        {status.journal !== null && <Journal journal={status.journal} />}
         <h2>Sinks</h2>
         {status.sinks.map((sink) => <Sink key={sink.name} sink={sink} nowMs={status.nowMs} />)}
         <h2>Sources</h2>
         {status.sources.map((source) => <Source key={source.name} source={source} />)}
       </body>
     </html>
+  );
+}
+
+function Journal({ journal }: { journal: JournalStatus }) {
+  return (
+    <p>
+      Journal: {formatCount(journal.liveBatches)} live batches, {formatBytes(journal.writtenBytes)} in{" "}
+      {formatCount(journal.commits)} commits
+      {journal.failure !== null && <span class="bad">; it cannot be written: {journal.failure}</span>}
+    </p>
   );
 }
 
@@ -68,6 +79,7 @@ function Sink({ sink, nowMs }: { sink: SinkStatus; nowMs: number }) {
           <th class="n">read</th>
           <th class="n">delivered</th>
           <th class="n">dropped</th>
+          <th class="n">lost</th>
           <th class="n">buffered</th>
           <th class="n">in flight</th>
           <th class="n">retries</th>
@@ -77,6 +89,7 @@ function Sink({ sink, nowMs }: { sink: SinkStatus; nowMs: number }) {
           <td class="n">{formatCount(audit.read)}</td>
           <td class="n">{formatCount(audit.delivered)}</td>
           <td class={audit.dropped > 0 ? "n bad" : "n"}>{formatCount(audit.dropped)}</td>
+          <td class={audit.lost > 0 ? "n bad" : "n"}>{formatCount(audit.lost)}</td>
           <td class="n">
             {formatCount(audit.buffered)} of {formatCount(sink.bufferMaxEvents)},{" "}
             {formatBytes(sink.bufferedBytes)} of {formatBytes(sink.bufferMaxBytes)}
@@ -94,6 +107,20 @@ function Sink({ sink, nowMs }: { sink: SinkStatus; nowMs: number }) {
           dropped from {source}: {formatCount(events)} ({reason})
         </p>
       ))}
+      {sink.lost.map(({ cause, events }) => (
+        <p class="bad" key={cause}>lost: {formatCount(events)} ({cause})</p>
+      ))}
+      {sink.partitionsInDoubt > 0 && (
+        <p>
+          {formatCount(sink.partitionsInDoubt)} partitions wait until it is found out what became of a batch
+        </p>
+      )}
+      {sink.unprotectedPartitions > 0 && (
+        <p class="bad">
+          {formatCount(sink.unprotectedPartitions)}{" "}
+          partitions on which the broker's de-duplication cannot be relied on
+        </p>
+      )}
       {sink.lastError !== null && <p class="bad">last error: {sink.lastError}</p>}
     </section>
   );

@@ -38,6 +38,11 @@ export class ByteEncoder {
   }
 
   varint(value: number): this {
+    // Most are small: with keys there is one for each line.
+    if ((value & 0x7f) === value && this.#length < this.#buffer.length) {
+      this.#buffer[this.#length++] = value;
+      return this;
+    }
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`Cannot store ${value} as a varint`);
     this.#reserve(8);
     let rest = value;

@@ -22,8 +22,8 @@ import type { StorageOps } from "./storage_ops.ts";
 export const FREE_SEGMENTS_MAX = 2;
 /** A segment for which no file is ready is made this large, so that nobody waits for zeros. The ones after it grow. */
 export const INITIAL_SEGMENT_BYTES = 256 * 1024;
-/** The next file is prepared at this multiple of the size, when this part (one of so many) of the present one is used. */
-const GROWTH = 4;
+/** The next file is prepared at this multiple of the size, when half (one part of so many) of the present one is used. */
+const GROWTH = 2;
 /** Zeros that are written to the next file in one go; commits pass in between. */
 const FILL_BYTES = 256 * 1024;
 /** A failure for want of room. */

@@ -173,6 +173,76 @@ export const FAMILIES = {
     "From reading an event's bytes to their acknowledgement.",
   ),
 
+  sinkLost: counter(
+    "shipper_sink_lost_events_total",
+    ["sink", "cause"],
+    "Events whose bytes were taken and are nowhere any more, or whose fate was given up.",
+  ),
+  sinkResolved: counter(
+    "shipper_sink_resolved_batches_total",
+    ["sink", "result"],
+    "Batches whose fate was open and was found out: written, unwritten, replaced, undecidable, ...",
+  ),
+  sinkReplaced: counter(
+    "shipper_sink_replaced_batches_total",
+    ["sink", "reason"],
+    "Batches that got new numbers, or others in their place.",
+  ),
+  sinkInDoubt: gauge(
+    "shipper_sink_partitions_in_doubt",
+    SINK,
+    "Partitions that wait until it is found out what became of a batch.",
+  ),
+  sinkUnprotected: gauge(
+    "shipper_sink_unprotected_partitions",
+    SINK,
+    "Partitions on which the broker's de-duplication cannot be relied on, by the last look.",
+  ),
+  sinkBrokerLost: counter(
+    "shipper_sink_broker_lost_acknowledged_total",
+    SINK,
+    "Times that a broker no longer had what it had acknowledged.",
+  ),
+  sinkJournalBehind: counter(
+    "shipper_sink_journal_behind_broker_total",
+    SINK,
+    "Times that data_dir was older than what the broker has of this producer.",
+  ),
+
+  fileReadEvents: counter(
+    "shipper_file_read_events_total",
+    FILE,
+    "Events that were read from a file for a sink in this run; for at most 1000 files, those with the most events.",
+  ),
+  fileAcknowledged: counter(
+    "shipper_file_acknowledged_events_total",
+    FILE,
+    "Of those, events that were acknowledged.",
+  ),
+  auditMissing: gauge(
+    "shipper_audit_missing_events",
+    ["source", "sink"],
+    "Events of which nobody knows where they are, or that are too many: 0, or there is a mistake in shipper.",
+  ),
+  auditDifference: gauge(
+    "shipper_audit_difference_events",
+    SINK,
+    "By how much a sink's own counters differ from those of its files: 0, or there is a mistake in shipper.",
+  ),
+
+  journalBytes: counter(
+    "shipper_journal_written_bytes_total",
+    [],
+    "Bytes that were written to the journal.",
+  ),
+  journalCommits: counter("shipper_journal_commits_total", [], "Groups that were written to the journal."),
+  journalLive: gauge(
+    "shipper_journal_live_batches",
+    [],
+    "Batches in the journal that are neither acknowledged nor replaced.",
+  ),
+  journalFailing: gauge("shipper_journal_failing", [], "1 while the journal cannot be written, else 0."),
+
   eventLoopLag: gauge(
     "shipper_event_loop_lag_seconds",
     ["quantile"],

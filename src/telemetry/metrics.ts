@@ -1,3 +1,5 @@
+import type { StreamAccount } from "../event/tally.ts";
+
 /**
  * Counters and gauges as plain numbers, written by the stages a batch at a time, read by `http/` and by the audit at exit. Nothing here
  * renders: `prometheus.ts` does. All counters only grow; "Events" are lines or records, "Bytes" are raw bytes unless said otherwise.
@@ -6,6 +8,10 @@ export class Metrics {
   readonly startedMs: number;
   readonly sources = new Map<string, SourceMetrics>();
   readonly sinks = new Map<string, SinkMetrics>();
+  /** Null where no journal is written. */
+  journal: JournalFigures | null = null;
+  /** What became of the events of each stream in this run; asked for only when it is shown or checked. */
+  accounts: () => Iterable<StreamAccount> = () => [];
 
   constructor(nowMs: number) {
     this.startedMs = nowMs;
@@ -26,6 +32,17 @@ export class Metrics {
   }
 }
 
+/** What is shown of the journal; `Journal` fits. */
+export interface JournalFigures {
+  /** Bytes that were handed to the system so far. */
+  readonly writtenBytes: number;
+  readonly commitCount: number;
+  /** Batches in it that are neither acknowledged nor replaced. */
+  readonly liveCount: number;
+  /** Why it cannot be written now; null while it can. */
+  readonly failure: string | null;
+}
+
 /** What a source saw. Counted for each sink that reads the source. */
 export class SourceMetrics {
   eventsInCount = 0;
@@ -39,11 +56,13 @@ export class SourceMetrics {
   missingMessageCount = 0;
   /** Errors while opening, reading or watching, by errno name. */
   readonly errors = new LabelledCounter();
+  /** Files that `--once` was to read and that could not be opened. */
+  unopenedFilesCount = 0;
   openFiles = 0;
   watchedFiles = 0;
   rotationsCount = 0;
   truncationsCount = 0;
-  /** Bytes that existed and are gone before they could be read, by cause ("truncated", "deleted"). */
+  /** Bytes that existed and are gone before they could be read, by cause ("truncated_unread", "unreadable", "deleted"). */
   readonly lostBytes = new LabelledCounter();
   /** Lag in bytes (size minus delivered position), by path and sink; asked for only when rendered. */
   fileLags: () => readonly FileLag[] = () => [];
@@ -64,9 +83,9 @@ export interface FileLag {
   readonly deliveredBytes: number;
 }
 
-/** What became of events on the way to one sink. in = delivered + dropped + buffered + in flight. */
+/** What became of events on the way to one sink. in = delivered + dropped + lost + buffered + in flight. */
 export class SinkMetrics {
-  /** Events that were accepted from sources (before the buffer). */
+  /** Events that were accepted from sources (before the buffer), and those of an earlier run's batches that were taken up. */
   eventsInCount = 0;
   /** Of those, by source. */
   readonly eventsInBySource = new LabelledCounter();
@@ -80,10 +99,28 @@ export class SinkMetrics {
   sentUnconfirmedEventsCount = 0;
   /** Key is "source\u0000reason": "buffer_full", "record_too_large", "invalid_record", "template_error", ... */
   readonly dropped = new LabelledCounter();
+  /** Events whose bytes were taken and are nowhere any more, or whose fate was given up, by cause. */
+  readonly lost = new LabelledCounter();
+  /** Of those, events of an earlier run's batches that could not be made again. */
+  lostRecoveredCount = 0;
   /** Retried produce attempts by error name, for example "NOT_LEADER_OR_FOLLOWER", "ECONNRESET". */
   readonly retries = new LabelledCounter();
   /** Events of batches that were given up at the end of the run without being delivered whole, by source. */
   readonly undelivered = new LabelledCounter();
+  /** Batches whose fate was open and was found out, by what was found: "written", "unwritten", "replaced", "undecidable". */
+  readonly resolved = new LabelledCounter();
+  /** Batches that got new numbers, by reason. */
+  readonly replaced = new LabelledCounter();
+  /** Partitions whose batches are in doubt now. */
+  partitionsInDoubt = 0;
+  /** Since when there are some, milliseconds since the epoch; 0 while there is none. */
+  doubtSinceMs = 0;
+  /** Times that a broker no longer had what it had acknowledged. */
+  brokerLostAckedCount = 0;
+  /** Times that the journal was older than what the broker has of this producer. */
+  journalBehindBrokerCount = 0;
+  /** Partitions on which the broker's de-duplication cannot be relied on, by the last look. */
+  unprotectedPartitions = 0;
   /** Events that are in the buffer now, and the memory they pin. */
   bufferedEvents = 0;
   bufferedBytes = 0;
@@ -118,6 +155,22 @@ export class SinkMetrics {
     10,
     60,
   ]);
+
+  /** Events of an earlier run's batch that cannot be made again: taken up and given up at once. */
+  loseRecovered(cause: string, count: number): void {
+    this.eventsInCount += count;
+    this.lostRecoveredCount += count;
+    this.lost.add(cause, count);
+  }
+
+  /** A partition's batches are in doubt from now on. */
+  doubtStarted(nowMs: number): void {
+    if (this.partitionsInDoubt++ === 0) this.doubtSinceMs = nowMs;
+  }
+
+  doubtEnded(): void {
+    if (--this.partitionsInDoubt === 0) this.doubtSinceMs = 0;
+  }
 }
 
 /** Label values per counter beyond this are counted under "other", so that no counter grows with the input. */

@@ -1,7 +1,8 @@
+import { addAudit } from "./audit_exposition.ts";
 import type { EventLoopLagFigures } from "./event_loop_lag.ts";
 import { Exposition } from "./exposition.ts";
 import { FAMILIES as F } from "./metric_families.ts";
-import type { FileLag, Metrics, SinkMetrics, SourceMetrics } from "./metrics.ts";
+import type { FileLag, JournalFigures, Metrics, SinkMetrics, SourceMetrics } from "./metrics.ts";
 
 /** Pairs of file and sink with series of their own; a page for ten thousand files would be some megabytes. */
 export const FILE_SERIES_MAX = 1_000;
@@ -41,6 +42,8 @@ export function renderPrometheus(metrics: Metrics, extra: PrometheusExtra): stri
   for (const [name, source] of metrics.sources) addSource(page, name, source);
   addFiles(page, metrics);
   for (const [name, sink] of metrics.sinks) addSink(page, name, sink, extra);
+  addAudit(page, metrics, FILE_SERIES_MAX);
+  addJournal(page, metrics.journal);
   const lag = extra.eventLoopLag;
   if (lag !== null) {
     page.add(F.eventLoopLag, ["0.5"], lag.p50Ms / 1000);
@@ -51,6 +54,14 @@ export function renderPrometheus(metrics: Metrics, extra: PrometheusExtra): stri
   page.add(F.residentMemory, [], extra.process.residentBytes);
   page.add(F.startTime, [], metrics.startedMs / 1000);
   return page.render();
+}
+
+function addJournal(page: Exposition, journal: JournalFigures | null): void {
+  if (journal === null) return;
+  page.add(F.journalBytes, [], journal.writtenBytes);
+  page.add(F.journalCommits, [], journal.commitCount);
+  page.add(F.journalLive, [], journal.liveCount);
+  page.add(F.journalFailing, [], journal.failure === null ? 0 : 1);
 }
 
 function addSource(page: Exposition, name: string, source: SourceMetrics): void {
@@ -124,6 +135,17 @@ function addSink(page: Exposition, name: string, sink: SinkMetrics, extra: Prome
   page.addHistogram(F.batchEvents, labels, sink.batchEvents);
   page.addHistogram(F.batchBytes, labels, sink.batchBytes);
   page.addHistogram(F.latency, labels, sink.latencySeconds);
+  addFates(page, name, sink);
+}
+
+function addFates(page: Exposition, name: string, sink: SinkMetrics): void {
+  for (const [cause, count] of sink.lost.values) page.add(F.sinkLost, [name, cause], count);
+  for (const [result, count] of sink.resolved.values) page.add(F.sinkResolved, [name, result], count);
+  for (const [reason, count] of sink.replaced.values) page.add(F.sinkReplaced, [name, reason], count);
+  page.add(F.sinkInDoubt, [name], sink.partitionsInDoubt);
+  page.add(F.sinkUnprotected, [name], sink.unprotectedPartitions);
+  page.add(F.sinkBrokerLost, [name], sink.brokerLostAckedCount);
+  page.add(F.sinkJournalBehind, [name], sink.journalBehindBrokerCount);
 }
 
 /** The two parts of a key of `SinkMetrics.dropped`; what was counted after its table was full has neither. */

@@ -1,4 +1,4 @@
-import type { Failure, Metrics, SinkMetrics, SourceMetrics } from "./metrics.ts";
+import type { Failure, JournalFigures, Metrics, SinkMetrics, SourceMetrics } from "./metrics.ts";
 import { lagBytes, largestLags, splitDropKey } from "./prometheus.ts";
 
 /** Events that wait this long without any acknowledgement make a sink not ready. */
@@ -14,6 +14,8 @@ export interface StatusFacts {
     readonly name: string;
     readonly type: string;
     readonly inputs: readonly string[];
+    /** "exactly_once": nothing is sent while the journal cannot be written. */
+    readonly delivery?: string;
   }[];
   /** True from the first signal on, or once all sources have ended. */
   readonly isStopping?: boolean;
@@ -26,8 +28,18 @@ export interface Status {
   readonly state: "running" | "stopping";
   /** True when every sink is ready. */
   readonly ready: boolean;
+  /** Null where none is written. */
+  readonly journal: JournalStatus | null;
   readonly sources: readonly SourceStatus[];
   readonly sinks: readonly SinkStatus[];
+}
+
+export interface JournalStatus {
+  readonly liveBatches: number;
+  readonly writtenBytes: number;
+  readonly commits: number;
+  /** Why it cannot be written; null while it can. */
+  readonly failure: string | null;
 }
 
 export interface SourceStatus {
@@ -69,6 +81,12 @@ export interface SinkStatus {
   /** Given-up events by source and reason. */
   readonly dropped: readonly { readonly source: string; readonly reason: string; readonly events: number }[];
   readonly retries: number;
+  /** Partitions that wait until it is found out what became of a batch. */
+  readonly partitionsInDoubt: number;
+  /** Partitions on which the broker's de-duplication cannot be relied on. */
+  readonly unprotectedPartitions: number;
+  /** Events by cause whose bytes are nowhere any more, or whose fate was given up. */
+  readonly lost: readonly { readonly cause: string; readonly events: number }[];
   readonly bufferedBytes: number;
   readonly bufferMaxEvents: number;
   readonly bufferMaxBytes: number;
@@ -77,7 +95,7 @@ export interface SinkStatus {
 }
 
 /**
- * What became of every event: read = delivered + dropped + buffered + inFlight + left.
+ * What became of every event: read = delivered + dropped + lost + buffered + inFlight + left.
  *
  * `left` is 0 while the process runs. After an end that did not wait for everything it is what was neither delivered nor dropped: its
  * position did not move, so it is read again at the next start. Any other value is a mistake in the program.
@@ -86,6 +104,7 @@ export interface Audit {
   readonly read: number;
   readonly delivered: number;
   readonly dropped: number;
+  readonly lost: number;
   readonly buffered: number;
   readonly inFlight: number;
   readonly left: number;
@@ -93,15 +112,17 @@ export interface Audit {
 
 export function auditOf(sink: SinkMetrics): Audit {
   const dropped = sink.dropped.total();
+  const lost = sink.lost.total();
   const { eventsInCount: read, deliveredEventsCount: delivered } = sink;
   const { bufferedEvents: buffered, inFlightEvents: inFlight } = sink;
   return {
     read,
     delivered,
     dropped,
+    lost,
     buffered,
     inFlight,
-    left: read - delivered - dropped - buffered - inFlight,
+    left: read - delivered - dropped - lost - buffered - inFlight,
   };
 }
 
@@ -111,12 +132,13 @@ export function computeStatus(
   nowMs: number,
   facts: StatusFacts = factsOf(metrics),
 ): Status {
-  const sinks = facts.sinks.map((sink) => sinkStatus(sink, metrics.sink(sink.name), nowMs));
+  const sinks = facts.sinks.map((sink) => sinkStatus(sink, metrics, nowMs));
   return {
     startedMs: metrics.startedMs,
     nowMs,
     state: facts.isStopping === true ? "stopping" : "running",
     ready: sinks.every((sink) => sink.ready),
+    journal: journalStatus(metrics.journal),
     sources: facts.sources.map((source) => sourceStatus(source, metrics.source(source.name))),
     sinks,
   };
@@ -133,8 +155,16 @@ function factsOf(metrics: Metrics): StatusFacts {
   };
 }
 
-function sinkStatus(facts: StatusFacts["sinks"][number], sink: SinkMetrics, nowMs: number): SinkStatus {
-  const cause = causeOf(sink, nowMs);
+function journalStatus(journal: JournalFigures | null): JournalStatus | null {
+  if (journal === null) return null;
+  const { liveCount: liveBatches, writtenBytes, commitCount: commits, failure } = journal;
+  return { liveBatches, writtenBytes, commits, failure };
+}
+
+function sinkStatus(facts: StatusFacts["sinks"][number], metrics: Metrics, nowMs: number): SinkStatus {
+  const sink = metrics.sink(facts.name);
+  const needsJournal = facts.delivery === "exactly_once";
+  const cause = (needsJournal ? journalCause(metrics.journal) : null) ?? causeOf(sink, nowMs);
   return {
     name: facts.name,
     type: facts.type,
@@ -145,6 +175,9 @@ function sinkStatus(facts: StatusFacts["sinks"][number], sink: SinkMetrics, nowM
     audit: auditOf(sink),
     dropped: [...sink.dropped.values].map(([key, events]) => ({ ...splitDropKey(key), events })),
     retries: sink.retries.total(),
+    partitionsInDoubt: sink.partitionsInDoubt,
+    unprotectedPartitions: sink.unprotectedPartitions,
+    lost: [...sink.lost.values].map(([cause, events]) => ({ cause, events })),
     bufferedBytes: sink.bufferedBytes,
     bufferMaxEvents: sink.bufferMaxEvents,
     bufferMaxBytes: sink.bufferMaxBytes,
@@ -156,10 +189,11 @@ function sinkStatus(facts: StatusFacts["sinks"][number], sink: SinkMetrics, nowM
 function causeOf(sink: SinkMetrics, nowMs: number): Failure | null {
   // An acknowledgement proves more than a check that failed before it.
   if (sink.healthFailure !== null && sink.lastAckMs === 0) return sink.healthFailure;
+  const doubt = doubtCause(sink, nowMs);
   const waitingEvents = sink.bufferedEvents + sink.inFlightEvents;
-  if (waitingEvents === 0 || sink.waitingSinceMs === 0) return null;
+  if (waitingEvents === 0 || sink.waitingSinceMs === 0) return doubt;
   const waitingMs = nowMs - sink.waitingSinceMs;
-  if (waitingMs < READY_WAIT_MAX_MS) return null;
+  if (waitingMs < READY_WAIT_MAX_MS) return doubt;
   const why = sink.lastError ?? "no error was reported; the sink is slow or does not answer";
   return {
     code: "not-delivering",
@@ -167,6 +201,32 @@ function causeOf(sink: SinkMetrics, nowMs: number): Failure | null {
       Math.floor(waitingMs / 1000)
     } s: ${why}`,
     hint: null,
+  };
+}
+
+/** Finding out what became of a batch takes a moment, or some seconds; longer when its partition cannot be reached. */
+function doubtCause(
+  { partitionsInDoubt, doubtSinceMs, lastError }: SinkMetrics,
+  nowMs: number,
+): Failure | null {
+  const doubtMs = nowMs - doubtSinceMs;
+  if (partitionsInDoubt === 0 || doubtSinceMs === 0 || doubtMs < READY_WAIT_MAX_MS) return null;
+  const why = lastError === null ? "" : `: ${lastError}`;
+  return {
+    code: "in-doubt",
+    message: `${partitionsInDoubt} partition(s) wait for ${
+      Math.floor(doubtMs / 1000)
+    } s until it is found out what became of a batch${why}`,
+    hint: null,
+  };
+}
+
+function journalCause(journal: JournalFigures | null): Failure | null {
+  if (journal === null || journal.failure === null) return null;
+  return {
+    code: "journal-unwritable",
+    message: `The journal cannot be written (${journal.failure}): delivery waits, and writing is tried again`,
+    hint: "look at the disk, its free space and the owner of data_dir",
   };
 }
 

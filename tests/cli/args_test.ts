@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { commands, helpText, parseArgs, renderUsageError, type UsageError } from "../../src/cli/args.ts";
+import { parseArgs, renderUsageError, type UsageError } from "../../src/cli/args.ts";
+import { commands } from "../../src/cli/commands.ts";
+import { helpText } from "../../src/cli/help.ts";
 
 const RUN = {
   command: "run",
@@ -9,6 +11,8 @@ const RUN = {
   dryRun: false,
   logLevel: null,
 };
+
+const ALL_COMMANDS = "the commands are: run, validate, positions, positions forget, audit, buffer repair";
 
 describe("what is understood", () => {
   const cases: [string, object][] = [
@@ -29,6 +33,26 @@ describe("what is understood", () => {
     ["-c a.toml --log-level debug", { ...RUN, logLevel: "debug" }],
     ["-c a.toml --log-level=debug --log-level warn", { ...RUN, logLevel: "warn" }],
     ["validate -c a.toml -c b.toml", { command: "validate", configPaths: ["a.toml", "b.toml"] }],
+    ["positions -c a.toml", { command: "positions", configPaths: ["a.toml"], json: false }],
+    ["positions --json -c a.toml -c b.toml", {
+      command: "positions",
+      configPaths: ["a.toml", "b.toml"],
+      json: true,
+    }],
+    ["positions forget -c a.toml --sink events", {
+      command: "positions forget",
+      configPaths: ["a.toml"],
+      sink: "events",
+    }],
+    ["positions forget --sink=-odd -c a.toml", {
+      command: "positions forget",
+      configPaths: ["a.toml"],
+      sink: "-odd",
+    }],
+    ["audit -c a.toml", { command: "audit", configPaths: ["a.toml"], json: false }],
+    ["audit --config a.toml --json", { command: "audit", configPaths: ["a.toml"], json: true }],
+    ["buffer repair --journal -c a.toml", { command: "buffer repair", configPaths: ["a.toml"] }],
+    ["buffer repair -c a.toml --journal", { command: "buffer repair", configPaths: ["a.toml"] }],
     ["--version", { command: "version" }],
     ["-V", { command: "version" }],
     ["--help", { command: "help", topic: null }],
@@ -37,6 +61,11 @@ describe("what is understood", () => {
     ["help validate", { command: "help", topic: "validate" }],
     ["validate --help", { command: "help", topic: "validate" }],
     ["--nonsense --help", { command: "help", topic: null }],
+    ["help positions", { command: "help", topic: "positions" }],
+    ["help positions forget", { command: "help", topic: "positions forget" }],
+    ["positions forget -h", { command: "help", topic: "positions forget" }],
+    ["help buffer", { command: "help", topic: "buffer" }],
+    ["buffer --help", { command: "help", topic: "buffer" }],
   ];
   for (const [line, expected] of cases) {
     test(`shipper ${line}`, () => expect(parseArgs(line.split(" "))).toEqual(expected as never));
@@ -75,8 +104,82 @@ describe("what is refused", () => {
       'There is no command "shipper.toml"',
       "a configuration is named by --config shipper.toml",
     ],
-    ["frobnicate", 'There is no command "frobnicate"', "the commands are: run, validate"],
-    ["help frobnicate", 'There is no command "frobnicate"', "the commands are: run, validate"],
+    ["frobnicate", 'There is no command "frobnicate"', ALL_COMMANDS],
+    ["help frobnicate", 'There is no command "frobnicate"', ALL_COMMANDS],
+    ["postions -c a.toml", 'There is no command "postions"', 'did you mean "shipper positions"?'],
+    ["bufer repair", 'There is no command "bufer"', 'did you mean "shipper buffer repair"?'],
+    [
+      "positions forgte --sink x",
+      'There is no command "positions forgte"',
+      'did you mean "shipper positions forget"?',
+    ],
+    [
+      "positions frobnicate",
+      'There is no command "positions frobnicate"',
+      "write shipper positions --config FILE [--json]",
+    ],
+    [
+      "positions a.toml",
+      'There is no command "positions a.toml"',
+      "a configuration is named by --config a.toml",
+    ],
+    [
+      "help positions forgte",
+      'There is no command "positions forgte"',
+      'did you mean "shipper positions forget"?',
+    ],
+    [
+      "help buffer ls",
+      'There is no command "buffer ls"',
+      "write shipper buffer repair --journal --config FILE",
+    ],
+    [
+      "buffer",
+      'Command "buffer" lacks its second word',
+      "write shipper buffer repair --journal --config FILE",
+    ],
+    [
+      "buffer --journal -c a.toml",
+      'Command "buffer" lacks its second word',
+      "write shipper buffer repair --journal --config FILE",
+    ],
+    [
+      "buffer repair -c a.toml",
+      'Flag "--journal" is missing',
+      "write shipper buffer repair --journal --config FILE",
+    ],
+    [
+      "buffer repair --journal",
+      "No configuration was named",
+      "shipper buffer repair --journal --config FILE; shipper --help lists the flags",
+    ],
+    ["buffer repair --journal=x -c a.toml", 'Flag "--journal" takes no value', "write --journal alone"],
+    [
+      "positions forget -c a.toml",
+      'Flag "--sink" is missing',
+      "write shipper positions forget --config FILE --sink NAME",
+    ],
+    ["positions forget -c a.toml --sink", 'Flag "--sink" lacks its value', "write --sink NAME"],
+    ["positions forget -c a.toml --sink=", 'Flag "--sink" has an empty value', "write --sink NAME"],
+    [
+      "positions forget -c a.toml --sink a --sink b",
+      'Flag "--sink" was given twice',
+      "write --sink NAME once",
+    ],
+    [
+      "positions -c a.toml --sink a",
+      '"shipper positions" has no flag "--sink"',
+      'it is a flag of "shipper positions forget"',
+    ],
+    ["audit -c a.toml --jsn", 'There is no flag "--jsn"', 'did you mean "--json"?'],
+    ["audit -c a.toml --once", '"shipper audit" has no flag "--once"', 'it is a flag of "shipper run"'],
+    ["audit", "No configuration was named", "shipper audit --config FILE; shipper --help lists the flags"],
+    ["audit x -c a.toml", 'Cannot use the word "x"', "a configuration is named by --config x"],
+    [
+      "run positions -c a.toml",
+      'Cannot use the word "positions"',
+      "a configuration is named by --config positions",
+    ],
   ];
   for (const [line, message, hint] of cases) {
     test(`shipper ${line}`, () => {
@@ -107,4 +210,13 @@ test("the help names every command and every flag, in lines of at most 110 colum
     }
   }
   for (const code of ["0", "1", "2", "78", "130, 143"]) expect(help).toContain(`\n  ${code.padEnd(8)}  `);
+});
+
+test("the help of a first word is that of all its commands", () => {
+  const help = helpText("positions");
+  expect(help).toContain("  shipper positions --config FILE [--json]\n");
+  expect(help).toContain("  shipper positions forget --config FILE --sink NAME\n");
+  expect(help.match(/--help/gu)).toHaveLength(1);
+  expect(helpText("buffer")).toBe(helpText("buffer repair"));
+  expect(helpText("positions forget")).not.toContain("--json");
 });

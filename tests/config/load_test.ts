@@ -59,6 +59,13 @@ test("defaults fill what is left out", () => {
       keyField: null,
       partitioner: "sticky",
       acks: "all",
+      delivery: "exactly_once",
+      deliveryReason: null,
+      durability: "machine",
+      dedupWindowMs: 86_400_000,
+      onUndecidable: "duplicate",
+      onClonedState: "adopt",
+      resolveScanMaxBytes: 268_435_456,
       compression: "none",
       compressionLevel: null,
       batchMaxBytes: 1_000_000,
@@ -149,6 +156,32 @@ test("values that Kafka writes in several ways are understood", () => {
   );
   expect(secure.sasl).toEqual({ mechanism: "SCRAM-SHA-512", username: "u", password: "p" });
   expect(secure.compression).toBe("zstd");
+});
+
+test("delivery is exactly once where all replicas confirm, and says why where it is not", () => {
+  const of = (options: string) => {
+    const { delivery, deliveryReason } = kafka(options);
+    return [delivery, deliveryReason];
+  };
+  expect(of("")).toEqual(["exactly_once", null]);
+  expect(of('acks = "all"\ndelivery = "exactly_once"\n')).toEqual(["exactly_once", null]);
+  expect(of("acks = 1\n")).toEqual(["at_least_once", 'acks = "one"']);
+  expect(of('acks = "none"\n')).toEqual(["at_least_once", 'acks = "none"']);
+  // Asked for: there is nothing to explain.
+  expect(of('delivery = "at_least_once"\n')).toEqual(["at_least_once", null]);
+  expect(of('acks = "one"\ndelivery = "at_least_once"\n')).toEqual(["at_least_once", null]);
+});
+
+test("options of exactly-once delivery are in the units of the code", () => {
+  const options = 'durability = "process"\ndedup_window_secs = 90.5\non_undecidable = "drop"\n' +
+    'on_cloned_state = "stop"\nresolve_scan_max_bytes = "2MiB"\n';
+  expect(kafka(options)).toMatchObject({
+    durability: "process",
+    dedupWindowMs: 90_500,
+    onUndecidable: "drop",
+    onClonedState: "stop",
+    resolveScanMaxBytes: 2_097_152,
+  });
 });
 
 test("tls is there when it is enabled", () => {

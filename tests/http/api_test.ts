@@ -2,6 +2,7 @@ import { afterEach, expect, test } from "bun:test";
 import { existsSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { StartError } from "../../src/errors.ts";
+import { Tally } from "../../src/event/tally.ts";
 import { type ApiServer, startApi } from "../../src/http/api.ts";
 import { EventLoopLag } from "../../src/telemetry/event_loop_lag.ts";
 import type { Log } from "../../src/telemetry/log.ts";
@@ -77,7 +78,8 @@ test("/ready is 200 while sinks deliver and 503 with the cause while one does no
   expect(await ready.json()).toEqual({
     ready: true,
     state: "running",
-    sinks: [{ name: "events", type: "kafka", ready: true, cause: null }],
+    journal: null,
+    sinks: [{ name: "events", type: "kafka", ready: true, cause: null, partitions_in_doubt: 0 }],
   });
   Object.assign(metrics.sink("events"), {
     bufferedEvents: 3,
@@ -89,6 +91,7 @@ test("/ready is 200 while sinks deliver and 503 with the cause while one does no
   expect(await notReady.json()).toEqual({
     ready: false,
     state: "running",
+    journal: null,
     sinks: [{
       name: "events",
       type: "kafka",
@@ -98,8 +101,70 @@ test("/ready is 200 while sinks deliver and 503 with the cause while one does no
         message: "3 events wait, and nothing was acknowledged for 60 s: Cannot reach any broker",
         hint: null,
       },
+      partitions_in_doubt: 0,
     }],
   });
+});
+
+test("/ready and the status page tell of a journal that cannot be written, and of partitions in doubt", async () => {
+  const { get, metrics } = await setup();
+  metrics.journal = { writtenBytes: 2_048, commitCount: 3, liveCount: 4, failure: "EIO: <i/o error>" };
+  metrics.sink("events").doubtStarted(60_000);
+  metrics.sink("events").lost.add("undecidable", 7);
+  expect(await (await get("/ready")).json()).toMatchObject({
+    journal: { failure: "EIO: <i/o error>" },
+    sinks: [{ partitions_in_doubt: 1 }],
+  });
+  const page = await (await get("/")).text();
+  for (
+    const part of ["4 live batches", "EIO: &lt;i/o error&gt;", "1 partitions wait", "lost: 7 (undecidable)"]
+  ) {
+    expect(page).toContain(part);
+  }
+});
+
+test("/audit gives the account of the run", async () => {
+  const { get, metrics } = await setup();
+  const tally = new Tally();
+  tally.readCount = 5;
+  tally.deliveredCount = 2;
+  tally.bufferedCount = 2;
+  tally.drop("record_too_large", 1);
+  tally.rejectedCount = 1;
+  metrics.accounts = () => [{ source: "app", sink: "events", path: "/a.log", streamId: "1:2:3", tally }];
+  Object.assign(metrics.sink("events"), { eventsInCount: 5, deliveredEventsCount: 2, bufferedEvents: 2 });
+  metrics.source("app").lostBytes.add("truncated_unread", 9);
+  const figures = {
+    read: 5,
+    recovered: 0,
+    acknowledged: 2,
+    inFlight: 0,
+    buffered: 2,
+    dropped: { record_too_large: 1 },
+    lost: {},
+    left: 0,
+    missing: 0,
+    unexplained: 0,
+  };
+  const response = await get("/audit");
+  expect(response.status).toBe(200);
+  expect(await response.json()).toEqual({
+    version: "1.2.3",
+    dataDir: null,
+    pid: null,
+    addsUp: false,
+    sinks: [{
+      sink: "events",
+      missingInStreams: 0,
+      differences: [{ figure: "dropped", streams: 1, sink: 0 }],
+      ...figures,
+    }],
+    streams: [{ source: "app", sink: "events", path: "/a.log", streamId: "1:2:3", ...figures }],
+    unlistedStreams: 0,
+    lostBytes: [{ source: "app", cause: "truncated_unread", bytes: 9 }],
+  });
+  metrics.sink("events").dropped.add("app\u0000record_too_large", 1);
+  expect(await (await get("/audit")).json()).toMatchObject({ addsUp: true, sinks: [{ differences: [] }] });
 });
 
 test("/metrics is a page that Prometheus reads", async () => {
@@ -147,7 +212,7 @@ test("/ shows sources, files and sinks, escaped and without anything from elsewh
   expect(text).toContain('http-equiv="refresh"');
 });
 
-test("the API serves only GET and HEAD, and only its four paths", async () => {
+test("the API serves only GET and HEAD, and only its five paths", async () => {
   const { get } = await setup();
   for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
     const response = await get("/health", { method });

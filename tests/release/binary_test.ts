@@ -6,11 +6,19 @@ import { lockedPackage, TARGETS } from "../../scripts/lib/bun_executable.ts";
 import { checkExecutable, parseHeader, readHeader } from "../../scripts/lib/executable_header.ts";
 import { projectDir } from "../../scripts/lib/project.ts";
 import { isVersion } from "../../scripts/lib/try_executable.ts";
-import { commands } from "../../src/cli/args.ts";
+import { commands } from "../../src/cli/commands.ts";
 import { runShipper, shipperBinary } from "../support/shipper.ts";
 import { tempDir } from "../support/temp_dir.ts";
 
 const lockText = readFileSync(join(projectDir, "bun.lock"), "utf8");
+
+/** tests/integration/test_build_test.ts finds them in the test build. */
+const TEST_BUILD_TEXTS = [
+  "SHIPPER_CRASH_AT",
+  "SHIPPER_TEST_FIRST_SEQUENCE",
+  "SHIPPER_TEST_RECHECK_MS",
+  "SHIPPER_TEST_FILE_FAULTS",
+];
 
 describe("the binary", () => {
   test("prints the version of package.json", async () => {
@@ -33,6 +41,19 @@ describe("the binary", () => {
     expect(build).toContain('"--no-compile-autoload-dotenv"');
     expect(build).toContain('"--no-compile-autoload-bunfig"');
     expect(build).not.toMatch(/"--compile-autoload|"--env-file|"--config/);
+  });
+
+  test("has nothing of the test build in it", async () => {
+    const bytes = readFileSync(shipperBinary());
+    for (const text of TEST_BUILD_TEXTS) {
+      for (const encoding of ["utf8", "utf16le"] as const) {
+        expect(bytes.includes(Buffer.from(text, encoding)), `${text} in ${encoding}`).toBe(false);
+      }
+    }
+    // A text that is there proves that the search finds one.
+    expect(bytes.includes("require-healthy")).toBe(true);
+    const env = { SHIPPER_CRASH_AT: "nonsense", SHIPPER_TEST_FIRST_SEQUENCE: "x", SHIPPER_TEST_BUILD: "1" };
+    expect(await runShipper({ args: ["--version"], env })).toMatchObject({ code: 0, stderr: "" });
   });
 
   test("has the header of this machine", () => {

@@ -11,13 +11,25 @@ export interface ProxyFault {
   readonly swallow?: readonly Direction[];
   /** Each piece is held for so long; order is kept. */
   readonly delayMs?: number;
-  /** A connection is cut when so many bytes of `direction` were forwarded since the fault was set. */
-  readonly cutAfter?: { readonly direction: Direction; readonly bytes: number };
+  /**
+   * A connection is cut when so many bytes of `direction` were forwarded since the fault was set; with `everyNth` only one of so many
+   * connections, counted over all that were ever accepted.
+   */
+  readonly cutAfter?: { readonly direction: Direction; readonly bytes: number; readonly everyNth?: number };
   /** One bit of the byte at this place (counted for each connection since the fault was set) is flipped. */
   readonly corrupt?: { readonly direction: Direction; readonly at: number };
   /** New connections are closed at once. */
   readonly refuse?: boolean;
 }
+
+/** The way to the server of a connection whose client is gone, and what is still to go there. */
+interface Late {
+  readonly server: Socket;
+  readonly data: Buffer;
+}
+
+/** A server that has got the last of a client's bytes may need so long to act on them before its connection ends. */
+const LATE_LIFE_MS = 500;
 
 interface Held {
   readonly data: Buffer;
@@ -25,6 +37,8 @@ interface Held {
 }
 
 interface Connection {
+  /** How many were accepted before it. */
+  readonly number: number;
   readonly client: Socket;
   readonly server: Socket;
   /** Since the fault was set. */
@@ -43,6 +57,7 @@ export class Proxy implements AsyncDisposable {
   readonly port: number;
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
+  readonly #late: Late[] = [];
   #targetPort: number;
   #fault: ProxyFault = {};
   #connectionCount = 0;
@@ -66,6 +81,13 @@ export class Proxy implements AsyncDisposable {
   /** Connections that are open now. */
   get openCount(): number {
     return this.#connections.size;
+  }
+
+  /** Connections of which a part of a request is held back now. */
+  get heldRequestCount(): number {
+    let count = 0;
+    for (const { held } of this.#connections) if (held.request.length > 0) count++;
+    return count;
   }
 
   /** Where new connections go. */
@@ -95,10 +117,37 @@ export class Proxy implements AsyncDisposable {
     for (const connection of this.#connections) this.#drop(connection);
   }
 
+  /**
+   * Closes every connection towards its client. What the client had sent and was held back (`stall`) is kept for `deliverLate`. Returns how
+   * many connections had such bytes.
+   */
+  strand(): number {
+    let count = 0;
+    for (const { client, server, held } of this.#connections) {
+      if (held.request.length > 0) {
+        this.#late.push({ server, data: Buffer.concat(held.request.map(({ data }) => data)) });
+        server.removeAllListeners("data").removeAllListeners("close").on("data", () => {});
+        count++;
+      } else server.destroy();
+      client.destroy();
+    }
+    this.#connections.clear();
+    return count;
+  }
+
+  /** The stranded bytes reach the server now, as the last packets of a process that died: nobody reads the answers. */
+  deliverLate(): void {
+    for (const { server, data } of this.#late.splice(0)) {
+      server.write(data);
+      setTimeout(() => server.destroy(), LATE_LIFE_MS).unref();
+    }
+  }
+
   /** Closes the port and all connections. */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.cut();
+    for (const { server } of this.#late.splice(0)) server.destroy();
     await closed;
   }
 
@@ -107,9 +156,10 @@ export class Proxy implements AsyncDisposable {
   }
 
   #accept(client: Socket): void {
-    this.#connectionCount++;
+    const number = this.#connectionCount++;
     if (this.#fault.refuse) return void client.destroy();
     const connection: Connection = {
+      number,
       client,
       server: connect(this.#targetPort, "127.0.0.1"),
       forwardedBytes: { request: 0, response: 0 },
@@ -146,7 +196,9 @@ export class Proxy implements AsyncDisposable {
     const before = connection.forwardedBytes[direction];
     let bytes = data;
     if (fault.corrupt?.direction === direction) bytes = flipBit(data, fault.corrupt.at - before);
-    const left = fault.cutAfter?.direction === direction ? fault.cutAfter.bytes - before : Infinity;
+    const { cutAfter } = fault;
+    const isCut = cutAfter?.direction === direction && connection.number % (cutAfter.everyNth ?? 1) === 0;
+    const left = isCut ? cutAfter.bytes - before : Infinity;
     if (bytes.length >= left) bytes = bytes.subarray(0, left);
     connection.forwardedBytes[direction] = before + bytes.length;
     const { from, to } = ends(connection, direction);

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { projectDir } from "../../scripts/lib/project.ts";
+import type { CrashPointSpec } from "../../src/telemetry/crash_point.ts";
 import { type TempDir, tempDir } from "./temp_dir.ts";
 import { waitUntil } from "./wait_until.ts";
 
@@ -17,6 +18,10 @@ export interface ShipperOptions {
   readonly stdin?: string | Buffer | "pipe";
   /** Program and arguments in front of it, for example ["strace", "-f"]. */
   readonly wrapper?: readonly string[];
+  /** Runs dist/shipper-test, which obeys SHIPPER_TEST_... in `env` (src/telemetry/test_knobs.ts). */
+  readonly testBuild?: boolean;
+  /** Where it kills itself; with the test build, as nothing else does. */
+  readonly crashAt?: CrashPointSpec;
 }
 
 /** How it ended. */
@@ -35,6 +40,13 @@ process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 export function shipperBinary(): string {
   const path = process.env.SHIPPER_BIN ?? join(projectDir, "dist", "shipper");
   if (!existsSync(path)) throw new Error(`"${path}" is not there: run scripts/build first`);
+  return path;
+}
+
+/** The same program with crash points and test knobs. */
+export function shipperTestBinary(): string {
+  const path = join(projectDir, "dist", "shipper-test");
+  if (!existsSync(path)) throw new Error(`"${path}" is not there: run scripts/build --test first`);
   return path;
 }
 
@@ -98,7 +110,11 @@ export class Shipper implements AsyncDisposable {
     const timeout = setTimeout(() => timer.resolve(null), timeoutMs);
     const exit = await Promise.race([this.exit, timer.promise]);
     clearTimeout(timeout);
-    if (exit !== null) return exit;
+    if (exit !== null) {
+      // Whatever a test is about: every event is accounted for (src/telemetry/audit_watch.ts).
+      if (exit.stderr.includes("does not add up")) throw new Error(exit.stderr.slice(-LOG_TAIL_CHARS));
+      return exit;
+    }
     await this.kill();
     throw new Error(`shipper did not end within ${timeoutMs} ms\n${this.#stderr.slice(-LOG_TAIL_CHARS)}`);
   }
@@ -152,10 +168,12 @@ export function startShipper(options: ShipperOptions = {}): Shipper {
     writeFileSync(configPath, options.config, { mode: 0o600 });
     args.unshift("--config", configPath);
   }
-  const [program, ...rest] = [...options.wrapper ?? [], shipperBinary(), ...args];
+  const { crashAt } = options;
+  const binary = options.testBuild === true || crashAt !== undefined ? shipperTestBinary() : shipperBinary();
+  const [program, ...rest] = [...options.wrapper ?? [], binary, ...args];
   const child = spawn(program!, rest, {
     cwd: options.cwd ?? dir.path,
-    env: { ...process.env, ...options.env },
+    env: { ...process.env, ...options.env, ...(crashAt === undefined ? {} : { SHIPPER_CRASH_AT: crashAt }) },
     stdio: [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],
   });
   if (options.stdin !== undefined) {

@@ -123,3 +123,36 @@ test("cut and refuse end connections", async () => {
   await waitUntil("the second was closed", () => second.closed);
   expect(proxy.connectionCount).toBe(2);
 });
+
+test("cuts every second connection only, when told so", async () => {
+  await using proxy = await startProxy(echoPort);
+  proxy.setFault({ cutAfter: { direction: "request", bytes: 1, everyNth: 2 } });
+  const [first, second] = [client(proxy.port), client(proxy.port)];
+  for (const peer of [first, second]) peer.write("ab");
+  await waitUntil("one was cut", () => first.closed || second.closed);
+  await waitUntil("one goes on", () => first.received.length + second.received.length >= 2);
+  expect([first.closed, second.closed].filter((closed) => closed)).toHaveLength(1);
+});
+
+test("stranded bytes arrive late, when their client is long gone", async () => {
+  await using proxy = await startProxy(echoPort);
+  const arrived: string[] = [];
+  const peer = client(proxy.port);
+  peer.write("a");
+  await got(peer, "a");
+  const server = [...accepted].at(-1)!;
+  server.on("data", (data) => arrived.push(String(data)));
+  proxy.setFault({ stall: ["request"] });
+  peer.write("late");
+  await waitUntil("the proxy holds it", () => proxy.heldRequestCount > 0);
+  expect(proxy.strand()).toBe(1);
+  await waitUntil("the client is cut off", () => peer.closed);
+  proxy.heal();
+  const next = client(proxy.port);
+  next.write("new");
+  await got(next, "new");
+  expect(arrived).toEqual([]);
+  proxy.deliverLate();
+  await waitUntil("it arrives", () => arrived.length > 0);
+  expect(arrived).toEqual(["late"]);
+});

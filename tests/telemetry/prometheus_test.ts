@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
+import { Tally } from "../../src/event/tally.ts";
 import { Exposition } from "../../src/telemetry/exposition.ts";
 import { ALL_FAMILIES } from "../../src/telemetry/metric_families.ts";
 import { Metrics } from "../../src/telemetry/metrics.ts";
@@ -35,7 +36,7 @@ function fullMetrics(): Metrics {
   source.watchedFiles = 7;
   source.rotationsCount = 8;
   source.truncationsCount = 9;
-  source.lostBytes.add("truncated", 11);
+  source.lostBytes.add("truncated_unread", 11);
   source.fileLags =
     () => [{ path: "/a.log", sink: "kafka", sizeBytes: 100, readBytes: 80, deliveredBytes: 60 }];
   const sink = metrics.sink("kafka");
@@ -60,7 +61,24 @@ function fullMetrics(): Metrics {
   sink.batchBytes.observe(400);
   sink.latencySeconds.observe(0.02, 4);
   sink.latencySeconds.observe(1_000);
+  sink.lost.add("undecidable", 1);
+  sink.resolved.add("written", 2);
+  sink.replaced.add("split", 3);
+  sink.partitionsInDoubt = 4;
+  sink.unprotectedPartitions = 5;
+  sink.brokerLostAckedCount = 6;
+  sink.journalBehindBrokerCount = 7;
   metrics.sink("out");
+  metrics.journal = { writtenBytes: 8_192, commitCount: 9, liveCount: 2, failure: "EIO" };
+  const tally = new Tally();
+  Object.assign(tally, {
+    readCount: 10,
+    deliveredCount: 4,
+    inFlightCount: 1,
+    bufferedCount: 3,
+    leftCount: 1,
+  });
+  metrics.accounts = () => [{ source: "app", sink: "kafka", path: "/a.log", streamId: "1", tally }];
   return metrics;
 }
 
@@ -97,7 +115,7 @@ test("metrics page gives every figure", () => {
     ["shipper_source_watched_files", source, 7],
     ["shipper_source_rotations_total", source, 8],
     ["shipper_source_truncations_total", source, 9],
-    ["shipper_source_lost_bytes_total", { ...source, cause: "truncated" }, 11],
+    ["shipper_source_lost_bytes_total", { ...source, cause: "truncated_unread" }, 11],
     ["shipper_file_lag_bytes", file, 40],
     ["shipper_file_read_offset_bytes", file, 80],
     ["shipper_file_delivered_offset_bytes", file, 60],
@@ -134,6 +152,35 @@ test("metrics page gives every figure", () => {
     ["process_cpu_seconds_total", {}, 1.5],
     ["process_resident_memory_bytes", {}, 50_000_000],
     ["process_start_time_seconds", {}, 10.5],
+  ];
+  for (const [name, labels, value] of values) {
+    expect([name, valueOf(page, name, labels)]).toEqual([name, value]);
+  }
+});
+
+test("metrics page gives the fate of batches, the account, and the journal", () => {
+  const page = parseExposition(renderPrometheus(fullMetrics(), extra));
+  const source = { source: "app" };
+  const sink = { sink: "kafka" };
+  const file = { source: "app", sink: "kafka", file: "/a.log" };
+  const values: [string, Record<string, string>, number][] = [
+    ["shipper_sink_lost_events_total", { ...sink, cause: "undecidable" }, 1],
+    ["shipper_sink_resolved_batches_total", { ...sink, result: "written" }, 2],
+    ["shipper_sink_replaced_batches_total", { ...sink, reason: "split" }, 3],
+    ["shipper_sink_partitions_in_doubt", sink, 4],
+    ["shipper_sink_unprotected_partitions", sink, 5],
+    ["shipper_sink_broker_lost_acknowledged_total", sink, 6],
+    ["shipper_sink_journal_behind_broker_total", sink, 7],
+    ["shipper_file_read_events_total", file, 10],
+    ["shipper_file_acknowledged_events_total", file, 4],
+    ["shipper_audit_missing_events", { ...source, ...sink }, 1],
+    // dropped 2 and lost 1 by the sink, none by its file.
+    ["shipper_audit_difference_events", sink, 3],
+    ["shipper_audit_difference_events", { sink: "out" }, 0],
+    ["shipper_journal_written_bytes_total", {}, 8_192],
+    ["shipper_journal_commits_total", {}, 9],
+    ["shipper_journal_live_batches", {}, 2],
+    ["shipper_journal_failing", {}, 1],
   ];
   for (const [name, labels, value] of values) {
     expect([name, valueOf(page, name, labels)]).toEqual([name, value]);
@@ -193,6 +240,22 @@ test("metrics page lists the files with the largest lag, and the sum of all", ()
   expect(valueOf(page, "shipper_source_lag_bytes", { source: "app", sink: "kafka" })).toBe(
     count * (count - 1) / 2,
   );
+});
+
+test("metrics page has series of the files with the most events, and counts every stream in the account", () => {
+  const metrics = new Metrics(0);
+  metrics.sink("kafka");
+  metrics.accounts = () =>
+    Array.from({ length: FILE_SERIES_MAX + 500 }, (_, i) => {
+      const tally = new Tally();
+      tally.readCount = tally.deliveredCount = i;
+      if (i === 0) tally.leftCount = 2;
+      return { source: "app", sink: "kafka", path: `/${i}`, streamId: String(i), tally };
+    });
+  const page = parseExposition(renderPrometheus(metrics, extra));
+  const listed = page.get("shipper_file_read_events_total")!.samples.map(({ value }) => value);
+  expect([listed.length, Math.min(...listed)]).toEqual([FILE_SERIES_MAX, 500]);
+  expect(valueOf(page, "shipper_audit_missing_events", { source: "app", sink: "kafka" })).toBe(2);
 });
 
 test("metrics page survives drop reasons beyond the table's limit", () => {

@@ -116,6 +116,65 @@ test("status without facts shows what has metrics", () => {
   }]);
 });
 
+test("a sink that needs the journal is not ready while it cannot be written; others are", () => {
+  const metrics = new Metrics(0);
+  metrics.journal = { writtenBytes: 4_096, commitCount: 2, liveCount: 1, failure: null };
+  const exact = { ...facts, sinks: [{ ...facts.sinks[0]!, delivery: "exactly_once" }, facts.sinks[1]!] };
+  expect(computeStatus(metrics, 0, exact)).toMatchObject({
+    ready: true,
+    journal: { liveBatches: 1, writtenBytes: 4_096, commits: 2, failure: null },
+  });
+  metrics.journal = { ...metrics.journal, failure: "ENOSPC: no space left on device, write" };
+  const status = computeStatus(metrics, 0, exact);
+  expect(status.sinks.map(({ ready }) => ready)).toEqual([false, true]);
+  expect(status.sinks[0]!.cause).toEqual({
+    code: "journal-unwritable",
+    message:
+      "The journal cannot be written (ENOSPC: no space left on device, write): delivery waits, and writing is tried again",
+    hint: "look at the disk, its free space and the owner of data_dir",
+  });
+  expect(computeStatus(metrics, 0, facts).ready).toBe(true);
+});
+
+test("partitions in doubt are shown at once, and a sink is not ready when they stay so for 30 s", () => {
+  const metrics = new Metrics(0);
+  const sink = metrics.sink("kafka");
+  sink.doubtStarted(1_000);
+  sink.doubtStarted(9_000);
+  sink.doubtEnded();
+  const before = computeStatus(metrics, 1_000 + READY_WAIT_MAX_MS - 1, facts);
+  expect([before.ready, before.sinks[0]!.partitionsInDoubt]).toEqual([true, 1]);
+  expect(computeStatus(metrics, 1_000 + READY_WAIT_MAX_MS, facts).sinks[0]!.cause).toEqual({
+    code: "in-doubt",
+    message: "1 partition(s) wait for 30 s until it is found out what became of a batch",
+    hint: null,
+  });
+  sink.doubtEnded();
+  expect(computeStatus(metrics, 10 * READY_WAIT_MAX_MS, facts).ready).toBe(true);
+  expect(sink.doubtSinceMs).toBe(0);
+});
+
+test("what was lost is in the account, also when an earlier run had taken it", () => {
+  const metrics = new Metrics(0);
+  const sink = metrics.sink("kafka");
+  sink.eventsInCount = 5;
+  sink.lost.add("undecidable", 5);
+  sink.loseRecovered("source_gone", 3);
+  expect(auditOf(sink)).toEqual({
+    read: 8,
+    delivered: 0,
+    dropped: 0,
+    lost: 8,
+    buffered: 0,
+    inFlight: 0,
+    left: 0,
+  });
+  expect(computeStatus(metrics, 0, facts).sinks[0]!.lost).toEqual([
+    { cause: "undecidable", events: 5 },
+    { cause: "source_gone", events: 3 },
+  ]);
+});
+
 test("status lists drops by source and reason", () => {
   const metrics = new Metrics(0);
   metrics.sink("kafka").dropped.add("app\u0000record_too_large", 3);

@@ -1,0 +1,118 @@
+import type { LogLevel } from "../config/config.ts";
+
+/** The command line as data: what args.ts parses, what help.ts prints, and what an unknown word is compared with. */
+export interface CommandSpec {
+  /** One word, or two: "positions forget". */
+  readonly name: string;
+  readonly doc: string;
+  /** In the order of the help. */
+  readonly flags: readonly FlagSpec[];
+  readonly examples: readonly string[];
+}
+
+export interface FlagSpec {
+  readonly name: string;
+  readonly short?: string;
+  /** Name of the value in the help; without it the flag takes none. */
+  readonly value?: string;
+  readonly choices?: readonly string[];
+  /** The command means nothing without it. */
+  readonly required?: boolean;
+  readonly doc: string;
+}
+
+const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
+
+const configFlag: FlagSpec = {
+  name: "config",
+  short: "c",
+  value: "FILE",
+  required: true,
+  doc: 'A configuration file, or "-" for standard input. Several are joined.',
+};
+const helpFlag: FlagSpec = { name: "help", short: "h", doc: "Print this help." };
+const versionFlag: FlagSpec = { name: "version", short: "V", doc: "Print the version." };
+const jsonFlag: FlagSpec = { name: "json", doc: "Print JSON, for programs." };
+
+/** All commands; the first is meant when none is named. */
+export const commands: readonly CommandSpec[] = [
+  {
+    name: "run",
+    doc: "Ship until the sources have ended or a signal comes. Meant when no command is named.",
+    flags: [
+      configFlag,
+      { name: "once", doc: "Read what is there, deliver all of it, and exit." },
+      { name: "dry-run", doc: "Print the records that would be produced, and produce none." },
+      { name: "require-healthy", doc: "Exit with code 78 when a sink's health check fails at start." },
+      {
+        name: "log-level",
+        value: "LEVEL",
+        choices: LOG_LEVELS,
+        doc: `${LOG_LEVELS.join(", ")}; wins over log.level.`,
+      },
+      helpFlag,
+      versionFlag,
+    ],
+    examples: ["shipper --config shipper.toml", "shipper --config shipper.toml --once"],
+  },
+  {
+    name: "validate",
+    doc: "Check a configuration, open nothing else, and list every problem.",
+    flags: [configFlag, helpFlag],
+    examples: ["shipper validate --config shipper.toml"],
+  },
+  {
+    name: "positions",
+    doc: "Show how far each file is delivered to each sink: position, holes, size, lag.",
+    flags: [configFlag, jsonFlag, helpFlag],
+    examples: ["shipper positions --config shipper.toml"],
+  },
+  {
+    name: "positions forget",
+    doc: "Forget what is stored of a sink that left the configuration. No shipper may run.",
+    flags: [
+      configFlag,
+      { name: "sink", value: "NAME", required: true, doc: "The sink, by its name in [sinks.NAME]." },
+      helpFlag,
+    ],
+    examples: ["shipper positions forget --config shipper.toml --sink events"],
+  },
+  {
+    name: "audit",
+    doc: "Account for every byte of every file: delivered, in doubt, dropped, lost, or not read yet.",
+    flags: [configFlag, jsonFlag, helpFlag],
+    examples: ["shipper audit --config shipper.toml --json"],
+  },
+  {
+    name: "buffer repair",
+    doc: "Set what is damaged in data_dir aside, when a start was refused for it.",
+    flags: [
+      { name: "journal", required: true, doc: "Repair the journal. What it does is printed." },
+      configFlag,
+      helpFlag,
+    ],
+    examples: ["shipper buffer repair --journal --config shipper.toml"],
+  },
+];
+
+/** The commands whose name begins with these words, in their order: "positions" gives "positions" and "positions forget". */
+export function commandFamily(words: string): readonly CommandSpec[] {
+  return commands.filter((each) => each.name === words || each.name.startsWith(`${words} `));
+}
+
+/** How a command is called, with its flags: "shipper positions --config FILE [--json]". */
+export function usageOf(command: CommandSpec): string {
+  const own = command.flags.filter((each) => each !== helpFlag && each !== versionFlag);
+  const required = own.filter((each) => each.required === true).map(labelOf);
+  const optional = own.filter((each) => each.required !== true).map((each) => `[${labelOf(each)}]`);
+  const rest = optional.length > FLAGS_NAMED_MAX ? ["[flags]"] : optional;
+  return ["shipper", command.name, ...required, ...rest].join(" ");
+}
+
+/** A usage names that many flags that may be left out; more of them are "[flags]". */
+const FLAGS_NAMED_MAX = 2;
+
+/** "--config FILE". */
+export function labelOf(flag: FlagSpec): string {
+  return `--${flag.name}${flag.value === undefined ? "" : ` ${flag.value}`}`;
+}

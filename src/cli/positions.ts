@@ -1,0 +1,135 @@
+import type { Ledger } from "../checkpoint/ledger.ts";
+import type { StreamEntry } from "../checkpoint/stream_entry.ts";
+import type { Config } from "../config/config.ts";
+import type { JournalContent } from "../journal/journal_reader.ts";
+import { formatBytes, formatCount, formatDuration } from "../telemetry/format.ts";
+import type { PositionsArgs } from "./args.ts";
+import { type CommandContext, withConfig } from "./command_context.ts";
+import { FileSizes } from "./file_sizes.ts";
+import { LiveBatches, type LiveCounts, readStoredState, sortedEntries } from "./stored_state.ts";
+import { countOf, printable, textTable } from "./text_table.ts";
+
+/** Where one sink is in one file, as `--json` prints it. */
+export interface PositionRow {
+  readonly source: string;
+  readonly sink: string;
+  /** False for a sink that left the configuration. */
+  readonly isConfigured: boolean;
+  /** Where the file was seen last. */
+  readonly path: string;
+  readonly streamId: string;
+  /** Every byte in front of it is delivered, or was given up. */
+  readonly position: number;
+  /** Highest end of anything that a restart does not read again. */
+  readonly frontier: number;
+  /** Below the frontier, what a restart reads again: a part of a file that waits for another partition, for example. */
+  readonly holes: { readonly count: number; readonly bytes: number };
+  /** Batches whose acknowledgement is not stored, and the events of this file in them. */
+  readonly live: LiveCounts;
+  /** Null when the file is gone. */
+  readonly sizeBytes: number | null;
+  /** Bytes from the position to the end; null when the file is gone. */
+  readonly lagBytes: number | null;
+  /** When the file was last seen, as far as that was stored; milliseconds since the epoch. */
+  readonly lastSeenMs: number;
+}
+
+/** `shipper positions`: what is stored of each file for each sink. Writes nothing, and works while a shipper runs. Returns the exit code. */
+export async function showPositions(args: PositionsArgs, context: CommandContext): Promise<number> {
+  return await withConfig(args.configPaths, context, async (config) => {
+    const content = await readStoredState(config.dataDir);
+    const rows = await positionRows(content, config);
+    const left = content.positions.sinkNames().filter((name) => !isConfigured(config, name));
+    if (args.json) {
+      const { dataDir } = config;
+      context.stdout(`${JSON.stringify({ dataDir, positions: rows, sinksNotConfigured: left }, null, 2)}\n`);
+      return 0;
+    }
+    context.stdout(
+      rows.length === 0 ? `Nothing is stored in "${config.dataDir}"\n` : table(rows, context.now()),
+    );
+    for (const name of left) {
+      context.stdout(
+        `\nSink "${
+          printable(name)
+        }" is not in the configuration any more. What is stored of it is kept until\n` +
+          `  shipper positions forget --sink ${printable(name)} ${
+            args.configPaths.map((each) => `--config ${each}`).join(" ")
+          }\n`,
+      );
+    }
+    return 0;
+  });
+}
+
+/** One row for each file and sink. */
+export async function positionRows(content: JournalContent, config: Config): Promise<PositionRow[]> {
+  const live = new LiveBatches(content);
+  const entries = sortedEntries(content);
+  const sizes = new FileSizes(entries.map(({ record }) => record));
+  const rows: PositionRow[] = [];
+  for (const entry of entries) {
+    const sizeBytes = await sizes.sizeOf(entry.record);
+    for (const [sink, ledger] of [...entry.ledgers].sort(([a], [b]) => a < b ? -1 : 1)) {
+      rows.push(row(entry, sink, ledger, { isConfigured: isConfigured(config, sink), live, sizeBytes }));
+    }
+  }
+  return rows;
+}
+
+function isConfigured({ sinks }: Config, name: string): boolean {
+  return sinks.some((sink) => sink.name === name);
+}
+
+function row(
+  entry: StreamEntry,
+  sink: string,
+  ledger: Ledger,
+  facts: { isConfigured: boolean; live: LiveBatches; sizeBytes: number | null },
+): PositionRow {
+  const { sizeBytes } = facts;
+  return {
+    source: entry.record.source,
+    sink,
+    isConfigured: facts.isConfigured,
+    path: entry.record.lastPath,
+    streamId: entry.record.id,
+    position: ledger.position,
+    frontier: ledger.frontier,
+    holes: ledger.holes(),
+    live: facts.live.of(entry, sink),
+    sizeBytes,
+    lagBytes: sizeBytes === null ? null : Math.max(0, sizeBytes - ledger.position),
+    lastSeenMs: entry.seenMs,
+  };
+}
+
+function table(rows: readonly PositionRow[], nowMs: number): string {
+  const columns = [
+    { title: "SOURCE" },
+    { title: "SINK" },
+    { title: "FILE" },
+    { title: "POSITION", isNumber: true },
+    { title: "FRONTIER", isNumber: true },
+    { title: "HOLES", isNumber: true },
+    { title: "LIVE BATCHES", isNumber: true },
+    { title: "SIZE", isNumber: true },
+    { title: "LAG", isNumber: true },
+    { title: "SEEN", isNumber: true },
+  ];
+  return textTable(
+    columns,
+    rows.map((each) => [
+      each.source,
+      each.isConfigured ? each.sink : `${each.sink} (not configured)`,
+      each.path,
+      formatCount(each.position),
+      formatCount(each.frontier),
+      each.holes.count === 0 ? "0" : `${each.holes.count} (${formatBytes(each.holes.bytes)})`,
+      each.live.batches === 0 ? "0" : `${each.live.batches} (${countOf(each.live.events, "event")})`,
+      each.sizeBytes === null ? "gone" : formatCount(each.sizeBytes),
+      each.lagBytes === null ? "-" : formatBytes(each.lagBytes),
+      `${formatDuration(nowMs - each.lastSeenMs)} ago`,
+    ]),
+  );
+}

@@ -1,0 +1,37 @@
+/** A column of a table for people. */
+export interface TextColumn {
+  readonly title: string;
+  /** Figures are right-aligned. */
+  readonly isNumber?: boolean;
+}
+
+/**
+ * Rows under their titles, two blanks apart; ends with a newline. A cell that holds what a terminal would obey (a file's name may) is shown
+ * with escapes.
+ */
+export function textTable(columns: readonly TextColumn[], rows: readonly (readonly string[])[]): string {
+  const lines = [columns.map(({ title }) => title), ...rows.map((row) => row.map(printable))];
+  const widths = columns.map((_, i) => Math.max(...lines.map((line) => Bun.stringWidth(line[i]!))));
+  return lines.map((line) =>
+    line.map((cell, i) => {
+      const padding = " ".repeat(widths[i]! - Bun.stringWidth(cell));
+      return columns[i]!.isNumber === true ? padding + cell : cell + padding;
+    }).join("  ").trimEnd() + "\n"
+  ).join("");
+}
+
+/** Text of a file's name, or of a file, on a terminal: control characters are escaped. */
+export function printable(text: string): string {
+  // deno-lint-ignore no-control-regex -- they are what is looked for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (found) => {
+    const code = found.codePointAt(0)!;
+    return code < 256
+      ? `\\x${code.toString(16).padStart(2, "0")}`
+      : `\\u${code.toString(16).padStart(4, "0")}`;
+  });
+}
+
+/** "1 file", "2 files". */
+export function countOf(count: number, noun: string, plural: string = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : plural}`;
+}

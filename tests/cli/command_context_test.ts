@@ -1,0 +1,67 @@
+import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { type CommandContext, withConfig } from "../../src/cli/command_context.ts";
+import type { Config } from "../../src/config/config.ts";
+import { StartError } from "../../src/errors.ts";
+import { tempDir } from "../support/temp_dir.ts";
+
+const GOOD = '[sources.in]\ntype = "stdin"\n[sinks.out]\ntype = "console"\ninputs = ["in"]\n';
+
+/** Runs a command on a configuration; gives its exit code and what it printed. */
+async function call(text: string, command: (config: Config) => Promise<number>) {
+  using dir = tempDir("command");
+  const path = dir.file("c.toml");
+  writeFileSync(path, text);
+  const printed = { stdout: "", stderr: "" };
+  const context: CommandContext = {
+    env: {},
+    hostname: "h",
+    isRoot: true,
+    home: "/root",
+    xdgStateHome: undefined,
+    stdin: async function* () {},
+    stdout: (part) => void (printed.stdout += part),
+    stderr: (part) => void (printed.stderr += part),
+    color: false,
+    now: () => 0,
+  };
+  return { code: await withConfig([path], context, command), ...printed };
+}
+
+test("a command gets the configuration, and its exit code is the result", async () => {
+  const names: string[] = [];
+  const result = await call(GOOD, (config) => {
+    names.push(...config.sinks.map((each) => each.name));
+    return Promise.resolve(3);
+  });
+  expect(result).toEqual({ code: 3, stdout: "", stderr: "" });
+  expect(names).toEqual(["out"]);
+});
+
+test("a wrong configuration is 78, and the command is not called", async () => {
+  const { code, stderr } = await call(`${GOOD}nonsense = 1\n`, () => Promise.reject(new Error("was called")));
+  expect(code).toBe(78);
+  expect(stderr).toContain("error[unknown-key]: ");
+});
+
+test("warnings are printed, and the command runs", async () => {
+  const { code, stderr } = await call(
+    `${GOOD}[sources.idle]\ntype = "file"\ninclude = ["/x"]\n`,
+    () => Promise.resolve(0),
+  );
+  expect(code).toBe(0);
+  expect(stderr).toContain("warning[unread-source]: ");
+});
+
+test("what the host's state forbids is printed with its hint and its exit code", async () => {
+  const refuse = () => Promise.reject(new StartError("data-dir-locked", "Cannot use it", "stop it first", 5));
+  expect(await call(GOOD, refuse)).toEqual({
+    code: 5,
+    stdout: "",
+    stderr: "error[data-dir-locked]: Cannot use it\n = hint: stop it first\n",
+  });
+});
+
+test("any other error is not taken for one of the host", async () => {
+  await expect(call(GOOD, () => Promise.reject(new TypeError("a bug")))).rejects.toThrow("a bug");
+});
