@@ -42,7 +42,17 @@ async function pipeline(text: string, once: boolean): Promise<Running> {
   const positions = new PositionStore();
   const clock = { now: Date.now, random: Math.random };
   return {
-    pipeline: new Pipeline({ config, positions, journal: null, hostname: "h", metrics, log, once, dryRun: false, ...clock }),
+    pipeline: new Pipeline({
+      config,
+      positions,
+      journal: null,
+      hostname: "h",
+      metrics,
+      log,
+      once,
+      dryRun: false,
+      ...clock,
+    }),
     metrics,
     positions,
   };

@@ -262,7 +262,7 @@ export class Ledger implements RegionOwner {
   reopen(info: RegionInfo, liveCount: number): Region {
     if (info.startOffset < this.#position && info.endOffset <= this.#position) {
       const start = Math.min(info.startOffset, this.#position);
-      this.#entries = [this.#span(start, this.#position), ...this.entries()];
+      this.#entries = [this.#span(start, this.#position, this.#isPositionInsideCutLine), ...this.entries()];
       this.#head = 0;
       this.#position = start;
       this.#isPositionInsideCutLine = info.startsInsideCutLine;
@@ -285,9 +285,12 @@ export class Ledger implements RegionOwner {
       return region;
     }
     const parts: Region[] = [];
-    if (entry.startOffset < info.startOffset) parts.push(this.#span(entry.startOffset, info.startOffset));
+    const { startOffset, endOffset, endsInsideCutLine } = entry;
+    if (startOffset < info.startOffset) {
+      parts.push(this.#span(startOffset, info.startOffset, info.startsInsideCutLine));
+    }
     parts.push(region);
-    if (info.endOffset < entry.endOffset) parts.push(this.#span(info.endOffset, entry.endOffset));
+    if (info.endOffset < endOffset) parts.push(this.#span(info.endOffset, endOffset, endsInsideCutLine));
     this.#entries.splice(index, 1, ...parts);
     return region;
   }
@@ -299,14 +302,14 @@ export class Ledger implements RegionOwner {
     return isSameRegion(entry, info) ? entry : null;
   }
 
-  #span(startOffset: number, endOffset: number): Region {
+  #span(startOffset: number, endOffset: number, endsInsideCutLine = false): Region {
     return new Region(this, {
       startOffset,
       endOffset,
       crc32: 0,
       lineCount: 0,
       startsInsideCutLine: false,
-      endsInsideCutLine: false,
+      endsInsideCutLine,
     }, true);
   }
 

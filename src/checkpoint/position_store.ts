@@ -157,7 +157,8 @@ export class PositionStore implements SourcePositions {
     const entry = this.#index.get(source, id);
     if (entry === undefined || entry.ledgers.has(sink)) return;
     const ledger = this.#newLedger(entry, sink, entry.stream(), offset);
-    this.#changedLedgers.set(ledger, { entry, sink });
+    // Before any intent that names it: without it a restart would read the stream from its first byte.
+    this.#log?.append(PositionFrame.POSITION, this.#index.positionFrame(entry, sink, ledger));
     this.#timer.wantSoon();
   }
 

@@ -8,6 +8,7 @@ import { askRunning } from "./running_shipper.ts";
 import { auditStored, describeStored, type StoredAudit } from "./stored_audit.ts";
 import { readStoredState } from "./stored_state.ts";
 import { textTable } from "./text_table.ts";
+import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 
 const EXIT_DIFFERENCE = 1;
 
@@ -46,7 +47,7 @@ function report(
   args: AuditArgs,
   context: CommandContext,
 ): number {
-  context.stdout(args.json ? `${JSON.stringify(json, null, 2)}\n` : text());
+  context.stdout(args.json ? `${JSON.stringify(snakeCaseKeys(json), null, 2)}\n` : text());
   return addsUp ? 0 : EXIT_DIFFERENCE;
 }
 

@@ -8,6 +8,7 @@ import { type CommandContext, withConfig } from "./command_context.ts";
 import { FileSizes } from "./file_sizes.ts";
 import { LiveBatches, type LiveCounts, readStoredState, sortedEntries } from "./stored_state.ts";
 import { countOf, printable, textTable } from "./text_table.ts";
+import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 
 /** Where one sink is in one file, as `--json` prints it. */
 export interface PositionRow {
@@ -42,7 +43,9 @@ export async function showPositions(args: PositionsArgs, context: CommandContext
     const left = content.positions.sinkNames().filter((name) => !isConfigured(config, name));
     if (args.json) {
       const { dataDir } = config;
-      context.stdout(`${JSON.stringify({ dataDir, positions: rows, sinksNotConfigured: left }, null, 2)}\n`);
+      context.stdout(
+        `${JSON.stringify(snakeCaseKeys({ dataDir, positions: rows, sinksNotConfigured: left }), null, 2)}\n`,
+      );
       return 0;
     }
     context.stdout(

@@ -3,6 +3,7 @@ import type { Config } from "../config/config.ts";
 import { StartError } from "../errors.ts";
 import { parseListenAddress } from "../http/listen_address.ts";
 import type { LiveAudit } from "../telemetry/audit.ts";
+import { camelCaseKeys } from "../telemetry/json_keys.ts";
 
 /** An answer takes milliseconds; one that does not come is that of a process that hangs. */
 const ANSWER_MAX_MS = 5_000;
@@ -27,7 +28,7 @@ export async function askRunning({ api, dataDir }: Config): Promise<LiveAudit | 
       redirect: "error",
     });
     if (!response.ok) return null;
-    answer = await response.json();
+    answer = camelCaseKeys(await response.json());
   } catch (error) {
     if ((error as Error).name !== "TimeoutError") return null;
     throw new StartError(

@@ -2,6 +2,7 @@
 import { Hono } from "hono";
 import { html } from "hono/html";
 import { auditRun, type LiveAudit } from "../telemetry/audit.ts";
+import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 import { EXPOSITION_CONTENT_TYPE } from "../telemetry/exposition.ts";
 import { readProcessFigures, renderPrometheus } from "../telemetry/prometheus.ts";
 import type { Status } from "../telemetry/status.ts";
@@ -45,7 +46,7 @@ export function createApp(options: AppOptions): Hono {
     const status = options.status();
     return c.json(readiness(status), status.ready ? 200 : 503);
   });
-  app.get("/audit", (c) => c.json(audit(options)));
+  app.get("/audit", (c) => c.json(snakeCaseKeys(audit(options)) as object));
   app.get("/metrics", (c) => c.body(metricsPage(options), 200, { "content-type": EXPOSITION_CONTENT_TYPE }));
   app.get(
     "/",
@@ -72,7 +73,7 @@ function readiness(status: Status) {
   };
 }
 
-/** `shipper audit` reads it: `LiveAudit` of src/telemetry/audit.ts. */
+/** `shipper audit` reads it: `LiveAudit` of src/telemetry/audit.ts, with names in snake case. */
 function audit({ metrics, dataDir, pid, version }: AppOptions): LiveAudit {
   return { version, dataDir: dataDir ?? null, pid: pid ?? null, ...auditRun(metrics) };
 }

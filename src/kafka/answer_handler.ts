@@ -61,6 +61,9 @@ export class AnswerHandler {
       case "take-out":
         this.#takeOut(queue, batch, result!);
         return;
+      case "redate":
+        this.#redate(queue, batch, result!, nodeId);
+        return;
       case "renumber":
         this.#renumber(queue, batch, errorCode, nodeId);
         return;
@@ -207,12 +210,6 @@ export class AnswerHandler {
   #takeOut(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult): void {
     const { pool } = this.#options;
     const name = errorInfo(result.errorCode).name;
-    const exact = this.#options.exact();
-    if (exact !== null && result.errorCode === ErrorCode.INVALID_TIMESTAMP && !batch.isRedated) {
-      // Its time is that of its numbers: one that was on its way for long gets those of now, before a record is taken to be at fault.
-      batch.isRedated = true;
-      return exact.exactlyOnce.renumber(queue, [batch], "invalid-timestamp");
-    }
     const bad = result.recordErrors.map((each) => each.index).filter((index) =>
       index >= 0 && index < batch.count
     );
@@ -232,6 +229,21 @@ export class AnswerHandler {
     const parts: ProduceBatch[] = [];
     for (let i = 1; i < edges.length; i++) parts.push(batch.copyRecords(edges[i - 1]!, edges[i]!, pool));
     this.#replaceBy(queue, batch, parts, "invalid-record");
+  }
+
+  /** A clock is wrong, or the batch was on its way for too long: it gets the time of now, however often that takes. */
+  #redate(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult, nodeId: number): void {
+    const exact = this.#options.exact();
+    const { name, hint } = errorInfo(result.errorCode);
+    this.#backOff(queue, name, nodeId);
+    const date = new Date(batch.timestampMs).toISOString();
+    this.#options.problem(
+      `Cannot write to partition ${queue.id} of topic "${queue.topic}": the broker refuses records of ${date} (${name}), which was the time ` +
+        `here when they were sent; trying again with the time of then`,
+      hint,
+    );
+    if (exact !== null) exact.exactlyOnce.renumber(queue, [batch], "invalid-timestamp");
+    else batch.clearNumbers();
   }
 
   #renumber(queue: PartitionSender, batch: ProduceBatch, errorCode: number, nodeId: number): void {

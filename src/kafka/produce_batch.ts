@@ -46,8 +46,6 @@ export class ProduceBatch implements OpenBatch {
   isLastTry = false;
   /** Times that its numbers were refused although it was found not to be written. */
   refusedCount = 0;
-  /** It got new numbers because its time was refused. */
-  isRedated = false;
   /** In the order of sealing over all partitions. */
   sealNumber = 0;
   /** Topic, log end and leader epoch when it was numbered or first sent; null and -1 where they were not known. */

@@ -6,10 +6,11 @@ import { ErrorCode } from "./protocol/error_codes.ts";
  * - delivered: acknowledged, or recognised as a repeat of something acknowledged.
  * - split: the batch is too large; halves are tried, a single record is given up.
  * - take-out: single records are refused; the others are tried again.
+ * - redate: the time of the records is refused, which is that of sending and nobody's but ours; same records, another time.
  * - renumber: the broker has lost this producer's state, or never had it; same records, next epoch, sequence 0.
  * - retry: the same bytes and numbers again, after a back-off, with fresh metadata.
  */
-export type ProduceOutcome = "delivered" | "split" | "take-out" | "renumber" | "retry";
+export type ProduceOutcome = "delivered" | "split" | "take-out" | "redate" | "renumber" | "retry";
 
 /** Answers not listed are tried again for ever: giving up is never the answer to an error that nobody foresaw. */
 export function outcomeOf(errorCode: number): ProduceOutcome {
@@ -21,8 +22,9 @@ export function outcomeOf(errorCode: number): ProduceOutcome {
     case ErrorCode.RECORD_LIST_TOO_LARGE:
       return "split";
     case ErrorCode.INVALID_RECORD:
-    case ErrorCode.INVALID_TIMESTAMP:
       return "take-out";
+    case ErrorCode.INVALID_TIMESTAMP:
+      return "redate";
     case ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER:
     case ErrorCode.UNKNOWN_PRODUCER_ID:
     case ErrorCode.INVALID_PRODUCER_EPOCH:

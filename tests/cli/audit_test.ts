@@ -6,6 +6,8 @@ import { originOf } from "../../src/cli/data_dir_origin.ts";
 import { Journal } from "../../src/journal/journal.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { KeptLog } from "../kafka/producer_harness.ts";
+import type { LiveAudit } from "../../src/telemetry/audit.ts";
+import { camelCaseKeys } from "../../src/telemetry/json_keys.ts";
 import { until } from "../kafka/support.ts";
 import { FakeProcess } from "./fake_process.ts";
 import { StateHarness } from "./state_harness.ts";
@@ -17,7 +19,8 @@ async function json(state: StateHarness, config: string) {
     json: true,
   });
   expect(stderr).toBe("");
-  return { code, ...JSON.parse(stdout) };
+  const shown = camelCaseKeys(JSON.parse(stdout)) as Pick<LiveAudit, "sinks" | "streams">;
+  return { code, ...shown };
 }
 
 async function text(state: StateHarness, config: string): Promise<string> {

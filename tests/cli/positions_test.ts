@@ -6,6 +6,7 @@ import { type PositionRow, showPositions } from "../../src/cli/positions.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { acquireDataDir } from "../../src/checkpoint/data_dir_lock.ts";
 import { JOURNAL_FOLDER, readJournal } from "../../src/journal/journal_reader.ts";
+import { camelCaseKeys } from "../../src/telemetry/json_keys.ts";
 import { until } from "../kafka/support.ts";
 import { FakeProcess } from "./fake_process.ts";
 import { StateHarness } from "./state_harness.ts";
@@ -17,7 +18,7 @@ async function rows(state: StateHarness, config: string): Promise<PositionRow[]>
     json: true,
   });
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  return JSON.parse(stdout).positions;
+  return (camelCaseKeys(JSON.parse(stdout)) as { positions: PositionRow[] }).positions;
 }
 
 function forget(state: StateHarness, config: string, sink: string) {

@@ -138,7 +138,7 @@ test("/audit gives the account of the run", async () => {
     read: 5,
     recovered: 0,
     acknowledged: 2,
-    inFlight: 0,
+    in_flight: 0,
     buffered: 2,
     dropped: { record_too_large: 1 },
     lost: {},
@@ -150,21 +150,21 @@ test("/audit gives the account of the run", async () => {
   expect(response.status).toBe(200);
   expect(await response.json()).toEqual({
     version: "1.2.3",
-    dataDir: null,
+    data_dir: null,
     pid: null,
-    addsUp: false,
+    adds_up: false,
     sinks: [{
       sink: "events",
-      missingInStreams: 0,
+      missing_in_streams: 0,
       differences: [{ figure: "dropped", streams: 1, sink: 0 }],
       ...figures,
     }],
-    streams: [{ source: "app", sink: "events", path: "/a.log", streamId: "1:2:3", ...figures }],
-    unlistedStreams: 0,
-    lostBytes: [{ source: "app", cause: "truncated_unread", bytes: 9 }],
+    streams: [{ source: "app", sink: "events", path: "/a.log", stream_id: "1:2:3", ...figures }],
+    unlisted_streams: 0,
+    lost_bytes: [{ source: "app", cause: "truncated_unread", bytes: 9 }],
   });
   metrics.sink("events").dropped.add("app\u0000record_too_large", 1);
-  expect(await (await get("/audit")).json()).toMatchObject({ addsUp: true, sinks: [{ differences: [] }] });
+  expect(await (await get("/audit")).json()).toMatchObject({ adds_up: true, sinks: [{ differences: [] }] });
 });
 
 test("/metrics is a page that Prometheus reads", async () => {

@@ -2,12 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { startProxy } from "../support/proxy.ts";
-import {
-  expectExactly,
-  filesToKafka,
-  rotate,
-  SteadyLoad,
-} from "../support/scenario.ts";
+import { expectExactly, filesToKafka, rotate, SteadyLoad } from "../support/scenario.ts";
 import { runShipper, startShipper } from "../support/shipper.ts";
 import { tempDir } from "../support/temp_dir.ts";
 

@@ -69,7 +69,9 @@ test("a topic whose limit is lowered while shipper runs: batches are split until
   await waitUntil("it works", async () => await kafka.countRecords(topic) === 10);
   await kafka.alterConfigs("topic", topic, { "max.message.bytes": "3000" });
   writer.append(dir.file("app.log"), 20_000);
-  await waitUntil("everything is there", async () => await kafka.countRecords(topic) === 20_010, { timeoutMs: 20_000 });
+  await waitUntil("everything is there", async () => await kafka.countRecords(topic) === 20_010, {
+    timeoutMs: 20_000,
+  });
   shipper.signal("SIGTERM");
   const exit = await shipper.waitForExit();
   expect(exit).toMatchObject({ code: 0 });

@@ -2,6 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { JournalFrame } from "../../src/journal/frames.ts";
 import type { PositionRow } from "../../src/cli/positions.ts";
+import { camelCaseKeys } from "../../src/telemetry/json_keys.ts";
 import { damageFrame } from "../support/journal_damage.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
@@ -49,7 +50,7 @@ test("positions and audit after kill -9, while the next run goes on, and at its 
   }
   const shown = await command(["positions", "--json"], path);
   expect(shown).toMatchObject({ code: 0, stderr: "" });
-  const rows: PositionRow[] = JSON.parse(shown.stdout).positions;
+  const rows = (camelCaseKeys(JSON.parse(shown.stdout)) as { positions: PositionRow[] }).positions;
   expect(rows.map(({ path: file, sink, isConfigured }) => [file, sink, isConfigured])).toEqual(
     writers.map(({ file }) => [dir.file(file), "out", true]),
   );
@@ -58,7 +59,7 @@ test("positions and audit after kill -9, while the next run goes on, and at its 
   }
   expect(rows.reduce((sum, { live }) => sum + live.batches, 0)).toBeGreaterThan(0);
   const killed = await command(["audit", "--json"], path);
-  expect(JSON.parse(killed.stdout)).toMatchObject({ kind: "journal", addsUp: true });
+  expect(JSON.parse(killed.stdout)).toMatchObject({ kind: "journal", adds_up: true });
   expect(killed.code).toBe(0);
   {
     await using shipper = startShipper({ config });
@@ -66,7 +67,7 @@ test("positions and audit after kill -9, while the next run goes on, and at its 
     await waitUntil("more is delivered", async () => await kafka.countRecords(topic) > before + 3_000);
     const live = await command(["audit", "--json"], path);
     expect(live.code).toBe(0);
-    expect(JSON.parse(live.stdout)).toMatchObject({ kind: "live", addsUp: true, pid: shipper.pid });
+    expect(JSON.parse(live.stdout)).toMatchObject({ kind: "live", adds_up: true, pid: shipper.pid });
     expect((await command(["audit"], path)).stdout).toContain("It adds up: read = ");
     expect((await command(["positions"], path)).code).toBe(0);
     proxy.heal();
@@ -86,8 +87,8 @@ test("positions and audit after kill -9, while the next run goes on, and at its 
   const end = JSON.parse((await command(["audit", "--json"], path)).stdout);
   expect(end).toMatchObject({
     kind: "journal",
-    addsUp: true,
-    sinks: [{ read: 40_000, acknowledged: 40_000, inFlight: 0, difference: 0 }],
+    adds_up: true,
+    sinks: [{ read: 40_000, acknowledged: 40_000, in_flight: 0, difference: 0 }],
   });
 }, 60_000);
 

@@ -228,7 +228,8 @@ test("outcomes: what is not known is retried, never given up", () => {
   expect(Object.fromEntries(outcomes)).toEqual({
     "delivered": ["NONE", "DUPLICATE_SEQUENCE_NUMBER"],
     "split": ["MESSAGE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"],
-    "take-out": ["INVALID_TIMESTAMP", "INVALID_RECORD"],
+    "take-out": ["INVALID_RECORD"],
+    "redate": ["INVALID_TIMESTAMP"],
     "renumber": [
       "OUT_OF_ORDER_SEQUENCE_NUMBER",
       "INVALID_PRODUCER_EPOCH",
