@@ -198,7 +198,7 @@ export class Lane implements Outlet {
     tally.rejectedCount += lines.length;
     tally.drop(reason, lines.length);
     region.countGone("dropped", reason, lines.length);
-    ledger.changed();
+    ledger.skipped();
   }
 
   #countWithoutTopic(count: number): void {

@@ -34,6 +34,8 @@ interface TopicState<Q> {
   readonly name: string;
   /** One queue a partition; empty while the topic is not known. */
   readonly queues: Q[];
+  /** Of partitions that are no more, by number. They may come back: there is one queue for each, ever. */
+  readonly retired: Map<number, Q>;
   /** Partition that keyless events go to until its batch is sealed; -1: choose anew. */
   sticky: number;
   /** Where the search for the next sticky partition starts. */
@@ -76,12 +78,22 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     const topic = this.#topic(name);
     if (count > 0) this.unknownTopics.delete(name);
     if (topic.queues.length > count) {
-      topic.queues.length = count;
+      for (const queue of topic.queues.splice(count)) topic.retired.set(queue.id, queue);
       topic.sticky = -1;
       topic.nextPartition = 0;
     }
-    while (topic.queues.length < count) topic.queues.push(this.#options.newQueue(name, topic.queues.length));
+    while (topic.queues.length < count) {
+      const queue = this.#queueBeyond(topic, topic.queues.length);
+      topic.retired.delete(queue.id);
+      topic.queues.push(queue);
+    }
     if (count > 0 && topic.parked.length > 0) this.#unpark(topic, nowMs);
+  }
+
+  /** The queue of a partition that the topic does not have (any more): something of it is open. The same one for every call. */
+  queueBeyond(name: string, partition: number): Q {
+    const topic = this.#topic(name);
+    return topic.queues[partition] ?? this.#queueBeyond(topic, partition);
   }
 
   /** Tries again to sort in what stepped aside. */
@@ -114,11 +126,16 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     return index;
   }
 
+  /** Who takes over what is in a queue whose partition is no more. */
+  heirOf(queue: Q): Q {
+    const { queues } = this.#topic(queue.topic);
+    return queues[queue.id % queues.length]!;
+  }
+
   /** Gives the batches of a queue whose partition is no more to another of its topic, which is returned. None of them may be in flight. */
   moveAway(queue: Q): Q {
     this.seal(queue);
-    const { queues } = this.#topic(queue.topic);
-    const target = queues[queue.id % queues.length]!;
+    const target = this.heirOf(queue);
     target.sealed.push(...queue.sealed);
     queue.sealed.length = 0;
     this.active.delete(queue);
@@ -186,11 +203,20 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     this.#parkedEvents = 0;
   }
 
+  #queueBeyond(topic: TopicState<Q>, partition: number): Q {
+    let queue = topic.retired.get(partition);
+    if (queue === undefined) {
+      queue = this.#options.newQueue(topic.name, partition);
+      topic.retired.set(partition, queue);
+    }
+    return queue;
+  }
+
   #topic(name: string): TopicState<Q> {
     if (this.#lastTopic !== null && this.#lastTopic.name === name) return this.#lastTopic;
     let topic = this.#topics.get(name);
     if (topic === undefined) {
-      topic = { name, queues: [], sticky: -1, nextPartition: 0, parked: [] };
+      topic = { name, queues: [], retired: new Map(), sticky: -1, nextPartition: 0, parked: [] };
       this.#topics.set(name, topic);
       this.unknownTopics.add(name);
     }

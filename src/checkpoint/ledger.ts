@@ -49,6 +49,8 @@ export class Ledger implements RegionOwner {
   restoredEnd = 0;
   /** Where the next read for this sink starts. */
   cursor: number;
+  /** See `skipped`; until it is stored. */
+  hasSkipped = false;
   /** How often other bytes have taken the place of some that were read: whoever remembers any has to look again. */
   rewindCount = 0;
 
@@ -191,6 +193,12 @@ export class Ledger implements RegionOwner {
 
   /** Something changed that no intent tells. */
   changed(): void {
+    this.#onChange(true);
+  }
+
+  /** Lines were given up that later ones will overtake: a restart has to know it before it knows of those. */
+  skipped(): void {
+    this.hasSkipped = true;
     this.#onChange(true);
   }
 

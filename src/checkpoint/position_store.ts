@@ -42,6 +42,7 @@ export class PositionStore implements SourcePositions {
   readonly #run = new RunAccounts();
   readonly #changedStreams = new Set<StreamEntry>();
   readonly #changedLedgers = new Map<Ledger, { entry: StreamEntry; sink: string }>();
+  readonly #skippedLedgers = new Map<Ledger, { entry: StreamEntry; sink: string }>();
   readonly #timer: WriteTimer;
   #log: PositionLog | null = null;
   #needsSweep = false;
@@ -184,6 +185,16 @@ export class PositionStore implements SourcePositions {
     ledger?.changed();
   }
 
+  /** Called before an intent is written: lines that were given up in front of its lines are not to be read again behind them. */
+  storeSkipped(): void {
+    for (const [ledger, { entry, sink }] of this.#skippedLedgers) {
+      ledger.hasSkipped = false;
+      if (!this.#index.has(entry) || entry.ledgers.get(sink) !== ledger) continue;
+      this.#log?.append(PositionFrame.POSITION, this.#index.positionFrame(entry, sink, ledger));
+    }
+    this.#skippedLedgers.clear();
+  }
+
   holeBytes(source: string, id: string, sink: string): number {
     return this.#ledger(source, id, sink)?.holeBytes() ?? 0;
   }
@@ -315,6 +326,7 @@ export class PositionStore implements SourcePositions {
       this.#timer.want();
     }
     if (!isUntold) return;
+    if (ledger.hasSkipped) this.#skippedLedgers.set(ledger, { entry, sink });
     this.#changedLedgers.set(ledger, { entry, sink });
     this.#timer.want();
   }

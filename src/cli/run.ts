@@ -6,6 +6,7 @@ import { renderDiagnostics } from "../config/diagnostic_render.ts";
 import { EXIT_CONFIG, StartError } from "../errors.ts";
 import { type ApiServer, startApi } from "../http/api.ts";
 import { Journal } from "../journal/journal.ts";
+import { readJournal } from "../journal/journal_reader.ts";
 import { Pipeline } from "../pipeline.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
 import { faultyStorageOps } from "../storage/faulty_storage_ops.ts";
@@ -84,6 +85,7 @@ class Run {
   #signalCount = 0;
   readonly #checkedSinks = new Set<string>();
   #isWaitingForHealth = false;
+  #isUnstored = false;
 
   constructor(args: RunArgs, config: Config, process: RunProcess, log: Logger) {
     this.#args = args;
@@ -98,19 +100,20 @@ class Run {
     const keepsPositions = hasFiles && !this.#args.dryRun;
     const lock = keepsPositions ? acquireDataDir(this.#config.dataDir) : null;
     try {
-      return await this.#ship(keepsPositions ? await this.#openJournal() : null);
+      return await this.#ship(keepsPositions ? await this.#openJournal() : new PositionStore());
     } finally {
       lock?.release();
     }
   }
 
-  #openJournal(): Promise<Journal> {
+  /** The journal, or, where at-least-once sinks alone could do without, the positions that are stored and cannot be stored any more. */
+  async #openJournal(): Promise<Journal | PositionStore> {
     const { dataDir, sinks } = this.#config;
     const exact = sinks.filter((sink) => sink.type === "kafka" && sink.delivery === "exactly_once");
     const isLax = exact.length > 0 &&
       exact.every((sink) => sink.type === "kafka" && sink.durability === "process");
     const mustStop = exact.some((sink) => sink.type === "kafka" && sink.onClonedState === "stop");
-    return Journal.open({
+    const opening = Journal.open({
       dataDir,
       durability: isLax ? "process" : "machine",
       onClonedState: mustStop ? "stop" : "adopt",
@@ -119,10 +122,29 @@ class Run {
       now: this.#process.now,
       ...faultyStorage(),
     });
+    return await opening.catch((error: unknown) => {
+      if (exact.length > 0 || !(error instanceof StartError) || error.code !== "journal-unwritable") {
+        throw error;
+      }
+      this.#isUnstored = true;
+      this.#log.warn(
+        `${error.message}; shipping all the same, the next run sends again what this one sends`,
+        {
+          hint: error.hint,
+        },
+      );
+      const { positions, live } = readJournal(dataDir);
+      // Nobody finds out what became of what an earlier run was sending: it is read again.
+      for (const { intent, regions } of live.values()) {
+        intent.segments.forEach(({ runs }, i) => regions[i]?.uncover(runs));
+      }
+      return positions;
+    });
   }
 
-  async #ship(journal: Journal | null): Promise<number> {
-    const positions = journal?.positions ?? new PositionStore();
+  async #ship(state: Journal | PositionStore): Promise<number> {
+    const journal = state instanceof Journal ? state : null;
+    const positions = state instanceof Journal ? state.positions : state;
     this.#metrics.journal = journal;
     this.#metrics.accounts = () => positions.accounts();
     const { now, random, hostname, version } = this.#process;
@@ -253,7 +275,7 @@ class Run {
       audit.stop();
     }
     this.#end.abort();
-    const isStored = await journal?.close(JOURNAL_CLOSE_MAX_MS) ?? true;
+    const isStored = await journal?.close(JOURNAL_CLOSE_MAX_MS) ?? !this.#isUnstored;
     const report = exitReport(this.#metrics, this.#config, {
       isOnce: this.#args.once,
       hasFailed: failure !== null,

@@ -20,7 +20,7 @@ import { heldLines, type Rebuild, SinkJournal } from "./sink_journal.ts";
 
 /** Usual size of a segment: every byte of a new one is written with zeros once, and a checkpoint begins each. */
 export const JOURNAL_SEGMENT_BYTES = 1_048_576;
-/** Intents that are not acknowledged may take so much; batches are held back beyond. */
+/** Intents of a sink that are not acknowledged may take so much; its batches are held back beyond. */
 export const LIVE_BYTES_MAX = 1_048_576;
 /** Acknowledgements are written this much later, when nothing else is written before: they only save work after a crash. */
 const ACK_DELAY_MS = 1_000;
@@ -67,7 +67,8 @@ export class Journal {
   readonly #part = new ByteEncoder();
   #nextBatchId: number;
   #nextRunNumber: number;
-  #liveBytes = 0;
+  /** Of live intents, by sink. */
+  readonly #liveBytes = new Map<number, number>();
   #log: SegmentedLog | null = null;
   #failure: string | null = null;
   #closing: Promise<boolean> | null = null;
@@ -151,8 +152,9 @@ export class Journal {
     return this.#failure;
   }
 
-  hasRoom(): boolean {
-    return this.#liveBytes < LIVE_BYTES_MAX;
+  /** A sink that stands still takes no room of another. */
+  hasRoom(sinkNumber: number): boolean {
+    return (this.#liveBytes.get(sinkNumber) ?? 0) < LIVE_BYTES_MAX;
   }
 
   /** A producer id was obtained; returns the number by which intents name it. */
@@ -168,6 +170,7 @@ export class Journal {
   }
 
   append(sinkNumber: number, runNumber: number, intent: NewIntent): number {
+    this.positions.storeSkipped();
     const { id, bytes } = this.#encode(this.#out.reset(), sinkNumber, runNumber, intent);
     this.#log!.append(JournalFrame.INTENT, bytes);
     return id;
@@ -288,7 +291,7 @@ export class Journal {
 
   #remember(id: number, live: Live): void {
     this.#live.set(id, live);
-    this.#liveBytes += live.payload.length;
+    this.#countLive(live, live.payload.length);
     for (const { streamNumber } of live.held) {
       this.#needed.set(streamNumber, (this.#needed.get(streamNumber) ?? 0) + 1);
     }
@@ -298,12 +301,16 @@ export class Journal {
     const live = this.#live.get(id);
     if (live === undefined) return;
     this.#live.delete(id);
-    this.#liveBytes -= live.payload.length;
+    this.#countLive(live, -live.payload.length);
     for (const { streamNumber } of live.held) {
       const count = this.#needed.get(streamNumber)! - 1;
       if (count === 0) this.#needed.delete(streamNumber);
       else this.#needed.set(streamNumber, count);
     }
+  }
+
+  #countLive({ sinkNumber }: Live, bytes: number): void {
+    this.#liveBytes.set(sinkNumber, (this.#liveBytes.get(sinkNumber) ?? 0) + bytes);
   }
 
   /** Runs of a sink that no intent names any more. */

@@ -32,7 +32,7 @@ export class SinkJournal implements IntentLog {
   }
 
   hasRoom(): boolean {
-    return this.#journal.hasRoom();
+    return this.#journal.hasRoom(this.#journal.positions.sinkNumber(this.#sink));
   }
 
   startRun(clusterId: string | null, producer: ProducerNumbers): void {

@@ -100,12 +100,15 @@ export class AnswerHandler {
     this.#countDropped(batch, reason);
     accumulator.finish(queue, batch);
     const exact = this.#options.exact();
-    if (exact !== null && batch.intentId !== null) {
-      const gone = { kind: "dropped" as const, reason, lines: batch.members.heldLines() };
-      exact.exactlyOnce.replace(queue, [batch], [gone], reason);
-    } else {
+    const isJournalled = exact !== null && batch.intentId !== null;
+    if (!isJournalled) {
       batch.members.cover();
       for (const { region, count } of batch.members.heldLines()) region.countGone("dropped", reason, count);
+    }
+    // Also where nothing of it is in the journal (stdin): what follows it must not be left with a hole in front of it.
+    if (exact !== null && batch.isNumbered) {
+      const gone = { kind: "dropped" as const, reason, lines: batch.members.heldLines() };
+      exact.exactlyOnce.replace(queue, [batch], isJournalled ? [gone] : [], reason);
     }
     batch.members.settle("rejected");
     batch.release();

@@ -11,7 +11,7 @@ import type { IntentLog, RecoveredIntent } from "./intent_log.ts";
 import { LiveDoubt } from "./live_doubt.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
-import { rebuildBatch, type Rebuilt } from "./recovered_batch.ts";
+import { countRecovered, rebuildBatch, type Rebuilt } from "./recovered_batch.ts";
 import { byProducer, doubtOf } from "./recovered_groups.ts";
 import { waitReplicated } from "./resolve/replication.ts";
 import { RECHECK_MS, resolvePartition } from "./resolve/resolver.ts";
@@ -148,8 +148,10 @@ export class DoubtKeeper {
       await this.#recoverGroup(queue, group, rebuilt);
       if (signal.aborted) return;
     }
-    for (const { id } of this.#recovered.get(key)!) this.#rebuilt.delete(id);
+    for (const intent of this.#recovered.get(key)!) await this.#dropUnused(intent, rebuilt.batches);
+    if (signal.aborted) return;
     this.#recovered.delete(key);
+    for (const batch of rebuilt.batches) countRecovered(batch, this.#options.metrics);
     accumulator.prepend(queue, rebuilt.batches);
     // Not before: a round of journalling would cancel an intent without the batch that takes its place, and number those behind it first.
     for (const replace of rebuilt.replacements) replace();
@@ -247,6 +249,13 @@ export class DoubtKeeper {
       this.#rebuilt.set(intent.id, rebuilding);
     }
     return rebuilding;
+  }
+
+  /** Gives back what was read again and is not sent after all. */
+  async #dropUnused({ id }: RecoveredIntent, used: readonly ProduceBatch[]): Promise<void> {
+    const batch = (await this.#rebuilt.get(id))?.batch ?? null;
+    this.#rebuilt.delete(id);
+    if (batch !== null && !used.includes(batch)) batch.release();
   }
 
   /** Whether one of them cannot be sent as it was. */

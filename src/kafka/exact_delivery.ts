@@ -21,7 +21,8 @@ export class ExactDelivery {
     this.#protection = new ProtectionWatch({ ...options, dedupWindowMs: options.config.dedupWindowMs });
     this.exactlyOnce = new ExactlyOnce({
       ...options,
-      hasKeys: options.config.keyField !== null,
+      // Sticky partitions are chosen whatever the key is.
+      hasKeys: options.config.keyField !== null && options.config.partitioner === "murmur2",
       onAcknowledged: (queue) => this.#protection.acknowledged(queue),
     });
     this.doubts = new DoubtKeeper({ ...options, exactlyOnce: this.exactlyOnce });

@@ -208,7 +208,10 @@ export class ExactlyOnce {
     for (const batch of wanted) if (!batch.members.isStored) batch.isDurable = true;
     for (const batch of stored) this.#unsaved.push({ queue, batch, intentId: batch.intentId! });
     crashPoint("after_replace");
-    if (queue.isEmpty) this.#options.accumulator.active.delete(queue);
+    if (queue.isEmpty) {
+      this.#options.accumulator.active.delete(queue);
+      this.#options.onReady(); // whoever waits for the last of it
+    }
     if (stored.length === 0) {
       this.#options.intents.durable().catch((error: unknown) => this.#tellClosed(error));
     }

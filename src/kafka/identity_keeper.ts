@@ -58,6 +58,8 @@ export class IdentityKeeper {
     const { cluster, signal, random, retryIntervalMs, retryMaxIntervalMs, problem } = this.#options;
     for (let failureCount = 1; !signal.aborted; failureCount++) {
       try {
+        // The journal says where an id came from.
+        if (cluster.clusterId === null) await cluster.refresh([], "the id of the cluster is not known");
         const { id, epoch } = await cluster.initProducerId(signal);
         const identity = { producerIdHigh: id.readInt32BE(0), producerIdLow: id.readInt32BE(4), epoch };
         const canResolve = await cluster.ask((connection) =>

@@ -223,7 +223,11 @@ export class Producer {
   #topicKnown(topic: string, partitionCount: number, isNew: boolean): void {
     if (isNew) this.#exact?.exactlyOnce.topicKnown(topic);
     this.#accumulator.setPartitionCount(topic, partitionCount, this.#monotonic());
-    this.#exact?.doubts.attachMissing(topic, partitionCount, (id) => new PartitionSender(topic, id));
+    this.#exact?.doubts.attachMissing(
+      topic,
+      partitionCount,
+      (id) => this.#accumulator.queueBeyond(topic, id),
+    );
     this.#queuePump();
     this.#room.wake();
   }
@@ -238,6 +242,10 @@ export class Producer {
 
   /** What waits for a partition that is no more (the topic was made again with fewer) goes to one that is there. */
   #moveAway(queue: PartitionSender): void {
+    // Who takes over gets new numbers for all that it has, which must not be on its way meanwhile; its answer starts the next round.
+    const heir = this.#accumulator.heirOf(queue);
+    const first = heir.sealed[0];
+    if (heir.isInDoubt || first?.isInFlight === true || first?.isInDoubt === true) return;
     const ids = queue.sealed.map((batch) => batch.intentId).filter((id) => id !== null);
     for (const batch of queue.sealed) batch.clearNumbers();
     const target = this.#accumulator.moveAway(queue);
@@ -324,7 +332,10 @@ export class Producer {
       if (group === undefined) groups.set(leader, [queue]);
       else group.push(queue);
     }
-    for (const [leader, queues] of groups) this.#senders.send(leader, queues);
+    for (const [leader, queues] of groups) {
+      // One that took something over in this round gets new numbers first.
+      this.#senders.send(leader, queues.filter(({ replacement }) => replacement === null));
+    }
     this.#alarm.set(wakeAtMs, nowMs);
   }
 

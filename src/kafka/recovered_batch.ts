@@ -15,7 +15,6 @@ const READ_AGAIN_MS_MAX = 5_000;
 
 export interface RebuildContext {
   readonly pool: ArenaPool;
-  readonly metrics: SinkMetrics;
   readonly log: Log;
   readonly random: () => number;
   readonly signal: AbortSignal;
@@ -58,21 +57,26 @@ export async function rebuildBatch(
   return { batch, isSame, gone };
 }
 
-/** The events count as taken from their source once more. */
-function fill(deliveries: readonly Delivery[], { pool, metrics }: RebuildContext): ProduceBatch {
+function fill(deliveries: readonly Delivery[], { pool }: RebuildContext): ProduceBatch {
   const batch = new ProduceBatch(pool, NO_LIMITS);
   for (const delivery of deliveries) {
-    const { count, keys, origin } = delivery.batch;
+    const { count, keys } = delivery.batch;
     if (keys === null) batch.appendRange(delivery, 0, count);
     else for (let i = 0; i < count; i++) batch.appendOne(delivery, i);
     delivery.take(count);
-    metrics.eventsInBySource.add(origin.stream.source, count);
-    delivery.tally?.recover(count);
   }
-  metrics.eventsInCount += batch.count;
-  metrics.inFlightEvents += batch.count;
   batch.isCovered = true;
   return batch;
+}
+
+/** It is sent (again): its events count as taken from their source once more. */
+export function countRecovered(batch: ProduceBatch, metrics: SinkMetrics): void {
+  batch.members.forEachRun(({ batch: { origin }, tally }, _first, count) => {
+    metrics.eventsInBySource.add(origin.stream.source, count);
+    tally?.recover(count);
+  });
+  metrics.eventsInCount += batch.count;
+  metrics.inFlightEvents += batch.count;
 }
 
 async function readAgain(

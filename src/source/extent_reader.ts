@@ -5,9 +5,12 @@ import { type DeviceGate, processDeviceGate } from "./device_gate.ts";
 import { verifyFingerprint } from "./file_identity.ts";
 import type { FileOps, FileStat } from "./file_ops.ts";
 import { FolderSearch, isNotFound, isSameInode } from "./folder_search.ts";
+import { openFilesMaxDefault } from "./open_files.ts";
 
-/** Files that are kept open between two reads. */
+/** Files that are kept open between two reads, at most; fewer under a low limit on open files. */
 export const EXTENT_FILES_MAX = 64;
+/** Share of what a source takes of that limit. */
+const LIMIT_SHARE = 0.25;
 /** A file that is renamed while it is about to be opened is looked for again this often. */
 const RELOCATIONS_MAX = 5;
 
@@ -39,6 +42,7 @@ export class ExtentReader {
   readonly #files = new Map<string, ExtentFile>();
   /** Files that are being looked for. */
   readonly #opening = new Map<string, Promise<ExtentFile | null>>();
+  #filesMax: number | null = null;
   #isClosed = false;
 
   constructor(options: ExtentReaderOptions) {
@@ -196,8 +200,9 @@ export class ExtentReader {
 
   #keep(key: string, file: ExtentFile): void {
     this.#files.set(key, file);
+    this.#filesMax ??= Math.min(EXTENT_FILES_MAX, Math.ceil(openFilesMaxDefault() * LIMIT_SHARE));
     for (const [oldKey, old] of this.#files) {
-      if (this.#files.size <= EXTENT_FILES_MAX) return;
+      if (this.#files.size <= this.#filesMax) return;
       this.#drop(oldKey, old);
     }
   }

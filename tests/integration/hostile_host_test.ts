@@ -100,21 +100,28 @@ describe("data_dir", () => {
 testIf(
   canMount,
   "needs root",
-  "a data_dir without room: it ships all the same, and tells that positions are not stored",
+  "a data_dir without room: exactly once is refused, at least once ships and tells that positions are not stored",
   async () => {
     await using dir = tempDir("full");
     const topic = await kafka.createTopic();
     const writer = new OracleWriter("full", "a.log");
     writer.append(dir.file("a.log"), 1_000);
     mkdirSync(dir.file("data"));
-    const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic });
+    const sink = 'delivery = "at_least_once"';
+    const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink });
+    const exact = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic });
     const fill = `mount -t tmpfs -o size=4k tmpfs "${dir.file("data")}" && head -c 4096 /dev/zero >"${
       dir.file("data", "filler")
     }"`;
     const wrapper = ["unshare", "-m", ...shell(`${fill} && exec "$@"`)];
+    const refused = await runShipper({ config: exact, args: ["--once"], wrapper });
+    expect(refused).toMatchObject({ code: 78, signal: null });
+    expect(refused.stderr).toMatch(
+      /error\[journal-unwritable\]: Cannot write the journal in .*ENOSPC\n = hint: free 1 MiB there/,
+    );
     const exit = await runShipper({ config, args: ["--once"], wrapper });
     expect(exit).toMatchObject({ code: 0, signal: null });
-    expect(exit.stderr).toMatch(/Cannot store positions .*ENOSPC/);
+    expect(exit.stderr).toMatch(/Cannot write the journal in .*ENOSPC; shipping all the same/);
     await expectExactly(kafka, topic, [writer]);
   },
   30_000,

@@ -1,0 +1,111 @@
+import { cpSync, writeFileSync } from "node:fs";
+import { loadConfigFiles } from "../src/cli/load_config_files.ts";
+import type { Journal } from "../src/journal/journal.ts";
+import { readJournal } from "../src/journal/journal_reader.ts";
+import { Pipeline } from "../src/pipeline.ts";
+import { auditRun } from "../src/telemetry/audit.ts";
+import { Metrics } from "../src/telemetry/metrics.ts";
+import { openJournal } from "./checkpoint/journaled_positions.ts";
+import { KeptLog } from "./kafka/producer_harness.ts";
+import type { TempDir } from "./support/temp_dir.ts";
+
+/** A shipper inside the test's own process, with a real journal: it can be killed, stopped, and started again with another configuration. */
+export class ExactShipper implements AsyncDisposable {
+  readonly #dir: TempDir;
+  #runCount = 0;
+  #journal: Journal | null = null;
+  #pipeline: Pipeline | null = null;
+  #running: Promise<void> | null = null;
+  metrics = new Metrics(0);
+  log = new KeptLog();
+  /** Why the last run ended by itself, null when it did not. */
+  failure: string | null = null;
+
+  constructor(dir: TempDir) {
+    this.#dir = dir;
+  }
+
+  /** `toml`: everything but data_dir. */
+  async start(toml: string, options: { readonly once?: boolean } = {}): Promise<void> {
+    const path = this.#dir.file("config.toml");
+    writeFileSync(path, `data_dir = ${JSON.stringify(this.dataDir)}\n${toml}`);
+    const context = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined, env: {} };
+    const { config, diagnostics } = await loadConfigFiles([path], {
+      ...context,
+      stdin: async function* () {},
+    });
+    if (config === null) throw new Error(diagnostics.map((each) => each.message).join("\n"));
+    this.#journal = await openJournal(this.dataDir);
+    this.metrics = new Metrics(0);
+    this.log = new KeptLog();
+    this.failure = null;
+    this.#pipeline = new Pipeline({
+      config,
+      positions: this.#journal.positions,
+      journal: this.#journal,
+      hostname: "h",
+      metrics: this.metrics,
+      log: this.log,
+      once: options.once ?? false,
+      dryRun: false,
+      now: Date.now,
+      random: Math.random,
+    });
+    const { positions } = this.#journal;
+    this.metrics.accounts = () => positions.accounts();
+    this.#running = this.#pipeline.run().catch((error: unknown) => {
+      this.failure = (error as Error).message;
+    });
+  }
+
+  get dataDir(): string {
+    return this.#dir.file(`data-${this.#runCount}`);
+  }
+
+  /** As kill -9 does: what is on disk at this moment is what the next run finds. */
+  async kill(): Promise<void> {
+    this.#pipeline!.kill();
+    const before = this.dataDir;
+    this.#runCount++;
+    cpSync(before, this.dataDir, { recursive: true });
+    await this.#end();
+  }
+
+  async stop(graceMs = 300): Promise<void> {
+    this.#pipeline!.stopReading();
+    const timer = setTimeout(() => this.#pipeline!.kill(), graceMs);
+    await this.#running;
+    clearTimeout(timer);
+    await this.#end();
+  }
+
+  /** Resolves when the run has ended by itself. */
+  async ended(): Promise<void> {
+    await this.#running;
+    await this.#end();
+  }
+
+  liveCount(): number {
+    return readJournal(this.dataDir).live.size;
+  }
+
+  knowsFiles(source: string): number {
+    return readJournal(this.dataDir).positions.records(source).length;
+  }
+
+  /** Every event of this run is somewhere; what does not add up. */
+  differences(): string[] {
+    const { addsUp, streams, sinks } = auditRun(this.metrics);
+    return addsUp ? [] : [JSON.stringify({ sinks, streams })];
+  }
+
+  async #end(): Promise<void> {
+    await this.#running;
+    this.#running = null;
+    await this.#journal!.close(1_000);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#running !== null) await this.kill();
+  }
+}
