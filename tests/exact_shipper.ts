@@ -12,6 +12,7 @@ import type { TempDir } from "./support/temp_dir.ts";
 /** A shipper inside the test's own process, with a real journal: it can be killed, stopped, and started again with another configuration. */
 export class ExactShipper implements AsyncDisposable {
   readonly #dir: TempDir;
+  readonly #journalOptions: { readonly segmentBytes?: number; readonly liveBytesMax?: number };
   #runCount = 0;
   #journal: Journal | null = null;
   #pipeline: Pipeline | null = null;
@@ -21,8 +22,12 @@ export class ExactShipper implements AsyncDisposable {
   /** Why the last run ended by itself, null when it did not. */
   failure: string | null = null;
 
-  constructor(dir: TempDir) {
+  constructor(
+    dir: TempDir,
+    journal: { readonly segmentBytes?: number; readonly liveBytesMax?: number } = {},
+  ) {
     this.#dir = dir;
+    this.#journalOptions = journal;
   }
 
   /** `toml`: everything but data_dir. */
@@ -35,7 +40,7 @@ export class ExactShipper implements AsyncDisposable {
       stdin: async function* () {},
     });
     if (config === null) throw new Error(diagnostics.map((each) => each.message).join("\n"));
-    this.#journal = await openJournal(this.dataDir);
+    this.#journal = await openJournal(this.dataDir, this.#journalOptions);
     this.metrics = new Metrics(0);
     this.log = new KeptLog();
     this.failure = null;

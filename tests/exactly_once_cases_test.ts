@@ -19,7 +19,11 @@ interface Sink {
   readonly more?: string;
 }
 
-function config(dir: TempDir, kafka: FakeKafka, { topic = "logs", hasKeys = false, more = "" }: Sink = {}): string {
+function config(
+  dir: TempDir,
+  kafka: FakeKafka,
+  { topic = "logs", hasKeys = false, more = "" }: Sink = {},
+): string {
   return `[sources.app]
 type = "file"
 include = [${JSON.stringify(dir.file("app.log"))}]
@@ -41,7 +45,12 @@ ${more}
 `;
 }
 
-function write(dir: TempDir, from: number, to: number, key: (i: number) => string = (i) => `k${i % 5}`): void {
+function write(
+  dir: TempDir,
+  from: number,
+  to: number,
+  key: (i: number) => string = (i) => `k${i % 5}`,
+): void {
   let text = "";
   for (let i = from; i < to; i++) text += `{"message":"${i}","k":"${key(i)}"}\n`;
   appendFileSync(dir.file("app.log"), text);
@@ -218,7 +227,10 @@ test("what drop_newest dropped does not come behind later lines after a crash", 
   await using kafka = await FakeKafka.start(1, { logs: 1 });
   await using shipper = new ExactShipper(dir);
   kafka.fault = () => ({ kind: "silence" });
-  const toml = config(dir, kafka, { more: 'buffer.when_full = "drop_newest"' }).replace("max_events = 100", "max_events = 10");
+  const toml = config(dir, kafka, { more: 'buffer.when_full = "drop_newest"' }).replace(
+    "max_events = 100",
+    "max_events = 10",
+  );
   await shipper.start(toml);
   let written = 0;
   const dropped = () => shipper.metrics.sink("events").dropped.total();

@@ -37,6 +37,8 @@ export interface JournalOptions {
   readonly log: Log;
   readonly now?: () => number;
   readonly segmentBytes?: number;
+  /** Default: LIVE_BYTES_MAX. */
+  readonly liveBytesMax?: number;
   readonly ops?: StorageOps;
   /** See `SegmentedLogOptions.writer`: what writes with `ops`, when those are not the system's. */
   readonly writer?: GroupWriter;
@@ -154,7 +156,7 @@ export class Journal {
 
   /** A sink that stands still takes no room of another. */
   hasRoom(sinkNumber: number): boolean {
-    return (this.#liveBytes.get(sinkNumber) ?? 0) < LIVE_BYTES_MAX;
+    return (this.#liveBytes.get(sinkNumber) ?? 0) < (this.#options.liveBytesMax ?? LIVE_BYTES_MAX);
   }
 
   /** A producer id was obtained; returns the number by which intents name it. */

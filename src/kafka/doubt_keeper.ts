@@ -227,8 +227,8 @@ export class DoubtKeeper {
 
   async #isReplicated(intents: readonly RecoveredIntent[], verdict: Written): Promise<boolean> {
     if (verdict.isReplicated || verdict.provenOffset < 0) return true;
-    const { topic, partition, topicId } = intents[0]!;
-    const { provenOffset: offset, leaderEpoch } = verdict;
+    const { topic, partition } = intents[0]!;
+    const { provenOffset: offset, leaderEpoch, topicId = intents[0]!.topicId } = verdict;
     return await waitReplicated({ ...this.#options, topic, partition, topicId, offset, leaderEpoch });
   }
 

@@ -107,7 +107,7 @@ export class LiveDoubt {
       ...this.#options,
       topic: queue.topic,
       partition: queue.id,
-      topicId: batch.topicId,
+      topicId: verdict.topicId ?? batch.topicId,
       offset: verdict.provenOffset,
       leaderEpoch: verdict.leaderEpoch,
     });

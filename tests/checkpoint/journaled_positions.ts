@@ -29,7 +29,12 @@ export function streamOf(id: string): Stream {
 /** A journal with small segments. Close it with `close(1_000)`. */
 export function openJournal(
   dataDir: string,
-  options: { readonly now?: () => number; readonly log?: Log } = {},
+  options: {
+    readonly now?: () => number;
+    readonly log?: Log;
+    readonly segmentBytes?: number;
+    readonly liveBytesMax?: number;
+  } = {},
 ): Promise<Journal> {
   return Journal.open({
     dataDir,

@@ -77,9 +77,9 @@ async function resolveOnce(options: ResolveOptions): Promise<Verdict> {
   const gone = judgeMissingPartition(options);
   if (gone !== null) return gone;
   const probe = await PartitionProbe.open({ cluster, topic, partition });
-  // Another topic of this name may have no such producer, no such offsets: nothing else needs to be asked.
+  // Another cluster may know another producer by this id: nothing else needs to be asked.
   const moved = judgeIdentity(batches, probe.clusterId, probe.topicId);
-  if (moved !== null) return moved;
+  if (moved?.reason === "other-cluster") return moved;
   const evidence = await probe.evidence(batches[0]!.producer);
   const recency = () => ({ nowMs: options.now(), dedupWindowMs, hasClockJumped });
   const verdict = judge(batches, evidence, null, recency());

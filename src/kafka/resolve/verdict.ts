@@ -83,6 +83,8 @@ export type Verdict =
     readonly provenOffset: number;
     /** Leader epoch of `provenOffset`. */
     readonly leaderEpoch: number;
+    /** Of the topic that they are in, where it is not the one that they got their numbers for. */
+    readonly topicId?: string;
     /** The batches after them are not in the log: send them with the same numbers. false: ask again for those alone. */
     readonly isRestUnwritten: boolean;
   }
@@ -136,7 +138,9 @@ export function judge(
   recency: Recency,
 ): Verdict | "scan-needed" {
   const replaced = judgeIdentity(batches, evidence.clusterId, evidence.topicId);
-  if (replaced !== null) return replaced;
+  if (replaced !== null) {
+    return replaced.reason === "other-topic" ? judgeOtherTopic(batches, evidence, replaced) : replaced;
+  }
   const { listing } = evidence;
   if (listing.kind === "listed" && !isForgotten(batches, listing)) {
     const position = positionOf(batches, listing);
@@ -149,14 +153,16 @@ export function judge(
   return scan === null ? "scan-needed" : judgeUnlisted(batches, evidence, scan, recency);
 }
 
-/** Numbers of another cluster or topic mean nothing here (K7, K13). An id that is not known on one side proves nothing. */
+type Replace = Extract<Verdict, { kind: "replace" }>;
+
+/** Numbers of another cluster mean nothing here, those of another topic little (K7, K13). An id that is not known on one side proves nothing. */
 export function judgeIdentity(
   batches: readonly DoubtfulBatch[],
   clusterId: string | null,
   topicId: string | null,
-): Verdict | null {
+): Replace | null {
   const differs = (then: string | null, now: string | null) => then !== null && now !== null && then !== now;
-  const replace = (reason: ReplaceReason): Verdict => ({
+  const replace = (reason: ReplaceReason): Replace => ({
     kind: "replace",
     reason,
     isDataLossAtBroker: false,
@@ -165,6 +171,19 @@ export function judgeIdentity(
   if (batches.some((batch) => differs(batch.clusterId, clusterId))) return replace("other-cluster");
   if (batches.some((batch) => differs(batch.topicId, topicId))) return replace("other-topic");
   return null;
+}
+
+/**
+ * A batch that was sent before anybody here had heard that the topic was made again is in the new one, under the numbers that it got for the old
+ * one: a partition where the producer is not known takes any. The leader knows the producer then.
+ */
+function judgeOtherTopic(batches: readonly DoubtfulBatch[], evidence: Evidence, replaced: Replace): Verdict {
+  const { listing, topicId } = evidence;
+  if (listing.kind !== "listed") return replaced;
+  const position = positionOf(batches, listing);
+  if (typeof position !== "number" || position === 0) return replaced;
+  const verdict = judgeListed(evidence, listing, position);
+  return verdict.kind === "written" && topicId !== null ? { ...verdict, topicId } : verdict;
 }
 
 /** Throws RangeError when the list is not as DoubtfulBatch describes it: a mistake of the caller. */

@@ -153,12 +153,25 @@ describe("new numbers need two looks", () => {
     const setup = await start();
     expect(await resolved(setup, known)).toMatchObject({ kind: "unwritten" });
     setup.kafka.makeAgain("logs", 1);
+    expect(await resolved(setup, known)).toEqual(replace("other-topic") as Verdict);
+    setup.kafka.clusterId = "other";
     const { asked } = setup.kafka.inspection;
     const askedCount = asked.length;
-    expect(await resolved(setup, known)).toEqual(replace("other-topic") as Verdict);
-    expect(asked).toHaveLength(askedCount);
-    setup.kafka.clusterId = "other";
     expect(await resolved(setup, known)).toEqual(replace("other-cluster") as Verdict);
+    expect(asked).toHaveLength(askedCount);
+  });
+
+  test("another topic, which has the batch: it was sent before anybody here had heard of it", async () => {
+    const setup = await start();
+    setup.kafka.makeAgain("logs", 1);
+    write(setup, ...known);
+    await setup.cluster.refresh(["logs"], "test");
+    expect(await resolved(setup, known)).toMatchObject({
+      kind: "written",
+      writtenCount: known.length,
+      topicId: setup.cluster.topic("logs")?.topicId,
+    });
+    expect(setup.cluster.topic("logs")?.topicId).not.toBe(known[0]!.topicId);
   });
 
   test("another topic without the partition", async () => {
