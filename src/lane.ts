@@ -80,7 +80,7 @@ export class Lane implements Outlet {
   offer(chunk: Chunk): number {
     const { buffer, whenFull } = this.#options;
     const roomEvents = buffer.roomEvents();
-    if (roomEvents === 0 && whenFull === "block") return 0;
+    if (whenFull === "block" && !buffer.hasRoom()) return 0;
     const state = this.#stateOf(chunk.stream, chunk.offset);
     if (chunk.offset < state.ledger.restoredEnd) {
       const piece = state.ledger.pieceAt(chunk.offset);

@@ -129,8 +129,11 @@ export class Pipeline {
     let sink: Sink;
     let hasIntents = () => false;
     if (dryRun) sink = new DryRunSink({ config, metrics: sinkMetrics, now });
-    else if (config.type === "console") sink = createConsoleSink({ config, metrics: sinkMetrics, log });
-    else {
+    else if (config.type === "console") {
+      // It may have been a sink of another type before.
+      this.#options.journal?.readAgain(config.name);
+      sink = createConsoleSink({ config, metrics: sinkMetrics, log });
+    } else {
       const fixedTopic = new Template(config.topic).constant;
       const intents = this.#intents(config);
       const kafka = new KafkaSink({

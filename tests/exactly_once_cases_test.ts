@@ -300,3 +300,49 @@ describe("a topic that is made again while nothing is sent", () => {
     expect(kafka.violations).toEqual([]);
   });
 });
+
+test("runs that end while a partition has no leader do not leave more and more open for it", async () => {
+  await using dir = tempDir("exact");
+  await using kafka = await FakeKafka.start(1, { logs: 2 });
+  await using shipper = new ExactShipper(dir);
+  const toml = config(dir, kafka, { hasKeys: true });
+  kafka.log("logs", 1).leader = -1;
+  let written = 0;
+  const key = (i: number) => keyOf(i % 2, 2);
+  for (let run = 0; run < 4; run++) {
+    write(dir, written, written + 20, key);
+    written += 20;
+    await shipper.start(toml);
+    await until(
+      () => kafka.log("logs", 0).values.includes(String(written - 2)),
+      "the other partition goes on",
+    );
+    await Bun.sleep(30);
+    await shipper.kill();
+  }
+  expect(shipper.liveCount()).toBeLessThanOrEqual(4);
+  kafka.log("logs", 1).leader = 1;
+  await shipper.start(toml);
+  await until(() => kafka.values().length === written, "all there");
+  await shipper.stop();
+  expect(sorted(kafka.values())).toEqual(numbers(0, written));
+});
+
+test("a sink that becomes another type reads again what was open", async () => {
+  await using dir = tempDir("exact");
+  await using kafka = await FakeKafka.start(1, { logs: 1 });
+  await using shipper = new ExactShipper(dir);
+  kafka.fault = () => ({ kind: "silence" });
+  write(dir, 0, 8);
+  await shipper.start(config(dir, kafka));
+  await until(() => kafka.attempts.length > 0, "sent");
+  await shipper.kill();
+  expect(shipper.liveCount()).toBeGreaterThan(0);
+  const before = config(dir, kafka);
+  const printed =
+    `[sinks.events]\ntype = "console"\ninputs = ["app"]\nencoding.codec = "text"\ntarget = "stderr"\n`;
+  await shipper.start(before.slice(0, before.indexOf("[sinks.events]")) + printed);
+  await until(() => shipper.metrics.sink("events").deliveredEventsCount === 8, "all are printed");
+  await shipper.stop();
+  expect(shipper.liveCount()).toBe(0);
+});

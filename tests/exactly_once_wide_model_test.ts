@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { appendFileSync, statSync, truncateSync } from "node:fs";
 import fc from "fast-check";
 import { ErrorCode } from "../src/kafka/protocol/error_codes.ts";
 import { armTestKnobs } from "../src/telemetry/test_knobs.ts";
 import { ExactShipper } from "./exact_shipper.ts";
+import { isBad, NumberedFile } from "./numbered_file.ts";
 import { FakeKafka, type Refusal, type RequestFault } from "./support/fake_kafka.ts";
 import type { FakePartitionLog } from "./support/fake_partition.ts";
-import { rotate } from "./support/scenario.ts";
 import { type TempDir, tempDir } from "./support/temp_dir.ts";
 
 // What `exactly_once_model_test.ts` does, with more that changes: two sinks, one of them with topics by template, topics that are made again or get
@@ -17,6 +16,7 @@ beforeAll(() => armTestKnobs({ SHIPPER_TEST_RECHECK_MS: "20" }));
 afterAll(() => armTestKnobs({}));
 
 const TOPICS = ["logs", "t-0", "t-1"];
+const PARTITIONS_MAX = 3;
 
 type Step =
   | { readonly do: "write"; readonly count: number }
@@ -46,6 +46,8 @@ interface Plan {
   readonly whenFull: "block" | "drop_newest";
   /** Without the right to READ the broker's own memory has to do. */
   readonly canRead: boolean;
+  /** Whether a new leader does not have what was written without an answer, for one such batch after the other. */
+  readonly truncations: readonly boolean[];
   readonly isCutBack: boolean;
 }
 
@@ -109,11 +111,9 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   liveBytesMax: fc.constantFrom(1_000_000, 150),
   whenFull: fc.constantFrom("block", "block", "drop_newest"),
   canRead: fc.constantFrom(true, true, true, false),
+  truncations: fc.array(fc.boolean(), { maxLength: 6 }),
   isCutBack: fc.constantFrom(false, false, false, true),
 });
-
-/** No broker takes these. */
-const isBad = (value: string) => Number(value) % 29 === 11;
 
 function config(dir: TempDir, kafka: FakeKafka, chosen: Plan, setting: Setting): string {
   const { batchMaxEvents, hasTemplated, isExact } = setting;
@@ -145,175 +145,192 @@ ${
 `;
 }
 
-/** The file, and what it held. */
-class Writer {
-  readonly #path: string;
-  count = 0;
-  #rotatedCount = 0;
-  /** Of the file that has the name now, with the bytes of each line. */
-  #lines: { readonly value: string; readonly sizeBytes: number }[] = [];
-  readonly cut = new Set<string>();
+const USUAL: Setting = { batchMaxEvents: 5, hasTemplated: true, isExact: true };
 
-  constructor(dir: TempDir) {
-    this.#path = dir.file("app.log");
+/** Everything that a plan changes. */
+class World {
+  readonly #plan: Plan;
+  readonly #kafka: FakeKafka;
+  readonly #shipper: ExactShipper;
+  readonly #file: NumberedFile;
+  readonly #dir: TempDir;
+  /** Logs of topics that were deleted. */
+  readonly #deleted = new Map<string, FakePartitionLog[][]>(TOPICS.map((name) => [name, []]));
+  #setting = USUAL;
+  #truncationCount = 0;
+  #wasExact = true;
+  #hasGrown = false;
+  #hasShrunk = false;
+
+  constructor(chosen: Plan, dir: TempDir, kafka: FakeKafka, shipper: ExactShipper) {
+    this.#plan = chosen;
+    this.#dir = dir;
+    this.#kafka = kafka;
+    this.#shipper = shipper;
+    this.#file = new NumberedFile(dir);
+    let requestCount = 0;
+    let batchCount = 0;
+    kafka.firstEpoch = chosen.firstEpoch;
+    kafka.inspection.canRead = chosen.canRead;
+    kafka.fault = (attempts) => {
+      const next = chosen.faults[requestCount++];
+      for (const { topic: name, partition } of attempts) {
+        const log = kafka.topics.get(name)?.[partition];
+        if (log === undefined) continue;
+        // All replicas have it with the next answer at the latest.
+        log.replicatedOffset = null;
+        if (next?.kind === "cut-after" || next?.kind === "silence-after") this.#leaveUnreplicated(log);
+      }
+      return next;
+    };
+    kafka.refuse = ({ header, values }) => {
+      const bad = values.flatMap((value, index) => isBad(value) ? [{ index, message: "bad" }] : []);
+      if (bad.length > 0 && chosen.canRead) return { errorCode: ErrorCode.INVALID_RECORD, recordErrors: bad };
+      const next = chosen.refusals[batchCount++];
+      // Nobody could tell what became of such a batch.
+      if (!chosen.canRead && next?.isAppended === undefined) return undefined;
+      return next?.errorCode === ErrorCode.MESSAGE_TOO_LARGE && header.recordCount === 1 ? undefined : next;
+    };
   }
 
-  write(count: number): void {
-    let text = "";
-    for (let i = 0; i < count; i++) {
-      const value = String(this.count++);
-      const line = `{"message":"${value}","k":"k${Number(value) % 7}","t":"${Number(value) % 2}"}\n`;
-      this.#lines.push({ value, sizeBytes: line.length });
-      text += line;
+  /** What is appended now is on the leader alone for a while: then its replicas have it, or one of them leads that does not. */
+  #leaveUnreplicated(log: FakePartitionLog): void {
+    const endOffset = log.logEndOffset;
+    log.replicatedOffset = endOffset;
+    const isCut = this.#plan.truncations[this.#truncationCount++] === true;
+    setTimeout(() => {
+      if (log.replicatedOffset !== endOffset) return;
+      log.replicatedOffset = null;
+      if (!isCut) return;
+      log.truncate(endOffset);
+      log.leader = log.leader === 1 ? 2 : 1;
+      log.leaderEpoch++;
+    }, 20);
+  }
+
+  async start(): Promise<void> {
+    this.#file.write(1);
+    await this.#start(USUAL);
+    // A file that was rotated away before it was ever seen, and that stored, is nobody's.
+    await untilLong(() => this.#shipper.knowsFiles("app") > 0, () => "the file is known");
+  }
+
+  async step(step: Step): Promise<void> {
+    switch (step.do) {
+      case "write":
+        return this.#file.write(step.count);
+      case "wait":
+        return await Bun.sleep(step.ms);
+      case "move":
+        return this.#kafka.moveLeader(step.to, TOPICS[step.topic]!, 0);
+      case "cut":
+        return this.#kafka.brokers[step.broker]!.cutAll();
+      case "again":
+        return this.#makeAgain(TOPICS[step.topic]!, step.more);
+      case "grow":
+        return this.#grow(TOPICS[step.topic]!);
+      case "back":
+        if (!this.#plan.isCutBack) return;
+        this.#file.back(step.count);
+        return await Bun.sleep(30);
+      case "rotate":
+        // What a sink has not read of a file that is let go while it is not configured, it never reads.
+        if (!this.#setting.hasTemplated) return;
+        this.#file.rotate();
+        return await Bun.sleep(30);
+      case "stop":
+        await this.#shipper.stop(200);
+        return await this.#again(step);
+      case "kill":
+        await this.#shipper.kill();
+        return await this.#again(step);
     }
-    appendFileSync(this.#path, text);
   }
 
-  /** As a power cut does: the end is gone, and others are written in its place. */
-  back(count: number): void {
-    const gone = this.#lines.splice(Math.max(1, this.#lines.length - count));
-    for (const { value } of gone) this.cut.add(value);
-    const sizeBytes = gone.reduce((sum, line) => sum + line.sizeBytes, 0);
-    truncateSync(this.#path, statSync(this.#path).size - sizeBytes);
-    this.write(1);
-  }
-
-  rotate(): void {
-    rotate(this.#path, this.#rotatedCount++);
-    this.#lines = [];
-    this.write(1);
-  }
-
-  /** All that has to arrive. */
-  expected(topicName: string): string[] {
-    return Array.from({ length: this.count }, (_, i) => String(i)).filter((value) =>
-      !isBad(value) && !this.cut.has(value) &&
-      (topicName === "logs" || topicName === `t-${Number(value) % 2}`)
+  /** All is there, and nothing twice or out of order. */
+  async end(): Promise<void> {
+    if (!this.#setting.hasTemplated) {
+      await this.#shipper.stop();
+      await this.#start({ ...this.#setting, hasTemplated: true });
+    }
+    const { log } = this.#shipper;
+    await untilLong(
+      () => this.#shipper.failure !== null || this.#missing().length === 0,
+      () => `not there: ${this.#missing()}; ${JSON.stringify(log.lines.slice(-6))}`,
     );
+    await Bun.sleep(40);
+    const differences = this.#shipper.differences();
+    await this.#shipper.stop(1_000);
+    expect([this.#shipper.failure, ...differences, ...this.#kafka.violations]).toEqual([null]);
+    expect(log.texts("error").filter((text) => text.includes("has lost records"))).toEqual([]);
+    // Lines of the regions that span the difference may be there twice, and those that were delivered at least once.
+    if (this.#file.cut.size > 0 || !this.#wasExact) return;
+    for (const name of TOPICS) for (const logs of this.#logsOf(name)) this.#check(name, logs);
+  }
+
+  #check(name: string, logs: readonly FakePartitionLog[]): void {
+    const values = logs.flatMap((log) => log.values);
+    const twice = values.filter((value, i) => values.indexOf(value) !== i);
+    expect({ name, twice }).toEqual({ name, twice: [] });
+    if (this.#hasShrunk || (this.#hasGrown && this.#plan.hasKeys)) return;
+    for (const log of logs) {
+      const numbers = log.values.map(Number);
+      expect(numbers).toEqual([...numbers].sort((a, b) => a - b));
+    }
+  }
+
+  #logsOf(name: string): (readonly FakePartitionLog[])[] {
+    return [...this.#deleted.get(name)!, this.#kafka.topics.get(name)!];
+  }
+
+  #missing(): string[] {
+    return TOPICS.flatMap((name) => {
+      if (name !== "logs" && this.#plan.whenFull === "drop_newest") return [];
+      const there = new Set(this.#logsOf(name).flatMap((logs) => logs.flatMap((log) => log.values)));
+      return this.#file.expected(name).filter((value) => !there.has(value)).map((value) =>
+        `${name}: ${value}`
+      );
+    });
+  }
+
+  async #start(setting: Setting): Promise<void> {
+    this.#setting = setting;
+    this.#wasExact &&= setting.isExact;
+    await this.#shipper.start(config(this.#dir, this.#kafka, this.#plan, setting));
+  }
+
+  async #again({ next, isForgotten }: Extract<Step, { do: "stop" | "kill" }>): Promise<void> {
+    if (isForgotten && this.#plan.canRead) {
+      await Bun.sleep(10); // what was on its way has arrived
+      for (const name of TOPICS) for (const log of this.#kafka.topics.get(name)!) log.forgetProducers();
+    }
+    await this.#start(next);
+  }
+
+  #makeAgain(name: string, more: number): void {
+    if (!this.#plan.canRead) return;
+    const logs = this.#kafka.topics.get(name)!;
+    const count = Math.min(PARTITIONS_MAX, Math.max(1, logs.length + more));
+    this.#hasShrunk ||= count < logs.length;
+    this.#hasGrown ||= count > logs.length;
+    this.#deleted.get(name)!.push(logs);
+    this.#kafka.makeAgain(name, count);
+  }
+
+  #grow(name: string): void {
+    this.#kafka.addTopic(name, Math.min(PARTITIONS_MAX, this.#kafka.topics.get(name)!.length + 1));
+    this.#hasGrown = true;
   }
 }
 
 async function execute(chosen: Plan): Promise<void> {
   await using dir = tempDir("exact");
   await using kafka = await FakeKafka.start(2, { logs: 2, "t-0": 2, "t-1": 1 });
-  kafka.firstEpoch = chosen.firstEpoch;
-  kafka.inspection.canRead = chosen.canRead;
   await using shipper = new ExactShipper(dir, { segmentBytes: 8_192, liveBytesMax: chosen.liveBytesMax });
-  let requestCount = 0;
-  let batchCount = 0;
-  kafka.fault = () => chosen.faults[requestCount++];
-  kafka.refuse = ({ header, values }) => {
-    const bad = values.flatMap((value, index) => isBad(value) ? [{ index, message: "bad" }] : []);
-    if (bad.length > 0 && chosen.canRead) return { errorCode: ErrorCode.INVALID_RECORD, recordErrors: bad };
-    const next = chosen.refusals[batchCount++];
-    // Nobody could tell what became of such a batch.
-    if (!chosen.canRead && next?.isAppended === undefined) return undefined;
-    return next?.errorCode === ErrorCode.MESSAGE_TOO_LARGE && header.recordCount === 1 ? undefined : next;
-  };
-  /** Logs of topics that were deleted. */
-  const deleted = new Map<string, FakePartitionLog[][]>(TOPICS.map((name) => [name, []]));
-  const logsOf = (name: string) => [...deleted.get(name)!, kafka.topics.get(name)!];
-  const valuesOf = (name: string) => logsOf(name).flatMap((logs) => logs.flatMap((log) => log.values));
-  const writer = new Writer(dir);
-  let hasGrown = false;
-  let hasShrunk = false;
-  writer.write(1);
-  const usual = { batchMaxEvents: 5, hasTemplated: true, isExact: true };
-  let setting: Setting = usual;
-  let isExact = true;
-  await shipper.start(config(dir, kafka, chosen, setting));
-  await untilLong(() => shipper.knowsFiles("app") > 0, () => "the file is known");
-  for (const each of chosen.steps) {
-    switch (each.do) {
-      case "write":
-        writer.write(each.count);
-        break;
-      case "wait":
-        await Bun.sleep(each.ms);
-        break;
-      case "move":
-        kafka.moveLeader(each.to, TOPICS[each.topic]!, 0);
-        break;
-      case "cut":
-        kafka.brokers[each.broker]!.cutAll();
-        break;
-      case "again": {
-        if (!chosen.canRead) break;
-        const name = TOPICS[each.topic]!;
-        const logs = kafka.topics.get(name)!;
-        const count = Math.min(3, Math.max(1, logs.length + each.more));
-        if (count < logs.length) hasShrunk = true;
-        if (count > logs.length) hasGrown = true;
-        deleted.get(name)!.push(logs);
-        kafka.makeAgain(name, count);
-        break;
-      }
-      case "grow": {
-        const name = TOPICS[each.topic]!;
-        kafka.addTopic(name, Math.min(3, kafka.topics.get(name)!.length + 1));
-        hasGrown = true;
-        break;
-      }
-      case "back":
-        if (!chosen.isCutBack) break;
-        writer.back(each.count);
-        await Bun.sleep(30);
-        break;
-      case "rotate":
-        // What a sink has not read of a file that is let go while it is not configured, it never reads.
-        if (!setting.hasTemplated) break;
-        writer.rotate();
-        await Bun.sleep(30);
-        break;
-      case "stop":
-      case "kill":
-        if (each.do === "stop") await shipper.stop(200);
-        else await shipper.kill();
-        if (each.isForgotten && chosen.canRead) {
-          await Bun.sleep(10); // what was on its way has arrived
-          for (const name of TOPICS) for (const log of kafka.topics.get(name)!) log.forgetProducers();
-        }
-        setting = each.next;
-        isExact &&= setting.isExact;
-        await shipper.start(config(dir, kafka, chosen, setting));
-        break;
-    }
-  }
-  if (!setting.hasTemplated) {
-    await shipper.stop();
-    await shipper.start(config(dir, kafka, chosen, { ...setting, hasTemplated: true }));
-  }
-  const missing = () =>
-    TOPICS.flatMap((name) => {
-      if (name !== "logs" && chosen.whenFull === "drop_newest") return [];
-      const there = new Set(valuesOf(name));
-      return writer.expected(name).filter((value) => !there.has(value)).map((value) => `${name}: ${value}`);
-    });
-  await untilLong(
-    () => shipper.failure !== null || missing().length === 0,
-    () => `not there: ${missing()}; ${JSON.stringify(shipper.log.lines.slice(-6))}`,
-  );
-  await Bun.sleep(40);
-  const differences = shipper.differences();
-  await shipper.stop(1_000);
-  expect([shipper.failure, ...differences, ...kafka.violations]).toEqual([null]);
-  expect(shipper.log.texts("error").filter((text) => text.includes("has lost records"))).toEqual([]);
-  // Lines of the regions that span the difference may be there twice, and those that were delivered at least once.
-  if (writer.cut.size > 0 || !isExact) return;
-  for (const name of TOPICS) {
-    for (const logs of logsOf(name)) {
-      const values = logs.flatMap((log) => log.values);
-      expect({ name, twice: values.filter((value, i) => values.indexOf(value) !== i) }).toEqual({
-        name,
-        twice: [],
-      });
-      if (hasShrunk || (hasGrown && chosen.hasKeys)) continue;
-      for (const log of logs) {
-        const numbers = log.values.map(Number);
-        expect(numbers).toEqual([...numbers].sort((a, b) => a - b));
-      }
-    }
-  }
+  const world = new World(chosen, dir, kafka, shipper);
+  await world.start();
+  for (const each of chosen.steps) await world.step(each);
+  await world.end();
 }
 
 async function untilLong(condition: () => boolean, what: () => string): Promise<void> {

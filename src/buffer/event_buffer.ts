@@ -7,7 +7,7 @@ import type { Delivery } from "../event/delivery.ts";
 export interface EventBuffer {
   /** Events that still fit; never negative. */
   roomEvents(): number;
-  /** False when either limit (events, pinned bytes) is reached. */
+  /** False when either limit (events, pinned bytes) is reached, and from then on until there is room worth waiting for. */
   hasRoom(): boolean;
   /** Resolves when there is room or `signal` aborts; never rejects. */
   waitForRoom(signal: AbortSignal): Promise<void>;

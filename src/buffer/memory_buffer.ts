@@ -10,6 +10,12 @@ export interface MemoryBufferOptions {
   readonly metrics: SinkMetrics;
 }
 
+/**
+ * A full buffer has room again for who can wait when so many events fit, or an eighth of all: chunks that are taken in small pieces cost more on
+ * the way, and in the journal, than in one.
+ */
+const REFILL_EVENTS_MAX = 4_096;
+
 /** Slots of the queue's ring at the start; it doubles when full and is bounded by `maxEvents` (a batch holds one event at least). */
 const RING_SLOTS_MIN = 64;
 
@@ -20,6 +26,7 @@ const RING_SLOTS_MIN = 64;
 export class MemoryBuffer implements EventBuffer {
   readonly #maxEvents: number;
   readonly #maxSizeBytes: number;
+  readonly #refillEvents: number;
   readonly #metrics: SinkMetrics;
   #ring: (Delivery | null)[] = new Array<Delivery | null>(RING_SLOTS_MIN).fill(null);
   #head = 0;
@@ -27,12 +34,15 @@ export class MemoryBuffer implements EventBuffer {
   #eventCount = 0;
   #pinnedBytes = 0;
   #hasEnded = false;
+  /** It was full, and has not become empty enough since for who can wait. */
+  #isFull = false;
   #roomWaiters: (() => void)[] = [];
   #dataWaiter: ((hasData: boolean) => void) | null = null;
 
   constructor(options: MemoryBufferOptions) {
     this.#maxEvents = options.maxEvents;
     this.#maxSizeBytes = options.maxSizeBytes;
+    this.#refillEvents = Math.max(1, Math.min(REFILL_EVENTS_MAX, options.maxEvents >> 3));
     this.#metrics = options.metrics;
     this.#metrics.bufferMaxEvents = options.maxEvents;
     this.#metrics.bufferMaxBytes = options.maxSizeBytes;
@@ -51,7 +61,7 @@ export class MemoryBuffer implements EventBuffer {
   }
 
   hasRoom(): boolean {
-    return this.roomEvents() > 0;
+    return !this.#isFull && this.roomEvents() > 0;
   }
 
   waitForRoom(signal: AbortSignal): Promise<void> {
@@ -77,6 +87,7 @@ export class MemoryBuffer implements EventBuffer {
     this.#length++;
     if (delivery.tally !== null) delivery.tally.bufferedCount += delivery.batch.count;
     this.#count(delivery.batch.count, delivery.batch.pinnedBytes);
+    if (this.roomEvents() === 0) this.#isFull = true;
     this.#wakeReader(true);
   }
 
@@ -92,6 +103,7 @@ export class MemoryBuffer implements EventBuffer {
       tally.inFlightCount += delivery.batch.count;
     }
     this.#count(-delivery.batch.count, -delivery.batch.pinnedBytes);
+    if (this.#isFull && (this.#length === 0 || this.roomEvents() >= this.#refillEvents)) this.#isFull = false;
     if (this.#roomWaiters.length > 0 && this.hasRoom()) {
       const waiters = this.#roomWaiters;
       this.#roomWaiters = [];

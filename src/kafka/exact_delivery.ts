@@ -15,6 +15,7 @@ export class ExactDelivery {
   readonly doubts: DoubtKeeper;
   readonly #options: ExactDeliveryOptions;
   readonly #protection: ProtectionWatch;
+  #hasIdentity = false;
 
   constructor(options: ExactDeliveryOptions) {
     this.#options = options;
@@ -29,8 +30,14 @@ export class ExactDelivery {
   }
 
   identityObtained(identity: ProducerIdentity): void {
+    this.#hasIdentity = true;
     this.exactlyOnce.identityObtained(identity);
     this.#protection.start(identity);
+  }
+
+  /** Something is in the journal, or may be: intents go on, whatever the brokers can do. */
+  get isCommitted(): boolean {
+    return this.#hasIdentity || !this.doubts.isIdle;
   }
 
   /** The intent is in the journal, and sending (again) is safe; has that found out where it is not certain. */

@@ -14,6 +14,8 @@ const JOURNALLED_MAX = 2;
 
 /** An intent waits no longer for others to share its group. */
 const SAVE_DELAY_MS = 5;
+/** From so many partitions with events on, half of them with a batch in flight, intents are collected. */
+const BUSY_PARTITIONS_MIN = 12;
 
 interface Unsaved {
   readonly queue: PartitionSender;
@@ -87,6 +89,8 @@ export class ExactlyOnce {
     const due: { queue: PartitionSender; batch: ProduceBatch }[] = [];
     for (const queue of this.#options.accumulator.active) {
       if (queue.replacement !== null) this.#performReplacement(queue, identity);
+      // Where nothing can be sent, runs that end before it can would leave more and more behind. Without keys the order needs it.
+      if (queue.isInDoubt && this.#options.hasKeys) continue;
       for (let i = 0; i < queue.sealed.length && i < this.#journalledMax; i++) {
         const batch = queue.sealed[i]!;
         if (!batch.isNumbered) due.push({ queue, batch });
@@ -240,7 +244,7 @@ export class ExactlyOnce {
     batch.clusterId = cluster.clusterId;
     batch.hintOffset = queue.logEndOffset >= 0
       ? queue.logEndOffset
-      : this.#logEnds.endOf(queue.topic, queue.id);
+      : this.#logEnds.endOf(queue.topic, topicId, queue.id);
     batch.isCovered = true;
   }
 
@@ -263,8 +267,18 @@ export class ExactlyOnce {
    */
   #saveIfWanted(): void {
     if (this.#unsaved.length === 0) return;
-    if (this.#unsaved.some(({ queue, batch }) => queue.sealed[0] === batch && !queue.isInDoubt)) this.#save();
+    const isAwaited = this.#unsaved.some(({ queue, batch }) => queue.sealed[0] === batch && !queue.isInDoubt);
+    if (isAwaited && !this.#isBusy()) this.#save();
     else this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS);
+  }
+
+  /** Many partitions have something to do: one that waits a little holds nothing up, and a group of its own would be mostly padding. */
+  #isBusy(): boolean {
+    const { active } = this.#options.accumulator;
+    if (active.size < BUSY_PARTITIONS_MIN) return false;
+    let inFlightCount = 0;
+    for (const queue of active) if (queue.sealed[0]?.isInFlight === true) inFlightCount++;
+    return inFlightCount >= BUSY_PARTITIONS_MIN / 2;
   }
 
   #save(): void {

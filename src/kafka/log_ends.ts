@@ -67,9 +67,10 @@ export class LogEnds {
     return this.#topics.get(topic)?.isPending ?? false;
   }
 
-  /** -1: not known. */
-  endOf(topic: string, partition: number): number {
-    return this.#topics.get(topic)?.offsets.get(partition) ?? -1;
+  /** Of the topic with this id, not of another one of its name. -1: not known. */
+  endOf(topic: string, topicId: string | null, partition: number): number {
+    const ends = this.#topics.get(topic);
+    return ends?.topicId === topicId ? ends.offsets.get(partition) ?? -1 : -1;
   }
 
   #known(ends: TopicEnds): void {

@@ -157,6 +157,8 @@ export class ProduceBatch implements OpenBatch {
     this.isLastTry = false;
     this.refusedCount = 0;
     this.attemptCount = 0;
+    this.firstSentMs = 0;
+    this.leaderEpoch = -1;
   }
 
   /** Records `[from, to)` as a batch of its own, neither compressed nor numbered. */

@@ -198,7 +198,7 @@ export class Producer {
 
   #identityObtained(identity: ProducerIdentity, canResolve: boolean): void {
     if (this.#exact !== null) {
-      if (canResolve || !this.#exact.doubts.isIdle) this.#exact.identityObtained(identity);
+      if (canResolve || this.#exact.isCommitted) this.#exact.identityObtained(identity);
       else {
         // Nothing was journalled yet: intents are written once there is an id.
         this.#exact = null;

@@ -11,6 +11,8 @@ import { openFilesMaxDefault } from "./open_files.ts";
 export const EXTENT_FILES_MAX = 64;
 /** Share of what a source takes of that limit. */
 const LIMIT_SHARE = 0.25;
+/** A file whose folder is not there, or is on another device than it was, may be on a filesystem that is mounted late: so long it is not given up. */
+export const MOUNT_WAIT_MS = 120_000;
 /** A file that is renamed while it is about to be opened is looked for again this often. */
 const RELOCATIONS_MAX = 5;
 
@@ -21,6 +23,8 @@ export interface ExtentReaderOptions {
   readonly log: Log;
   /** By default the one of the process. */
   readonly gate?: DeviceGate;
+  /** Default: MOUNT_WAIT_MS, from when this is made. */
+  readonly mountWaitMs?: number;
 }
 
 interface ExtentFile {
@@ -43,9 +47,11 @@ export class ExtentReader {
   /** Files that are being looked for. */
   readonly #opening = new Map<string, Promise<ExtentFile | null>>();
   #filesMax: number | null = null;
+  readonly #mountedByMs: number;
   #isClosed = false;
 
   constructor(options: ExtentReaderOptions) {
+    this.#mountedByMs = performance.now() + (options.mountWaitMs ?? MOUNT_WAIT_MS);
     this.#options = options;
     this.#gate = options.gate ?? processDeviceGate;
   }
@@ -158,7 +164,8 @@ export class ExtentReader {
       const place = await search.find(record);
       if (place === null) {
         if (failure !== null) throw failure;
-        return null;
+        if (performance.now() >= this.#mountedByMs || await search.isDeleted(record)) return null;
+        throw Object.assign(new Error("Its filesystem does not seem to be mounted yet"), { code: "ENOENT" });
       }
       const opened = await this.#open(place.path, record);
       if (opened !== "elsewhere") return opened;

@@ -90,6 +90,34 @@ test(
   60_000,
 );
 
+test(
+  "a topic that is deleted and made again before anybody has heard of it takes a batch, and the process is killed: there once",
+  async () => {
+    await using dir = tempDir("recreated-unheard");
+    seededRandom("topic made again, unheard");
+    const topic = await kafka.createTopic();
+    const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink: FAST });
+    const writer = new OracleWriter("recreated-unheard", "a.log");
+    {
+      await using shipper = startShipper({ config });
+      // This one goes with the old topic.
+      new OracleWriter("recreated-unheard", "first.log").append(dir.file("first.log"), 1);
+      await waitForCount(topic, 1);
+      await Bun.sleep(1_500); // its acknowledgement is in the journal
+      await kafka.deleteTopic(topic);
+      await kafka.createTopic({ name: topic });
+      writer.append(dir.file(writer.file), 300);
+      await waitForCount(topic, 300);
+      await shipper.kill();
+    }
+    writer.append(dir.file(writer.file), 300);
+    const env = { SHIPPER_TEST_RECHECK_MS: "2000" };
+    expect(await runShipper({ config, args: ["--once"], testBuild: true, env })).toMatchObject({ code: 0 });
+    await expectExactly(kafka, topic, [writer]);
+  },
+  60_000,
+);
+
 for (const mode of ["of a process that goes on", "of a process that was killed"] as const) {
   test(`requests that arrive late, after those that came to take their place, ${mode}: exact`, async () => {
     await using dir = tempDir("late");

@@ -19,7 +19,7 @@ interface Opened {
 }
 
 /** A file that was shipped and is known by its record, and a reader that knows nothing else. */
-async function open(bench: Bench, ops: FileOps = systemFileOps): Promise<Opened> {
+async function open(bench: Bench, ops: FileOps = systemFileOps, mountWaitMs?: number): Promise<Opened> {
   bench.write("a.log", TEXT);
   const run = await bench.start();
   await run.outlet.untilCount(100);
@@ -38,7 +38,7 @@ async function open(bench: Bench, ops: FileOps = systemFileOps): Promise<Opened>
       ops.close(fd);
     },
   };
-  const reader = readerOf(records, counting);
+  const reader = readerOf(records, counting, mountWaitMs);
   const id = records[0]!.id;
   return {
     reader,
@@ -48,12 +48,17 @@ async function open(bench: Bench, ops: FileOps = systemFileOps): Promise<Opened>
   };
 }
 
-function readerOf(records: readonly FileRecord[], ops: FileOps = systemFileOps): ExtentReader {
+function readerOf(
+  records: readonly FileRecord[],
+  ops: FileOps = systemFileOps,
+  mountWaitMs?: number,
+): ExtentReader {
   return new ExtentReader({
     ops,
     records: (source, id) => records.find((record) => record.source === source && record.id === id) ?? null,
     log: new MemoryLog(),
     gate: new DeviceGate(),
+    ...(mountWaitMs === undefined ? {} : { mountWaitMs }),
   });
 }
 
@@ -93,7 +98,6 @@ test("a file is found when its device got another number", async () => {
 test("a file that is gone, replaced, truncated or written anew gives nothing", async () => {
   const changes: Record<string, (bench: Bench) => void> = {
     deleted: (bench) => fs.unlinkSync(bench.path("a.log")),
-    "folder deleted": (bench) => fs.rmSync(bench.logs, { recursive: true }),
     replaced: (bench) => {
       bench.write("new", TEXT);
       bench.rename("new", "a.log");
@@ -111,6 +115,23 @@ test("a file that is gone, replaced, truncated or written anew gives nothing", a
     change(bench);
     expect([name, await read(), openCount()]).toEqual([name, null, 0]);
   }
+});
+
+test("a file whose folder is missing may be on a filesystem that is mounted late", async () => {
+  await using bench = new Bench();
+  const { read } = await open(bench, systemFileOps, 250);
+  fs.renameSync(bench.logs, `${bench.logs}-later`);
+  await expect(read()).rejects.toThrow("ENOENT");
+  fs.renameSync(`${bench.logs}-later`, bench.logs);
+  expect(await read()).toBe("line 1\n");
+});
+
+test("a file whose folder stays missing is gone", async () => {
+  await using bench = new Bench();
+  const { read } = await open(bench, systemFileOps, 50);
+  fs.rmSync(bench.logs, { recursive: true });
+  await Bun.sleep(60);
+  expect(await read()).toBe(null);
 });
 
 test("an extent behind the end of the file gives nothing, also when the file was open before", async () => {
