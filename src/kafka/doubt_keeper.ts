@@ -318,8 +318,11 @@ export class DoubtKeeper {
 
   #tellParts(intent: RecoveredIntent, batch: ProduceBatch, gone: readonly HeldLines[]): void {
     const { log, metrics } = this.#options;
-    const goneCount = gone.reduce((sum, { count }) => sum + count, 0);
-    const stdinCount = intent.count - batch.count - goneCount;
+    const heldCount = gone.reduce((sum, { count }) => sum + count, 0);
+    const restCount = intent.count - batch.count - heldCount;
+    // What is in no region any more came from a file that was forgotten, or from stdin where not all came from files.
+    const goneCount = heldCount + (intent.isWhole ? restCount : 0);
+    const stdinCount = intent.isWhole ? 0 : restCount;
     if (goneCount > 0) {
       metrics.loseRecovered("source_gone", goneCount);
       log.error(
