@@ -322,7 +322,6 @@ export class DoubtKeeper {
     const restCount = intent.count - batch.count - heldCount;
     // What is in no region any more came from a file that was forgotten, or from stdin where not all came from files.
     const goneCount = heldCount + (intent.isWhole ? restCount : 0);
-    const stdinCount = intent.isWhole ? 0 : restCount;
     if (goneCount > 0) {
       metrics.loseRecovered("source_gone", goneCount);
       log.error(
@@ -330,10 +329,10 @@ export class DoubtKeeper {
         { topic: intent.topic, partition: intent.partition },
       );
     }
-    if (stdinCount <= 0) return;
-    metrics.loseRecovered("stdin_gone", stdinCount);
+    if (intent.isWhole || restCount <= 0) return;
+    metrics.loseRecovered("stdin_gone", restCount);
     log.error(
-      `Lost ${stdinCount} event(s) of stdin: they were being sent to topic "${intent.topic}" when the last run ended, and cannot be read again`,
+      `Lost ${restCount} event(s) of stdin: they were being sent to topic "${intent.topic}" when the last run ended, and cannot be read again`,
     );
   }
 
