@@ -37,6 +37,29 @@ describe("MemoryBuffer", () => {
     expect(isWoken).toBe(true);
   });
 
+  test("one that was full lets who can wait go on when an eighth of it is free, and tells who cannot what fits", async () => {
+    const { buffer: b } = buffer(16);
+    for (let i = 0; i < 15; i++) b.write(delivery(["a"]).delivery);
+    expect(b.hasRoom()).toBe(true);
+    b.write(delivery(["a"]).delivery);
+    let isWoken = false;
+    const waiting = b.waitForRoom(never).then(() => isWoken = true);
+    b.read();
+    await Promise.resolve();
+    expect([b.hasRoom(), b.roomEvents(), isWoken]).toEqual([false, 1, false]);
+    b.read();
+    await waiting;
+    expect([b.hasRoom(), b.roomEvents()]).toEqual([true, 2]);
+  });
+
+  test("one that was full has room when nothing is left in it", () => {
+    const { buffer: b } = buffer(16, 10);
+    b.write(delivery(["x".repeat(30)]).delivery);
+    expect(b.hasRoom()).toBe(false);
+    b.read();
+    expect(b.hasRoom()).toBe(true);
+  });
+
   test("ends its reader after the last delivery", async () => {
     const { buffer: b } = buffer();
     b.write(delivery(["a"]).delivery);
