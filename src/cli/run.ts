@@ -86,6 +86,9 @@ class Run {
   readonly #checkedSinks = new Set<string>();
   #isWaitingForHealth = false;
   #isUnstored = false;
+  #pipeline: Pipeline | null = null;
+  /** It came while the journal was being opened. */
+  #earlySignal: "SIGTERM" | "SIGINT" | null = null;
 
   constructor(args: RunArgs, config: Config, process: RunProcess, log: Logger) {
     this.#args = args;
@@ -96,6 +99,7 @@ class Run {
   }
 
   async run(): Promise<number> {
+    this.#process.onSignal((signal) => this.#onSignal(signal));
     const hasFiles = this.#config.sources.some((source) => source.type === "file");
     const keepsPositions = hasFiles && !this.#args.dryRun;
     const lock = keepsPositions ? acquireDataDir(this.#config.dataDir) : null;
@@ -160,7 +164,8 @@ class Run {
       now,
       random,
     });
-    this.#process.onSignal((signal) => this.#stop(pipeline, signal));
+    this.#pipeline = pipeline;
+    if (this.#earlySignal !== null) this.#stop(pipeline, this.#earlySignal);
     const api = await this.#startApi();
     try {
       this.#log.info(`Started shipper ${version}`, {
@@ -285,9 +290,13 @@ class Run {
     return report.exitCode;
   }
 
+  #onSignal(signal: "SIGTERM" | "SIGINT"): void {
+    if (++this.#signalCount > 1) this.#process.exit(signal === "SIGINT" ? 130 : 143);
+    if (this.#pipeline === null) this.#earlySignal = signal;
+    else this.#stop(this.#pipeline, signal);
+  }
+
   #stop(pipeline: Pipeline, signal: "SIGTERM" | "SIGINT"): void {
-    const { exit } = this.#process;
-    if (++this.#signalCount > 1) exit(signal === "SIGINT" ? 130 : 143);
     const { shutdownTimeoutMs } = this.#config;
     this.#log.info(
       `Stopping on ${signal}: what was read is delivered within ${

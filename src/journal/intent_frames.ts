@@ -8,7 +8,7 @@ import { CodecError } from "../storage/byte_codec.ts";
 /**
  * An intent:
  *
- *     id varint | sink varint | run varint | epoch varint | base sequence varint | count varint
+ *     id varint | sink varint | run varint | epoch varint | base sequence varint | count varint | id - place varint
  *     | topic text | topic id: uint8 0, or uint8 1 and 16 bytes | partition varint | hint + 1 varint | base timestamp varint
  *     | segments | uint8 0x80
  *
@@ -55,7 +55,8 @@ export interface IntentIds {
 export function writeIntent(out: ByteEncoder, ids: IntentIds, intent: NewIntent): HeldLines[] {
   const { producer } = intent;
   out.varint(ids.id).varint(ids.sinkNumber).varint(ids.runNumber).varint(producer.epoch)
-    .varint(producer.baseSequence).varint(intent.count).text(intent.topic);
+    .varint(producer.baseSequence).varint(intent.count)
+    .varint(intent.place === 0 ? 0 : ids.id - intent.place).text(intent.topic);
   if (intent.topicId === null) out.uint8(0);
   else out.uint8(1).raw(uuidBytes(intent.topicId));
   out.varint(intent.partition).varint(intent.hintOffset + 1).varint(intent.baseTimestampMs);
@@ -148,6 +149,7 @@ export function readIntent(bytes: Buffer): StoredIntent {
   const epoch = input.varint();
   const baseSequence = input.varint();
   const count = input.varint();
+  const place = id - input.varint();
   const topic = input.text();
   const topicId = input.uint8() === 0 ? null : uuidText(input.raw(16));
   const partition = input.varint();
@@ -165,6 +167,7 @@ export function readIntent(bytes: Buffer): StoredIntent {
     epoch,
     baseSequence,
     count,
+    place,
     topic,
     topicId,
     partition,

@@ -13,7 +13,6 @@ import type { Log } from "../telemetry/log.ts";
 import { GONE_KINDS, JournalFrame, type RunFrame, writeCheckpoint, writeRun } from "./frames.ts";
 import { writeIntent } from "./intent_frames.ts";
 import { JOURNAL_FOLDER, type JournalContent, readJournal } from "./journal_reader.ts";
-import { moveInFront } from "./live_order.ts";
 import { migratePositions, setMigratedAside } from "./migration.ts";
 import { checkOrigin } from "./origin.ts";
 import { heldLines, type Rebuild, SinkJournal } from "./sink_journal.ts";
@@ -198,7 +197,6 @@ export class Journal {
       out.varint(bytes.length).raw(bytes);
       ids.push(id);
     }
-    moveInFront(this.#live, ids, cancelledIds);
     for (const id of cancelledIds) this.#forget(id);
     this.#log!.append(JournalFrame.REPLACE, out.bytes());
     return ids;

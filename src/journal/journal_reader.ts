@@ -17,7 +17,6 @@ import {
   readRun,
   type RunFrame,
 } from "./frames.ts";
-import { moveInFront } from "./live_order.ts";
 import { readIntent, type StoredIntent } from "./intent_frames.ts";
 
 /** Folder of the journal's segments in data_dir. */
@@ -120,7 +119,7 @@ export class JournalReader {
     }
     return {
       positions: this.#positions,
-      live: this.#live,
+      live: inOrder(this.#live),
       runs: this.#runs,
       checkpoint: this.#checkpoint,
       found,
@@ -142,7 +141,7 @@ export class JournalReader {
     for (const [run, { sinkNumber }] of this.#runs) if (sinkNumber === number) this.#runs.delete(run);
   }
 
-  #add(bytes: Buffer): number {
+  #add(bytes: Buffer): void {
     const payload = Buffer.from(bytes);
     const intent = readIntent(payload);
     // The positions of a checkpoint hold what its own intents cover, but for bytes that a file was cut back to and has others of now.
@@ -153,7 +152,6 @@ export class JournalReader {
     }
     this.#live.set(intent.id, { intent, payload, regions: [] });
     this.#nextBatchId = Math.max(this.#nextBatchId, intent.id + 1);
-    return intent.id;
   }
 
   #acknowledge(id: number): void {
@@ -186,12 +184,18 @@ export class JournalReader {
         else if (ledger !== null) ledger.totals.coveredCount -= count;
       }
     }
-    const ids: number[] = [];
-    for (let left = input.varint(); left > 0; left--) ids.push(this.#add(input.raw(input.varint())));
+    for (let left = input.varint(); left > 0; left--) this.#add(input.raw(input.varint()));
     if (!input.isAtEnd) throw new CodecError("A replacement has bytes behind its end");
-    moveInFront(this.#live, ids, cancelledIds);
     for (const id of cancelledIds) this.#live.delete(id);
   }
+}
+
+/** The order in which the batches of a partition go out: a part, and a batch with new numbers, where the first one was. */
+function inOrder(live: ReadonlyMap<number, LiveIntent>): Map<number, LiveIntent> {
+  const sorted = [...live].sort(([a, { intent: one }], [b, { intent: other }]) =>
+    one.place - other.place || a - b
+  );
+  return new Map(sorted);
 }
 
 function asStartError(error: unknown, dir: string, at: { segment: number; offset: number }): unknown {

@@ -62,7 +62,7 @@ export class SinkJournal implements IntentLog {
 
   #recovered(live: LiveIntent, rebuild: Rebuild): RecoveredIntent {
     const { intent } = live;
-    const { id, topic, topicId, partition, count, hintOffset, baseTimestampMs, segments } = intent;
+    const { id, topic, topicId, partition, count, place, hintOffset, baseTimestampMs, segments } = intent;
     const run = this.#journal.content.runs.get(intent.runNumber);
     const storedCount = segments.reduce((sum, { lineCount }) => sum + lineCount, 0);
     return {
@@ -71,6 +71,7 @@ export class SinkJournal implements IntentLog {
       topicId,
       partition,
       count,
+      place,
       hintOffset,
       baseTimestampMs,
       producer: {

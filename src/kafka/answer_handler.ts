@@ -202,6 +202,7 @@ export class AnswerHandler {
     for (const part of parts) {
       part.isCovered = batch.isCovered;
       part.sealNumber = batch.sealNumber;
+      part.place = batch.place;
     }
     accumulator.replace(queue, batch, parts);
     this.#options.exact()?.exactlyOnce.replace(queue, [batch], [], reason);

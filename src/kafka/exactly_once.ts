@@ -105,6 +105,7 @@ export class ExactlyOnce {
       if (!batch.members.isStored) batch.isDurable = true;
       else {
         batch.intentId = this.#options.intents.append(this.#intentOf(queue, batch));
+        batch.place ||= batch.intentId;
         this.#unsaved.push({ queue, batch, intentId: batch.intentId });
       }
     }
@@ -208,7 +209,10 @@ export class ExactlyOnce {
       gone,
       stored.map((batch) => this.#intentOf(queue, batch)),
     );
-    stored.forEach((batch, i) => batch.intentId = ids[i]!);
+    stored.forEach((batch, i) => {
+      batch.intentId = ids[i]!;
+      batch.place ||= ids[i]!;
+    });
     for (const batch of wanted) if (!batch.members.isStored) batch.isDurable = true;
     for (const batch of stored) this.#unsaved.push({ queue, batch, intentId: batch.intentId! });
     crashPoint("after_replace");
@@ -221,9 +225,12 @@ export class ExactlyOnce {
     }
   }
 
-  /** Lines that an intent covered must stay in one: all batches up to the last that had one, and no more than usual beyond. */
+  /**
+   * Lines that an intent covered must stay in one: all batches up to the last that had one. Not one more: batches that no intent covers are
+   * journalled in the order of the file, over all partitions.
+   */
   #wantedOf(moved: readonly ProduceBatch[], later: readonly ProduceBatch[]): ProduceBatch[] {
-    let last = Math.min(moved.length, this.#journalledMax);
+    let last = 0;
     moved.forEach((batch, i) => {
       if (later.includes(batch) || batch.isCovered) last = Math.max(last, i + 1);
     });
@@ -255,6 +262,7 @@ export class ExactlyOnce {
       partition: queue.id,
       producer: batch.numbers!,
       count: batch.count,
+      place: batch.place,
       hintOffset: batch.hintOffset,
       baseTimestampMs: batch.timestampMs,
       members: batch.members,

@@ -11,6 +11,11 @@ export interface BatchPlace {
   readonly partition: number;
   readonly producer: ProducerNumbers;
   readonly count: number;
+  /**
+   * Its place in the order in which batches of its partition go out: the id of the first intent that held its lines. 0: it had none yet. What
+   * takes the place of a batch keeps it; of those with the same one the lower id goes first.
+   */
+  readonly place: number;
   /** A log end offset at or before the place of the batch; -1 unknown. */
   readonly hintOffset: number;
   /** Time of its records, milliseconds since the epoch; its age counts from it. */

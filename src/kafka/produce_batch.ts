@@ -48,6 +48,8 @@ export class ProduceBatch implements OpenBatch {
   refusedCount = 0;
   /** In the order of sealing over all partitions. */
   sealNumber = 0;
+  /** See `BatchPlace.place`; 0 before its first intent. */
+  place = 0;
   /** Topic, log end and leader epoch when it was numbered or first sent; null and -1 where they were not known. */
   topicId: string | null = null;
   clusterId: string | null = null;

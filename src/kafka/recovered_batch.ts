@@ -43,6 +43,7 @@ export async function rebuildBatch(
   const { deliveries, gone } = events;
   if (deliveries.length === 0) return { batch: null, isSame: false, gone };
   const batch = fill(deliveries, context);
+  batch.place = intent.place;
   const isSame = intent.isWhole && batch.count === intent.count;
   if (isSame) {
     batch.number(intent.producer, intent.baseTimestampMs);

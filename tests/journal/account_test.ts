@@ -87,6 +87,7 @@ function intentOf(members: Membership): NewIntent {
     partition: 0,
     producer: { producerIdHigh: 0, producerIdLow: 1, epoch: 0, baseSequence: 0 },
     count: members.count,
+    place: 0,
     hintOffset: -1,
     baseTimestampMs: 1_000,
     members,
@@ -206,4 +207,33 @@ test("a sink that is forgotten takes its live batches along, in memory and on di
   await journal.positions.flush();
   await restart();
   expect([journal.liveCount, journal.positions.sinkNames(), journal.content.runs.size]).toEqual([0, [], 0]);
+});
+
+test("what takes the place of a batch goes out where that would have, behind no other, restart after restart", async () => {
+  const intents = () => journal.intentsOf(SINK, () => Promise.resolve({ deliveries: [], gone: [] }), false);
+  const counts = () => intents().recovered.map(({ count }) => count);
+  let lane = intents();
+  lane.startRun("c", { producerIdHigh: 0, producerIdLow: 1, epoch: 0, baseSequence: 0 });
+  const a = membersOf(read(0, 5));
+  const b = membersOf(read(5, 2));
+  const c = membersOf(read(7, 3));
+  const [idA, , idC] = [a, b, c].map((members) => lane.append(intentOf(members)));
+  await restart();
+  expect(counts()).toEqual([5, 2, 3]);
+  lane = intents();
+  lane.startRun("c", { producerIdHigh: 0, producerIdLow: 2, epoch: 0, baseSequence: 0 });
+  const [recoveredA, , recoveredC] = lane.recovered;
+  // A is split, and C, journalled by the same producer, gets new numbers with it; B stays what it is.
+  const regions = recoveredA!.heldLines().map(({ region }) => region as Region);
+  const parts = membersOf(...regions);
+  const rest = membersOf(...recoveredC!.heldLines().map(({ region }) => region as Region));
+  lane.replace([idA!, idC!], [], [
+    { ...intentOf(parts.slice(0, 1)), place: recoveredA!.place },
+    { ...intentOf(parts.slice(1, 5)), place: recoveredA!.place },
+    { ...intentOf(rest), place: recoveredC!.place },
+  ]);
+  for (let run = 0; run < 2; run++) {
+    await restart();
+    expect(counts()).toEqual([1, 4, 2, 3]);
+  }
 });

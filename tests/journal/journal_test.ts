@@ -4,7 +4,6 @@ import { POSITIONS_FILE } from "../../src/checkpoint/position_file.ts";
 import { StartError } from "../../src/errors.ts";
 import { Journal, type JournalOptions } from "../../src/journal/journal.ts";
 import { readJournal } from "../../src/journal/journal_reader.ts";
-import { moveInFront } from "../../src/journal/live_order.ts";
 import { MIGRATED_FILE } from "../../src/journal/migration.ts";
 import { ByteEncoder } from "../../src/storage/byte_codec.ts";
 import { DirectWriter } from "../../src/storage/group_writer.ts";
@@ -281,19 +280,4 @@ test("where a sink starts to read is in the journal before the first batch of it
   await journal.durable(false);
   expect(readJournal(dir.path).positions.position("app", "x", "a")).toBe(500);
   await journal.close(1_000);
-});
-
-test("what takes the place of a batch goes out where that would have", () => {
-  const order = (ids: readonly number[], places: readonly number[]) => {
-    const map = new Map([1, 2, 3, 4, 8, 9].map((id) => [id, `batch ${id}`]));
-    moveInFront(map, ids, places);
-    for (const [id, text] of map) expect(text).toBe(`batch ${id}`);
-    return [...map.keys()];
-  };
-  expect(order([8, 9], [2])).toEqual([1, 8, 9, 2, 3, 4]);
-  expect(order([8, 9], [4, 3])).toEqual([1, 2, 8, 9, 3, 4]);
-  expect(order([9], [1])).toEqual([9, 1, 2, 3, 4, 8]);
-  expect(order([8, 9], [])).toEqual([1, 2, 3, 4, 8, 9]);
-  expect(order([8, 9], [77])).toEqual([1, 2, 3, 4, 8, 9]);
-  expect(order([], [1])).toEqual([1, 2, 3, 4, 8, 9]);
 });

@@ -163,6 +163,7 @@ export class ModelLane {
         baseSequence: Number(key.split(" ")[2]),
       },
       count: values.length,
+      place: 0,
       hintOffset: -1,
       baseTimestampMs: 1,
       members,
