@@ -22,11 +22,11 @@ export interface LaneOptions {
   readonly source: string;
   readonly sink: string;
   readonly maxLineBytes: number;
-  readonly whenFull: "block" | "drop_newest";
+  readonly whenFull: "block" | "drop_newest" | "drop_oldest";
   readonly shaper: Shaper;
   readonly buffer: EventBuffer;
   readonly checkpoint: Checkpoint;
-  /** Intents tell what is delivered; otherwise the acknowledgement does. */
+  /** Intents tell what is delivered; otherwise the acknowledgement does, or that a disk buffer has it. */
   readonly hasIntents: () => boolean;
   readonly sourceMetrics: SourceMetrics;
   readonly sinkMetrics: SinkMetrics;
@@ -63,7 +63,8 @@ export class Lane implements Outlet {
   }
 
   hasRoom(): boolean {
-    return this.#options.whenFull === "drop_newest" || this.#options.buffer.hasRoom();
+    const { whenFull, buffer } = this.#options;
+    return !buffer.isBusy() && (whenFull !== "block" || buffer.hasRoom());
   }
 
   async waitForRoom(signal: AbortSignal): Promise<void> {
@@ -79,6 +80,7 @@ export class Lane implements Outlet {
 
   offer(chunk: Chunk): number {
     const { buffer, whenFull } = this.#options;
+    if (buffer.isBusy()) return 0;
     const roomEvents = buffer.roomEvents();
     if (whenFull === "block" && !buffer.hasRoom()) return 0;
     const state = this.#stateOf(chunk.stream, chunk.offset);
@@ -183,13 +185,14 @@ export class Lane implements Outlet {
 
   /** The buffer is full, and dropping was asked for. */
   #drop(state: StreamState, region: Region, lines: LineBatch): void {
-    const { source, sinkMetrics, log } = this.#options;
+    const { source, sinkMetrics, log, buffer } = this.#options;
     sinkMetrics.dropped.add(`${source}\u0000buffer_full`, lines.count);
     log.warn(
       `The buffer of sink "${this.sink}" is full: new events of source "${source}" are dropped and counted`,
       { reason: "buffer_full", hint: 'buffer.when_full = "block" lets the source wait instead' },
     );
     this.#giveUp(state, region, linesWithout(lines, null), "buffer_full");
+    buffer.skip(region);
   }
 
   #giveUp({ ledger, tally }: StreamState, region: Region, lines: readonly number[], reason: string): void {

@@ -1,3 +1,6 @@
+import type { DiskBuffer } from "./buffer/disk_buffer.ts";
+import { DrainingBuffer } from "./buffer/draining_buffer.ts";
+import type { EventBuffer } from "./buffer/event_buffer.ts";
 import { MemoryBuffer } from "./buffer/memory_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
 import type { Config, KafkaSinkConfig, SinkConfig, SourceConfig } from "./config/config.ts";
@@ -28,6 +31,9 @@ export interface PipelineOptions {
   readonly positions: PositionStore;
   /** Null where nothing can be read again after a crash, or nothing is sent. */
   readonly journal: Journal | null;
+  /** By sink; `openDiskBuffers`. Closed by the caller, after the run. */
+  readonly diskBuffers: ReadonlyMap<string, DiskBuffer>;
+  readonly pool: BufferPool;
   readonly hostname: string;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -43,7 +49,7 @@ export interface PipelineOptions {
 interface Branch {
   readonly config: SinkConfig;
   readonly sink: Sink;
-  readonly buffer: MemoryBuffer;
+  readonly buffer: EventBuffer;
   readonly hasIntents: () => boolean;
 }
 
@@ -54,6 +60,8 @@ interface Branch {
  *        ^                                              |
  *        +------------- checkpoint <------ ack ---------+
  *
+ * With a disk buffer the position follows from what is in the buffer, and the acknowledgement moves the buffer's own.
+ *
  * N sources by M sinks: a lane for each pair that `inputs` names, a buffer for each sink.
  */
 export class Pipeline {
@@ -61,7 +69,6 @@ export class Pipeline {
   readonly #branches: Branch[];
   readonly #sources: Source[];
   readonly #garbagePacer = new GarbagePacer();
-  readonly #pool = new BufferPool();
   readonly #fileOps: FileOps;
   readonly #extents: ExtentReader;
   readonly #rebuilder: Rebuilder;
@@ -70,8 +77,7 @@ export class Pipeline {
 
   constructor(options: PipelineOptions) {
     this.#options = options;
-    const { positions, log } = options;
-    const pool = this.#pool;
+    const { positions, log, pool } = options;
     const faults = fileFaults();
     this.#fileOps = faults === null ? systemFileOps : faultyFileOps(systemFileOps, faults);
     this.#extents = new ExtentReader({
@@ -79,7 +85,7 @@ export class Pipeline {
       records: (source, id) => positions.record(source, id),
       log,
     });
-    this.#rebuilder = new Rebuilder({ ...options, extents: this.#extents, pool });
+    this.#rebuilder = new Rebuilder({ ...options, extents: this.#extents });
     this.#branches = options.config.sinks.map((config) => this.#branch(config));
     this.#sources = options.config.sources.flatMap((config) => this.#source(config, pool) ?? []);
   }
@@ -125,7 +131,7 @@ export class Pipeline {
   #branch(config: SinkConfig): Branch {
     const { metrics, log, hostname, dryRun, now, random } = this.#options;
     const sinkMetrics = metrics.sink(config.name);
-    const buffer = new MemoryBuffer({ ...config.buffer, metrics: sinkMetrics });
+    const buffer = this.#buffer(config);
     let sink: Sink;
     let hasIntents = () => false;
     if (dryRun) sink = new DryRunSink({ config, metrics: sinkMetrics, now });
@@ -149,7 +155,19 @@ export class Pipeline {
       hasIntents = () => kafka.hasIntents;
       sink = kafka;
     }
-    return { config, sink, buffer, hasIntents };
+    const diskBuffer = this.#options.diskBuffers.get(config.name);
+    if (diskBuffer !== undefined) diskBuffer.hasIntents = hasIntents;
+    // For a file it is enough that the buffer on disk has its lines.
+    const isOnDisk = config.buffer.type === "disk" && diskBuffer !== undefined;
+    return { config, sink, buffer, hasIntents: isOnDisk ? () => false : hasIntents };
+  }
+
+  #buffer(config: SinkConfig): EventBuffer {
+    const { diskBuffers, metrics } = this.#options;
+    const disk = diskBuffers.get(config.name);
+    if (disk !== undefined && config.buffer.type === "disk") return disk;
+    const memory = new MemoryBuffer({ ...config.buffer, metrics: metrics.sink(config.name) });
+    return disk === undefined ? memory : new DrainingBuffer(disk, memory);
   }
 
   /** Null: at least once. */
@@ -157,7 +175,7 @@ export class Pipeline {
     const { journal, log } = this.#options;
     const { name, delivery, deliveryReason, durability } = config;
     const sources = this.#options.config.sources.filter((source) => config.inputs.includes(source.name));
-    if (sources.some((source) => source.type === "stdin")) {
+    if (sources.some((source) => source.type === "stdin") && config.buffer.type === "memory") {
       log.info(
         `Sink "${name}" reads stdin with the buffer in memory: lines that are not acknowledged are lost with the process`,
       );

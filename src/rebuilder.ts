@@ -1,4 +1,5 @@
 import { crc32 } from "node:zlib";
+import type { DiskBuffer } from "./buffer/disk_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
 import type { Region } from "./checkpoint/region.ts";
 import type { Config, SinkConfig, SourceConfig } from "./config/config.ts";
@@ -8,6 +9,7 @@ import { releaseBatch } from "./event/event_batch.ts";
 import type { LineBatch } from "./event/line_batch.ts";
 import type { HeldLines } from "./event/tracked_region.ts";
 import { type BufferPool, unpooled } from "./event/pooled_buffer.ts";
+import { BUFFER_SOURCE } from "./event/stream.ts";
 import type { IntentSegment } from "./journal/intent_frames.ts";
 import type { LiveIntent } from "./journal/journal_reader.ts";
 import type { RebuiltEvents } from "./kafka/intent_log.ts";
@@ -19,6 +21,8 @@ export interface RebuilderOptions {
   readonly config: Config;
   readonly positions: PositionStore;
   readonly extents: ExtentReader;
+  /** By sink. */
+  readonly diskBuffers: ReadonlyMap<string, DiskBuffer>;
   readonly hostname: string;
   readonly pool: BufferPool;
   readonly metrics: Metrics;
@@ -62,10 +66,13 @@ export class Rebuilder {
     segment: IntentSegment,
     region: Region | null,
   ): Promise<Delivery | null> {
-    const { positions, extents } = this.#options;
+    const { positions, extents, diskBuffers } = this.#options;
     const { info, streamNumber } = segment;
     const record = positions.entryOf(streamNumber)?.record ?? null;
     if (record === null) return null;
+    if (record.source === BUFFER_SOURCE) {
+      return diskBuffers.get(sink.name)?.readAgain(record.id, info, segment.runs, region) ?? null;
+    }
     const data = await extents.read(record.source, record.id, info.startOffset, info.endOffset);
     if (data === null || crc32(data) !== info.crc32) return null;
     const source = this.#options.config.sources.find((each) => each.name === record.source) ?? null;

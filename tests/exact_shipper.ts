@@ -1,4 +1,5 @@
 import { cpSync, writeFileSync } from "node:fs";
+import { BufferPool } from "../src/event/pooled_buffer.ts";
 import { loadConfigFiles } from "../src/cli/load_config_files.ts";
 import type { Journal } from "../src/journal/journal.ts";
 import { readJournal } from "../src/journal/journal_reader.ts";
@@ -46,6 +47,8 @@ export class ExactShipper implements AsyncDisposable {
     this.failure = null;
     this.#pipeline = new Pipeline({
       config,
+      diskBuffers: new Map(),
+      pool: new BufferPool(),
       positions: this.#journal.positions,
       journal: this.#journal,
       hostname: "h",

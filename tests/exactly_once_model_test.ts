@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFileSync, cpSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
+import { BufferPool } from "../src/event/pooled_buffer.ts";
 import { loadConfigFiles } from "../src/cli/load_config_files.ts";
 import { Journal } from "../src/journal/journal.ts";
 import { readJournal } from "../src/journal/journal_reader.ts";
@@ -126,6 +127,8 @@ class Shipper {
     this.metrics = new Metrics(0);
     this.#pipeline = new Pipeline({
       config,
+      diskBuffers: new Map(),
+      pool: new BufferPool(),
       positions: this.#journal.positions,
       journal: this.#journal,
       hostname: "h",

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { BufferPool } from "../src/event/pooled_buffer.ts";
 import { PositionStore } from "../src/checkpoint/position_store.ts";
 import { loadConfigFiles } from "../src/cli/load_config_files.ts";
 import { ApiKey } from "../src/kafka/protocol/api_keys.ts";
@@ -44,6 +45,8 @@ async function pipeline(text: string, once: boolean): Promise<Running> {
   return {
     pipeline: new Pipeline({
       config,
+      diskBuffers: new Map(),
+      pool: new BufferPool(),
       positions,
       journal: null,
       hostname: "h",

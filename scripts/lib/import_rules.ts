@@ -1,7 +1,7 @@
 import type { ImportEdge } from "./imports.ts";
 
 /** What every stage may import as it likes. */
-const SHARED = ["src/event/", "src/telemetry/", "src/errors.ts", "src/libc.ts"];
+const SHARED = ["src/event/", "src/telemetry/", "src/errors.ts", "src/libc.ts", "src/pause.ts"];
 
 /** What any stage may import the types of: its part of the configuration comes to it as a value. */
 const SHARED_TYPES = ["src/config/config.ts"];
@@ -19,7 +19,7 @@ const STAGES: Readonly<Record<string, { values?: readonly string[]; types?: read
     values: ["src/storage/", "src/checkpoint/"],
     types: ["src/batch/membership.ts", "src/kafka/batch_header.ts", "src/kafka/intent_log.ts"],
   },
-  "src/buffer/": {},
+  "src/buffer/": { values: ["src/storage/"], types: ["src/checkpoint/"] },
   "src/source/": { types: ["src/checkpoint/"] },
   "src/decode/": {},
   "src/shape/": { types: ["src/decode/"] },
@@ -49,8 +49,8 @@ const RESERVED: readonly { what: RegExp; by: RegExp; why: string }[] = [
     why: "Only main.ts imports src/cli",
   },
   {
-    what: /^src\/(pipeline|lane|rebuilder)\.ts$/,
-    by: /^(main\.ts$|src\/cli\/|src\/(pipeline|lane|rebuilder)\.ts$|tests\/|bench\/)/,
+    what: /^src\/(pipeline|lane|rebuilder|disk_buffers)\.ts$/,
+    by: /^(main\.ts$|src\/cli\/|src\/(pipeline|lane|rebuilder|disk_buffers)\.ts$|tests\/|bench\/)/,
     why: "Stages do not know the pipeline",
   },
   {

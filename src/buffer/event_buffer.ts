@@ -1,4 +1,5 @@
 import type { Delivery } from "../event/delivery.ts";
+import type { TrackedRegion } from "../event/tracked_region.ts";
 
 /**
  * Between the sources and one sink. Single reader, many writers, all on one thread; order is kept.
@@ -11,6 +12,10 @@ export interface EventBuffer {
   hasRoom(): boolean;
   /** Resolves when there is room or `signal` aborts; never rejects. */
   waitForRoom(signal: AbortSignal): Promise<void>;
+  /** It takes nothing just now, but is not full: whatever is to be done with a full buffer, its writers wait. */
+  isBusy(): boolean;
+  /** Lines of this region were dropped because the buffer is full: a restart must not read them again behind later ones. */
+  skip(region: TrackedRegion): void;
   /** Takes ownership of the delivery. */
   write(delivery: Delivery): void;
   /** The oldest delivery, or null when empty now. */

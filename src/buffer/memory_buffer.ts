@@ -64,6 +64,13 @@ export class MemoryBuffer implements EventBuffer {
     return !this.#isFull && this.roomEvents() > 0;
   }
 
+  isBusy(): boolean {
+    return false;
+  }
+
+  /** Nothing of it is stored. */
+  skip(): void {}
+
   waitForRoom(signal: AbortSignal): Promise<void> {
     if (this.hasRoom() || signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
@@ -136,8 +143,8 @@ export class MemoryBuffer implements EventBuffer {
   #count(events: number, bytes: number): void {
     this.#eventCount += events;
     this.#pinnedBytes += bytes;
-    this.#metrics.bufferedEvents = this.#eventCount;
-    this.#metrics.bufferedBytes = this.#pinnedBytes;
+    this.#metrics.bufferedEvents += events;
+    this.#metrics.bufferedBytes += bytes;
   }
 
   #grow(): void {

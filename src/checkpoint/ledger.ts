@@ -2,6 +2,7 @@ import type { Stream } from "../event/stream.ts";
 import { Tally } from "../event/tally.ts";
 import { type Mark, Marks } from "./marks.ts";
 import { Region, type RegionInfo, type RegionOwner } from "./region.ts";
+import { holesIn, isSameRegion, joinComplete, spanOf } from "./region_lists.ts";
 import { Totals } from "./totals.ts";
 
 /** What a restart does with the bytes at an offset. */
@@ -51,6 +52,11 @@ export class Ledger implements RegionOwner {
   cursor: number;
   /** See `skipped`; until it is stored. */
   hasSkipped = false;
+  /**
+   * Events of the sink's disk buffer in front of this number tell nothing of this stream: it was cut since, and other bytes have the offsets that they
+   * name.
+   */
+  rewoundTo = 0;
   /** How often other bytes have taken the place of some that were read: whoever remembers any has to look again. */
   rewindCount = 0;
 
@@ -153,24 +159,7 @@ export class Ledger implements RegionOwner {
 
   /** The same, and in how many pieces they are: neighbours are one. */
   holes(): { readonly count: number; readonly bytes: number } {
-    let bytes = 0;
-    let count = 0;
-    let end = this.cursor;
-    let holeEnd = -1;
-    const add = (from: number, to: number) => {
-      if (to <= from) return;
-      bytes += to - from;
-      if (from !== holeEnd) count++;
-      holeEnd = to;
-    };
-    for (const entry of this.entries()) {
-      if (entry.startOffset >= this.restoredEnd) break;
-      if (entry.endOffset <= this.cursor) continue;
-      add(end, entry.startOffset);
-      if (!entry.isCovered) add(entry.startOffset, entry.endOffset);
-      end = entry.endOffset;
-    }
-    return { count, bytes };
+    return holesIn(this.entries(), this.cursor, this.restoredEnd);
   }
 
   covered(region: Region, newCount: number): void {
@@ -264,6 +253,36 @@ export class Ledger implements RegionOwner {
   }
 
   /**
+   * After `finishRestore`, before anything is read: lines of this region are in the sink's disk buffer, which answers for them. False when that does
+   * not fit to what is known.
+   */
+  coverBuffered(info: RegionInfo, runs: readonly number[]): boolean {
+    const before = this.totals.coveredCount;
+    const entry = this.#entries[this.#indexAt(info.startOffset)];
+    const coveredBefore = entry !== undefined && isSameRegion(entry, info) ? entry.coveredCount : 0;
+    if (!this.coverStored(info, runs)) return false;
+    const region = this.#entries[this.#indexAt(info.startOffset)];
+    if (region !== undefined && !region.isSpan && isSameRegion(region, info)) {
+      region.settle(region.coveredCount - coveredBefore);
+    }
+    this.totals.deliveredCount += this.totals.coveredCount - before;
+    this.cursor = this.#position;
+    return true;
+  }
+
+  /** The same for bytes whose lines were dropped: nobody reads them any more. */
+  skipBuffered(startOffset: number, endOffset: number): void {
+    const from = Math.max(startOffset, this.#position);
+    const entry = this.#entries[this.#indexAt(from)];
+    const isFree = entry === undefined || entry.startOffset >= endOffset;
+    if (from >= endOffset || !isFree) return;
+    this.#insert(this.#span(from, endOffset));
+    this.restoredEnd = Math.max(this.restoredEnd, endOffset);
+    this.#advance();
+    this.cursor = this.#position;
+  }
+
+  /**
    * After `finishRestore`: `liveCount` lines of this region are in intents whose fate is not known. Returns the region, which is settled when
    * they are.
    */
@@ -311,14 +330,7 @@ export class Ledger implements RegionOwner {
   }
 
   #span(startOffset: number, endOffset: number, endsInsideCutLine = false): Region {
-    return new Region(this, {
-      startOffset,
-      endOffset,
-      crc32: 0,
-      lineCount: 0,
-      startsInsideCutLine: false,
-      endsInsideCutLine,
-    }, true);
+    return spanOf(this, startOffset, endOffset, false, endsInsideCutLine);
   }
 
   #insert(region: Region): void {
@@ -368,31 +380,9 @@ export class Ledger implements RegionOwner {
 
   /** Joins neighbours that are complete. */
   #compact(): void {
-    const joined: Region[] = [];
-    for (const entry of this.entries()) {
-      const last = joined.at(-1);
-      if (
-        last === undefined || !last.isComplete || !entry.isComplete || last.endOffset !== entry.startOffset
-      ) {
-        joined.push(entry);
-        continue;
-      }
-      joined[joined.length - 1] = new Region(this, {
-        startOffset: last.startOffset,
-        endOffset: entry.endOffset,
-        crc32: 0,
-        lineCount: 0,
-        startsInsideCutLine: last.startsInsideCutLine,
-        endsInsideCutLine: entry.endsInsideCutLine,
-      }, true);
-    }
+    const joined = joinComplete(this.entries(), this);
     this.#entries = joined;
     this.#head = 0;
     this.#compactAt = Math.max(COMPACT_ENTRIES_MIN, joined.length * 2);
   }
-}
-
-function isSameRegion(a: RegionInfo, b: RegionInfo): boolean {
-  return a.startOffset === b.startOffset && a.endOffset === b.endOffset && a.lineCount === b.lineCount &&
-    a.crc32 === b.crc32;
 }

@@ -10,8 +10,16 @@ import { type FileRecord, isFileRecord } from "./position_file.ts";
  *     FORGET    number varint                                      the stream and all positions in it are forgotten
  *     POSITION  stream varint | sink varint | ledger (ledger_snapshot.ts)     replaces what was known
  *     NO_SINK   number varint                                      the sink and its positions are forgotten
+ *     BUFFERED  stream varint, of a disk buffer | event varint     positions tell of all events in front of it what they were made from
  */
-export const PositionFrame = { SINK: 2, STREAM: 4, FORGET: 5, POSITION: 6, NO_SINK: 9 } as const;
+export const PositionFrame = {
+  SINK: 2,
+  STREAM: 4,
+  FORGET: 5,
+  POSITION: 6,
+  NO_SINK: 9,
+  BUFFERED: 11,
+} as const;
 
 export interface StoredStreamFrame {
   readonly number: number;

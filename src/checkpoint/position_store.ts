@@ -1,6 +1,7 @@
 import type { Stream } from "../event/stream.ts";
 import type { StreamAccount, Tally } from "../event/tally.ts";
 import type { ByteDecoder } from "../storage/byte_codec.ts";
+import { BufferedPositions } from "./buffered_positions.ts";
 import type { SourcePositions } from "./checkpoint.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Mark } from "./marks.ts";
@@ -46,6 +47,13 @@ export class PositionStore implements SourcePositions {
   readonly #timer: WriteTimer;
   #log: PositionLog | null = null;
   #needsSweep = false;
+  /** Positions that follow from what is in disk buffers. */
+  readonly buffers: BufferedPositions;
+  /**
+   * Counts what a restart has to know before it sees events of a stream in a disk buffer: that the stream is there, where its reading began, and that
+   * its file was cut.
+   */
+  urgentCount = 0;
   /** Whether a batch that may have to be sent again holds bytes of this stream. */
   isNeeded: (streamNumber: number) => boolean = () => false;
 
@@ -55,6 +63,7 @@ export class PositionStore implements SourcePositions {
     this.#index = new StreamIndex((entry, sink, ledger, isUntold) =>
       this.#changed(entry, sink, ledger, isUntold)
     );
+    this.buffers = new BufferedPositions(this.#index);
   }
 
   /** From now on changes are stored there. Without one (`--dry-run`) nothing is. */
@@ -101,6 +110,7 @@ export class PositionStore implements SourcePositions {
     this.#index.setRecord(entry, record);
     entry.seenMs = this.#now();
     entry.finalOffsets = null;
+    this.urgentCount++;
     this.#changedStreams.add(entry);
     this.#timer.want();
   }
@@ -160,6 +170,7 @@ export class PositionStore implements SourcePositions {
     const ledger = this.#newLedger(entry, sink, entry.stream(), offset);
     // Before any intent that names it: without it a restart would read the stream from its first byte.
     this.#log?.append(PositionFrame.POSITION, this.#index.positionFrame(entry, sink, ledger));
+    this.urgentCount++;
     this.#timer.wantSoon();
   }
 
@@ -175,6 +186,8 @@ export class PositionStore implements SourcePositions {
     // Also where nothing behind `offset` was taken: the start of a line may have been looked at.
     ledger.rewind(offset);
     if (!isKnown) return;
+    ledger.rewoundTo = Math.max(ledger.rewoundTo, this.buffers.nextEvent(sink));
+    this.urgentCount++;
     // Before any intent that names other bytes by the same offsets.
     this.#log?.append(PositionFrame.POSITION, this.#index.positionFrame(entry!, sink, ledger));
   }
@@ -251,6 +264,7 @@ export class PositionStore implements SourcePositions {
   /** Everything, for a checkpoint. */
   writeAll(add: (type: number, payload: Buffer) => void): void {
     this.#index.writeAll(add);
+    this.buffers.write(add);
     this.#changedStreams.clear();
     this.#changedLedgers.clear();
   }
@@ -258,11 +272,12 @@ export class PositionStore implements SourcePositions {
   /** A checkpoint begins: what was read before means nothing any more. */
   reset(): void {
     this.#index.reset();
+    this.buffers.reset();
   }
 
   /** Applies a frame that was read; false when it is none of its own. Throws `CodecError`. */
   apply(type: number, input: ByteDecoder): boolean {
-    return this.#index.apply(type, input);
+    return this.#index.apply(type, input) || this.buffers.apply(type, input);
   }
 
   /** Lines of a region are in an intent that was read. Throws `CodecError` when the journal contradicts itself. */
@@ -293,6 +308,8 @@ export class PositionStore implements SourcePositions {
       this.#log.append(PositionFrame.POSITION, this.#index.positionFrame(entry, sink, ledger));
     }
     this.#changedLedgers.clear();
+    const log = this.#log;
+    this.buffers.write((type, payload) => log.append(type, payload));
     await this.#log.commit();
   }
 
@@ -311,6 +328,7 @@ export class PositionStore implements SourcePositions {
     const entry = this.#index.add(record, seenMs);
     // Before any intent that names it.
     this.#log?.append(PositionFrame.STREAM, this.#index.streamFrame(entry));
+    this.urgentCount++;
     this.#timer.wantSoon();
     return entry;
   }

@@ -9,6 +9,8 @@ export interface ExitReport {
   readonly droppedCount: number;
   /** Events that were read from files, not delivered, and will be read again by the next run. */
   readonly leftInFilesCount: number;
+  /** Events that wait in disk buffers, or left them without being delivered: the next run delivers them. */
+  readonly leftInBuffersCount: number;
   /** Events that came from stdin and went nowhere: they exist no more. */
   readonly lostCount: number;
   /** Events whose bytes are nowhere any more, or whose fate was given up. */
@@ -43,10 +45,12 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
   let leftInFilesCount = 0;
   let lostCount = 0;
   let lostBatchEventsCount = 0;
+  let leftInBuffersCount = 0;
   for (const sink of metrics.sinks.values()) {
     deliveredCount += sink.deliveredEventsCount;
     droppedCount += sink.dropped.total();
     lostBatchEventsCount += sink.lost.total();
+    leftInBuffersCount += sink.leftInBufferCount;
     for (const [source, count] of sink.undelivered.values) {
       if (finite.has(source)) lostCount += count;
       else leftInFilesCount += count;
@@ -69,6 +73,7 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
     deliveredCount,
     droppedCount,
     leftInFilesCount,
+    leftInBuffersCount,
     lostCount,
     lostBatchEventsCount,
     lostBytes,
@@ -116,6 +121,9 @@ export function describeExit(report: ExitReport, log: Log): void {
     log.warn(
       `Up to ${leftInFilesCount} events were read and not delivered; the next run reads them from their files again`,
     );
+  }
+  if (report.leftInBuffersCount > 0) {
+    log.info(`${report.leftInBuffersCount} events wait in the disk buffer; the next run delivers them`);
   }
   log.info("Stopped", { delivered: deliveredCount, dropped: droppedCount });
 }

@@ -7,11 +7,16 @@ import { EXIT_CONFIG, StartError } from "../errors.ts";
 import { type ApiServer, startApi } from "../http/api.ts";
 import { Journal } from "../journal/journal.ts";
 import { readJournal } from "../journal/journal_reader.ts";
+import type { DiskBuffer } from "../buffer/disk_buffer.ts";
+import { openDiskBuffers } from "../disk_buffers.ts";
+import { BufferPool } from "../event/pooled_buffer.ts";
+import { pause } from "../pause.ts";
 import { Pipeline } from "../pipeline.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
 import { faultyStorageOps } from "../storage/faulty_storage_ops.ts";
 import { DirectWriter, type GroupWriter } from "../storage/group_writer.ts";
 import { type StorageOps, systemOps } from "../storage/storage_ops.ts";
+import type { StreamAccount } from "../event/tally.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import { EventLoopLag } from "../telemetry/event_loop_lag.ts";
 import { Metrics } from "../telemetry/metrics.ts";
@@ -33,6 +38,8 @@ export const HEALTH_AGAIN_MS = 5_000;
 
 /** A disk that refuses to take the last of the journal is not waited for longer. */
 const JOURNAL_CLOSE_MAX_MS = 2_000;
+/** The same for the last events of a disk buffer. */
+const BUFFER_CLOSE_MAX_MS = 5_000;
 
 /** What the process gives to a run. */
 export interface RunProcess extends LoadFilesContext {
@@ -100,8 +107,10 @@ class Run {
 
   async run(): Promise<number> {
     this.#process.onSignal((signal) => this.#onSignal(signal));
-    const hasFiles = this.#config.sources.some((source) => source.type === "file");
-    const keepsPositions = hasFiles && !this.#args.dryRun;
+    const { sources, sinks } = this.#config;
+    const needsDir = sources.some((source) => source.type === "file") ||
+      sinks.some((sink) => sink.buffer.type === "disk");
+    const keepsPositions = needsDir && !this.#args.dryRun;
     const lock = keepsPositions ? acquireDataDir(this.#config.dataDir) : null;
     try {
       return await this.#ship(keepsPositions ? await this.#openJournal() : new PositionStore());
@@ -150,12 +159,16 @@ class Run {
     const journal = state instanceof Journal ? state : null;
     const positions = state instanceof Journal ? state.positions : state;
     this.#metrics.journal = journal;
-    this.#metrics.accounts = () => positions.accounts();
     const { now, random, hostname, version } = this.#process;
+    const pool = new BufferPool();
+    const diskBuffers = await this.#openDiskBuffers(journal, pool);
+    this.#metrics.accounts = () => accountsOf(positions, diskBuffers);
     const pipeline = new Pipeline({
       config: this.#config,
       positions,
       journal,
+      diskBuffers,
+      pool,
       hostname,
       metrics: this.#metrics,
       log: this.#log,
@@ -174,12 +187,28 @@ class Run {
       });
       const isHealthy = await this.#checkHealth(pipeline);
       if (!isHealthy && this.#args.requireHealthy) return EXIT_CONFIG;
-      return await this.#runPipeline(pipeline, journal);
+      return await this.#runPipeline(pipeline, journal, diskBuffers);
     } finally {
+      await closeAll(diskBuffers);
       // Where the pipeline has run it is closed already.
       await journal?.close(JOURNAL_CLOSE_MAX_MS);
       await api?.stop();
     }
+  }
+
+  async #openDiskBuffers(
+    journal: Journal | null,
+    pool: BufferPool,
+  ): Promise<ReadonlyMap<string, DiskBuffer>> {
+    if (journal === null || this.#args.dryRun) return new Map();
+    return await openDiskBuffers({
+      config: this.#config,
+      journal,
+      pool,
+      metrics: this.#metrics,
+      log: this.#log,
+      ops: "ops" in faultyStorage() ? (faultyStorage() as { ops: StorageOps }).ops : null,
+    });
   }
 
   async #startApi(): Promise<ApiServer | null> {
@@ -225,7 +254,7 @@ class Run {
     const isUnproved = () =>
       [...this.#metrics.sinks.values()].some((sink) => sink.healthFailure !== null && sink.lastAckMs === 0);
     for (let isHealthy = false; !isHealthy && !signal.aborted && isUnproved();) {
-      await pause(this.#process.healthAgainMs ?? HEALTH_AGAIN_MS, signal);
+      await pause(this.#process.healthAgainMs ?? HEALTH_AGAIN_MS, signal, false);
       if (!signal.aborted) isHealthy = await this.#askHealth(pipeline);
     }
   }
@@ -259,7 +288,11 @@ class Run {
     return failures.length === 0;
   }
 
-  async #runPipeline(pipeline: Pipeline, journal: Journal | null): Promise<number> {
+  async #runPipeline(
+    pipeline: Pipeline,
+    journal: Journal | null,
+    diskBuffers: ReadonlyMap<string, DiskBuffer>,
+  ): Promise<number> {
     const progress = startProgress({
       isWanted: this.#args.once && this.#process.stderr.isTerminal,
       metrics: this.#metrics,
@@ -280,6 +313,7 @@ class Run {
       audit.stop();
     }
     this.#end.abort();
+    await closeAll(diskBuffers);
     const isStored = await journal?.close(JOURNAL_CLOSE_MAX_MS) ?? !this.#isUnstored;
     const report = exitReport(this.#metrics, this.#config, {
       isOnce: this.#args.once,
@@ -320,18 +354,18 @@ class Run {
   }
 }
 
-/** Resolves after the time, or when `signal` aborts. Does not keep the process alive. */
-function pause(durationMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, durationMs);
-    timer.unref();
-    signal.addEventListener("abort", done, { once: true });
-  });
+/** Of all streams, and of what earlier runs left in disk buffers. */
+function* accountsOf(
+  positions: PositionStore,
+  diskBuffers: ReadonlyMap<string, DiskBuffer>,
+): Iterable<StreamAccount> {
+  yield* positions.accounts();
+  for (const buffer of diskBuffers.values()) yield* buffer.accounts();
+}
+
+/** What could not be stored is told by who put it in. */
+async function closeAll(diskBuffers: ReadonlyMap<string, DiskBuffer>): Promise<void> {
+  await Promise.all([...diskBuffers.values()].map((buffer) => buffer.close(BUFFER_CLOSE_MAX_MS)));
 }
 
 /**

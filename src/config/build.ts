@@ -19,6 +19,9 @@ import type { apiGroup, logGroup } from "./options_top.ts";
 
 /** From checked values, in the units of the file, to the values that stages get. Nothing is checked here. */
 
+/** What a buffer in memory holds when nothing is said. */
+export const BUFFER_MEMORY_BYTES = 67_108_864;
+
 type Of<G> = G extends OptionGroup<infer O> ? Values<O> : never;
 type KafkaValues = Of<typeof kafkaSinkGroup>;
 type ConsoleValues = Of<typeof consoleSinkGroup>;
@@ -173,7 +176,7 @@ function buildBuffer(values: ConsoleValues | KafkaValues): BufferConfig {
   return {
     type: values["buffer.type"],
     maxEvents: values["buffer.max_events"],
-    maxSizeBytes: values["buffer.max_size"],
+    maxSizeBytes: values["buffer.max_size"] ?? BUFFER_MEMORY_BYTES,
     whenFull: values["buffer.when_full"],
   };
 }

@@ -58,10 +58,13 @@ export interface StdinSourceConfig {
 export type SinkConfig = KafkaSinkConfig | ConsoleSinkConfig;
 
 export interface BufferConfig {
-  readonly type: "memory";
+  readonly type: "memory" | "disk";
+  /** Of the buffer in memory. */
   readonly maxEvents: number;
+  /** Memory that its events pin, or room that its files take up. */
   readonly maxSizeBytes: number;
-  readonly whenFull: "block" | "drop_newest";
+  /** "drop_oldest" with "disk" alone. */
+  readonly whenFull: "block" | "drop_newest" | "drop_oldest";
 }
 
 export interface EncodingConfig {

@@ -80,7 +80,7 @@ export function loadConfig(
   for (const sink of sinks) if (sink.table !== null) checkSinkRules(sink.table, report);
   const complete = roots.length === files.length && roots.every(hasPlaces) && !misspellsPlace(merged);
   const read = checkPipelineRules({ sources, sinks }, texts, complete, report);
-  const dataDir = chooseDataDir(top.top, sources, texts, context, report);
+  const dataDir = chooseDataDir(top.top, [...sources, ...sinks], texts, context, report);
 
   const diagnostics = report.finish();
   if (report.errorCount > 0) return { config: null, diagnostics };
@@ -209,7 +209,7 @@ function defaultsOf(group: OptionGroup): Record<string, unknown> {
 
 function chooseDataDir(
   top: CheckedTable,
-  sources: readonly Component[],
+  components: readonly Component[],
   files: readonly SourceText[],
   context: LoadContext,
   report: Report,
@@ -220,7 +220,8 @@ function chooseDataDir(
   // A relative XDG_STATE_HOME is ignored, as its specification demands.
   if (context.xdgStateHome?.startsWith("/")) return `${context.xdgStateHome}/shipper`;
   if (context.home !== undefined && context.home !== "") return `${context.home}/.local/state/shipper`;
-  if (sources.some((each) => each.type === "file") && !top.found.has("data_dir")) {
+  const isNeeded = (each: Component) => each.type === "file" || each.table?.values["buffer.type"] === "disk";
+  if (components.some(isNeeded) && !top.found.has("data_dir")) {
     const message = "Cannot choose a folder for positions: data_dir is not set, and neither is HOME";
     report.addForFile("no-data-dir", files[0]!, message, 'add data_dir = "/var/lib/shipper"');
   }

@@ -55,14 +55,12 @@ export const encodingOptions = {
 
 export const bufferOptions = {
   "buffer.type": choice({
-    values: ["memory"],
-    unsupported: {
-      disk:
-        'remove it: files are read again from their last confirmed position, so the "memory" buffer loses none of them',
-    },
+    values: ["memory", "disk"],
     default: "memory",
     doc:
-      "Where events wait for the sink. Files are read again after a restart, so nothing of them is lost with it.",
+      "Where events wait for the sink. `memory`: files are read again after a restart, so nothing of them is lost with it; " +
+      "lines of stdin are. `disk`: in `data_dir`, where they survive a crash and a power cut, and files move on: for " +
+      "stdin, and for files that may be gone before the brokers are back.",
     example: '"memory"',
   }),
   "buffer.max_events": integer({
@@ -70,20 +68,23 @@ export const bufferOptions = {
     min: 1,
     max: 100_000_000,
     unit: "events",
-    doc: "The buffer is full with this many events.",
+    doc: "The buffer in memory is full with this many events.",
     example: "10000",
   }),
   "buffer.max_size": size({
-    default: 64 * MIB,
+    default: null,
+    defaultText: '67108864 for `buffer.type = "memory"`; required for `"disk"`',
     min: MIB,
     max: 1_099_511_627_776,
-    doc: "The buffer is full when its events hold this much memory.",
-    example: '"256MiB"',
+    doc: "The buffer is full when its events hold this much memory, or its files this much of the disk.",
+    example: '"1GiB"',
   }),
   "buffer.when_full": choice({
-    values: ["block", "drop_newest"],
+    values: ["block", "drop_newest", "drop_oldest"],
     default: "block",
-    doc: "`block`: the sources wait. `drop_newest`: new events are dropped and counted.",
+    doc:
+      "`block`: the sources wait. `drop_newest`: new events are dropped and counted. `drop_oldest`: with `buffer.type = " +
+      '"disk"`, the oldest ones that are not being sent are.',
     example: '"drop_newest"',
   }),
 };

@@ -9,6 +9,7 @@ import { quote } from "./source_text.ts";
 /** Rules between the options of one sink. Every option was checked alone before. */
 export function checkSinkRules(table: CheckedTable, report: Report): void {
   checkFieldLists(table, report);
+  checkBuffer(table, report);
   if (table.group === kafkaSinkGroup) checkKafkaRules(table, report);
 }
 
@@ -50,6 +51,41 @@ function checkFieldLists(table: CheckedTable, report: Report): void {
       hint: 'remove it, or use encoding.codec = "json"',
     });
   }
+}
+
+/** A buffer on disk has its size from the file; one in memory drops what comes last. */
+function checkBuffer(table: CheckedTable, report: Report): void {
+  if (table.found.get("buffer.type")?.valid === false) return;
+  const values = table.values as EncodingValues;
+  const type = given(table, "buffer.type");
+  if (values["buffer.type"] === "disk") {
+    if (!table.found.has("buffer.max_size")) {
+      report.add({
+        code: "missing-key",
+        message: 'Cannot use buffer.type = "disk" without "buffer.max_size": a buffer on disk needs a limit',
+        at: type!.at,
+        hint: 'add, for example, buffer.max_size = "1GiB"',
+      });
+    }
+    const events = given(table, "buffer.max_events");
+    warnUnused({
+      options: events === null ? [] : [events],
+      off: type!,
+      reason: 'buffer.type = "disk" is limited by buffer.max_size alone',
+      remedy: 'use buffer.type = "memory"',
+    }, report);
+    return;
+  }
+  const whenFull = given(table, "buffer.when_full");
+  if (whenFull === null || values["buffer.when_full"] !== "drop_oldest") return;
+  report.add({
+    code: "conflict",
+    message:
+      'Cannot use buffer.when_full = "drop_oldest" with a buffer in memory: its oldest events are being sent',
+    at: whenFull.at,
+    related: type === null ? [] : [{ at: type.at, label: "keeps events in memory" }],
+    hint: 'use "drop_newest" or "block", or buffer.type = "disk" with buffer.max_size',
+  });
 }
 
 function checkKafkaRules(table: CheckedTable, report: Report): void {

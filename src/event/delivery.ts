@@ -87,6 +87,17 @@ export class Delivery {
     this.settle(this.#unsettledCount, status);
   }
 
+  /**
+   * Says that another one answers for all its events from now on, and goes on with their `tally`: for the source they are settled. Their bytes
+   * were taken before.
+   */
+  handOver(): void {
+    if (this.#unsettledCount === 0) return;
+    this.#unsettledCount = 0;
+    this.batch.rawEndsOwner?.release();
+    this.#ack("delivered", this);
+  }
+
   /** Settles `eventCount` of the batch's events. Settling more than there are is a bug and throws. */
   settle(eventCount: number, status: BatchStatus): void {
     if (eventCount > this.#unsettledCount) {

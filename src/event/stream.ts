@@ -1,4 +1,10 @@
 /**
+ * The `source` under which the journal knows the disk buffers of sinks, which are streams too: their offsets are numbers of events. No source of a
+ * configuration can have this name.
+ */
+export const BUFFER_SOURCE = "(disk buffer)";
+
+/**
  * A stream is anything whose bytes can be read again by offset: one generation of a log file, or one run of stdin.
  * It is an identity, not a path: a renamed file stays the same stream, a new file under an old path is another one.
  *

@@ -5,7 +5,8 @@ import type { HeldLines } from "../event/tracked_region.ts";
 import type { ProducerNumbers } from "../kafka/batch_header.ts";
 import type { GoneEvents, IntentLog, NewIntent } from "../kafka/intent_log.ts";
 import { ByteEncoder } from "../storage/byte_codec.ts";
-import { type Durability, SegmentedLog } from "../storage/segmented_log.ts";
+import type { Durability } from "../storage/log_options.ts";
+import { SegmentedLog } from "../storage/segmented_log.ts";
 import type { GroupWriter } from "../storage/group_writer.ts";
 import type { StorageOps } from "../storage/storage_ops.ts";
 import { crashPoint } from "../telemetry/crash_point.ts";
@@ -222,6 +223,12 @@ export class Journal {
 
   durable(isSynced: boolean): Promise<void> {
     return this.#log!.commit(isSynced);
+  }
+
+  /** Everything that was told so far, positions included, is on the device when it resolves. Rejects when the journal was closed. */
+  async store(): Promise<void> {
+    await this.positions.flush();
+    await this.#log!.sync();
   }
 
   /** Everything is written and the log ends cleanly. False when that failed within `timeoutMs`. Again: the same answer. */

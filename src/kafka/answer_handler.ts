@@ -276,7 +276,6 @@ export class AnswerHandler {
   #backOff(queue: PartitionSender, errorName: string, nodeId: number): void {
     const { config, metrics, monotonic, random } = this.#options;
     queue.failureCount++;
-    queue.lastErrorName = errorName;
     queue.failedLeader = nodeId;
     queue.retryAtMs = monotonic() +
       backoffMs(queue.failureCount, config.retryIntervalMs, config.retryMaxIntervalMs, random());

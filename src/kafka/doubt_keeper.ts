@@ -15,7 +15,7 @@ import { countRecovered, rebuildBatch, type Rebuilt } from "./recovered_batch.ts
 import { byProducer, doubtOf } from "./recovered_groups.ts";
 import { waitReplicated } from "./resolve/replication.ts";
 import { RECHECK_MS, resolvePartition } from "./resolve/resolver.ts";
-import { pause } from "./resolve/retry.ts";
+import { pause } from "../pause.ts";
 import type { Verdict } from "./resolve/verdict.ts";
 
 export interface DoubtOptions {

@@ -3,7 +3,7 @@ import type { PartitionSender } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
 import { waitReplicated } from "./resolve/replication.ts";
 import { RECHECK_MS, resolvePartition } from "./resolve/resolver.ts";
-import { pause } from "./resolve/retry.ts";
+import { pause } from "../pause.ts";
 import type { DoubtfulBatch, Verdict } from "./resolve/verdict.ts";
 
 /** The wall clock and the one that never jumps may drift apart so far. */

@@ -43,8 +43,6 @@ export class PartitionSender extends PartitionQueue<ProduceBatch> {
   logEndOffset = -1;
   /** Of the topic that `logEndOffset` belongs to. */
   topicId: string | null = null;
-  /** Name of the error of the last attempt, null when it went well. */
-  lastErrorName: string | null = null;
 
   /** Numbers for the next batch of this partition under `identity`; a new identity starts at sequence 0. */
   nextNumbers(identity: ProducerIdentity): ProducerNumbers {
@@ -72,6 +70,5 @@ export class PartitionSender extends PartitionQueue<ProduceBatch> {
     this.failureCount = 0;
     this.retryAtMs = 0;
     this.failedLeader = -1;
-    this.lastErrorName = null;
   }
 }

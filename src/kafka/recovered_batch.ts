@@ -6,7 +6,7 @@ import type { ArenaPool } from "./arena_pool.ts";
 import { backoffMs } from "./backoff.ts";
 import type { RebuiltEvents, RecoveredIntent } from "./intent_log.ts";
 import { ProduceBatch } from "./produce_batch.ts";
-import { pause } from "./resolve/retry.ts";
+import { pause } from "../pause.ts";
 
 /** A batch that was sent goes out as it was, whatever the limits are today. */
 const NO_LIMITS = { batchMaxBytes: Infinity, batchMaxEvents: Infinity };

@@ -64,19 +64,25 @@ export class GroupBuffer {
 
   /** Copies a frame in. */
   add(type: number, payload: Buffer, length: number): void {
+    if (length > payload.length) {
+      throw new RangeError(`A frame of ${length} bytes does not fit (${payload.length} given)`);
+    }
+    this.addWith(type, length, (target, at) => void payload.copy(target, at, 0, length));
+  }
+
+  /** Has a frame of `length` bytes written in place: `fill` gets the buffer and where in it the payload starts. */
+  addWith(type: number, length: number, fill: (target: Buffer, at: number) => void): void {
     if (!Number.isInteger(type) || type < 1 || type > 255) {
       throw new RangeError(`Frame type ${type} is not in 1 to 255`);
     }
-    if (length > FRAME_BYTES_MAX || length > payload.length) {
-      throw new RangeError(
-        `A frame of ${length} bytes does not fit (${payload.length} given, ${FRAME_BYTES_MAX} at most)`,
-      );
+    if (length > FRAME_BYTES_MAX) {
+      throw new RangeError(`A frame of ${length} bytes does not fit (${FRAME_BYTES_MAX} at most)`);
     }
     const end = this.length + FRAME_HEADER_BYTES + length;
     if (end > this.bytes.length) this.#grow(end);
     this.bytes[this.length] = type;
     this.bytes.writeUInt32LE(length, this.length + 1);
-    payload.copy(this.bytes, this.length + FRAME_HEADER_BYTES, 0, length);
+    fill(this.bytes, this.length + FRAME_HEADER_BYTES);
     this.length = end;
   }
 

@@ -26,6 +26,8 @@ export const INITIAL_SEGMENT_BYTES = 256 * 1024;
 const GROWTH = 2;
 /** Zeros that are written to the next file in one go; commits pass in between. */
 const FILL_BYTES = 256 * 1024;
+/** Segments that were damaged are kept here in the log's folder, for whoever wants to look at them. */
+export const DAMAGED_FOLDER = "damaged";
 /** A failure for want of room. */
 const FULL: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 /** After a failure to prepare the next file. */
@@ -41,6 +43,8 @@ export interface SegmentFilesOptions {
   readonly log: Log;
   readonly ops: StorageOps;
   readonly writer: GroupWriter;
+  /** A segment was recycled: there is room again. */
+  readonly onRecycled?: () => void;
 }
 
 interface FreeFile {
@@ -51,9 +55,14 @@ interface FreeFile {
 interface OlderSegment {
   readonly number: number;
   readonly sizeBytes: number;
+  /** End of what was written to it in this run; -1 for one of an earlier run. */
+  readonly endBytes: number;
   /** A write or a sync of it failed: it is never used again. */
   readonly isSuspect: boolean;
 }
+
+/** A segment that is not written to any more, as `SegmentFiles.older` gives it. */
+export type RetiredSegment = Pick<OlderSegment, "number" | "sizeBytes" | "endBytes">;
 
 /** The files of a log: makes segments of free files, frees them again, and has the next one ready before it is needed. */
 export class SegmentFiles {
@@ -61,9 +70,10 @@ export class SegmentFiles {
   readonly #free: FreeFile[] = [];
   /** Segments in the folder that are not written to, ascending. */
   readonly #older: OlderSegment[] = [];
+  /** Older segments that may be recycled, and whether they are to be kept as damaged. */
+  readonly #released = new Map<number, boolean>();
   #nextNumber: number;
   #nextFree = 0;
-  #releasedTo = 0;
   #isRecycling = false;
   #isFilling = false;
   #isClosed = false;
@@ -77,7 +87,8 @@ export class SegmentFiles {
     const numbers = segmentsIn(dir, ops);
     this.#nextNumber = Math.max(lastSegment, numbers.at(-1) ?? 0) + 1;
     for (const number of numbers) {
-      this.#older.push({ number, sizeBytes: ops.size(join(dir, segmentName(number))), isSuspect: false });
+      const sizeBytes = ops.size(join(dir, segmentName(number)));
+      this.#older.push({ number, sizeBytes, endBytes: -1, isSuspect: false });
     }
     const free: FreeFile[] = [];
     for (const name of ops.list(dir)) {
@@ -94,13 +105,17 @@ export class SegmentFiles {
     }
   }
 
+  /** Segments that are not written to and not recycled yet, ascending. */
+  get older(): readonly RetiredSegment[] {
+    return this.#older;
+  }
+
   /**
    * Makes the next segment, with room for `neededBytes` (header, first group and mark). Rejects with the system's error; nothing is left of
    * the try then, as far as the disk allows.
    */
   async start(neededBytes: number, previous: PreviousSegment): Promise<OpenSegment> {
-    // Half of it at least stays for what comes, or a large checkpoint would be written again and again.
-    const wantedBytes = Math.max(INITIAL_SEGMENT_BYTES, alignUp(neededBytes * 2, INITIAL_SEGMENT_BYTES));
+    const wantedBytes = this.#wantedBytes(neededBytes);
     const ready = this.#takeFree(wantedBytes);
     if (ready !== null) return await this.#startIn(ready, ready.sizeBytes, previous);
     try {
@@ -112,28 +127,47 @@ export class SegmentFiles {
     }
   }
 
+  #wantedBytes(neededBytes: number): number {
+    const { kind, segmentBytes } = this.#options;
+    if (kind === "buffer") return Math.max(segmentBytes, alignUp(neededBytes, SEGMENT_HEADER_BYTES));
+    // Half of it at least stays for what comes, or a large checkpoint would be written again and again.
+    return Math.max(INITIAL_SEGMENT_BYTES, alignUp(neededBytes * 2, INITIAL_SEGMENT_BYTES));
+  }
+
   /** The segment is done: `release` may have it. `isSuspect`: a write or a sync of it failed. */
-  retire({ number, sizeBytes }: OpenSegment, isSuspect: boolean): void {
-    this.#older.push({ number, sizeBytes, isSuspect });
+  retire({ number, sizeBytes, offset }: OpenSegment, isSuspect: boolean): void {
+    this.#older.push({ number, sizeBytes, endBytes: offset, isSuspect });
   }
 
   /** Removes a segment whose first group could not be written, so that tries which fail leave nothing behind. */
   async discard({ number, sizeBytes }: OpenSegment): Promise<void> {
     const name = segmentName(number);
-    if (!(await this.#remove(name))) this.#older.push({ number, sizeBytes, isSuspect: true });
+    if (await this.#remove(name)) return;
+    this.#older.push({ number, sizeBytes, endBytes: SEGMENT_HEADER_BYTES, isSuspect: true });
   }
 
-  /** Frees, in the background, what is not newer than segment `upTo`. One after the other, each durably: what is left has no gap. */
-  release(upTo: number, currentBytes: number): void {
-    this.#releasedTo = Math.max(this.#releasedTo, upTo);
-    if (!this.#isRecycling) void this.#recycle(currentBytes);
+  /** Frees these segments in the background, one after the other, each durably. `keptAsDamaged`: those of them to be set aside instead. */
+  release(
+    numbers: Iterable<number>,
+    currentBytes: number,
+    keptAsDamaged: ReadonlySet<number> = new Set(),
+  ): void {
+    for (const number of numbers) this.#released.set(number, keptAsDamaged.has(number));
+    if (!this.#isRecycling && this.#released.size > 0) void this.#recycle(currentBytes);
+  }
+
+  /** Frees all that are not newer than segment `upTo`. */
+  releaseTo(upTo: number, currentBytes: number): void {
+    this.release(this.#older.map(({ number }) => number).filter((number) => number <= upTo), currentBytes);
   }
 
   /** Prepares, in the background, the file for the segment after `segment` when that is used enough. */
   prepareNext(segment: OpenSegment): void {
-    const { segmentBytes } = this.#options;
+    const { segmentBytes, kind } = this.#options;
+    // What is written to a buffer is large, so zeros in front of it would only double it.
     if (
-      this.#isFilling || this.#isRecycling || this.#isClosed || segment.offset * GROWTH < segment.sizeBytes
+      kind === "buffer" || this.#isFilling || this.#isRecycling || this.#isClosed ||
+      segment.offset * GROWTH < segment.sizeBytes
     ) return;
     const wantedBytes = Math.max(INITIAL_SEGMENT_BYTES, Math.min(segmentBytes, segment.sizeBytes * GROWTH));
     if (this.#free.some(({ sizeBytes }) => sizeBytes >= wantedBytes)) return;
@@ -168,6 +202,7 @@ export class SegmentFiles {
         header,
         from: file.sizeBytes,
         sizeBytes,
+        zeros: kind === "journal",
       });
     } catch (error) {
       // It has one name or the other.
@@ -204,16 +239,22 @@ export class SegmentFiles {
   }
 
   async #recycle(currentBytes: number): Promise<void> {
-    const { dir, kind, log, writer } = this.#options;
+    const { dir, log, writer } = this.#options;
     this.#isRecycling = true;
-    for (let i = 0; i < this.#older.length && this.#older[i].number <= this.#releasedTo;) {
+    for (let i = 0; i < this.#older.length;) {
       const segment = this.#older[i];
-      const isKept = this.#isWorthKeeping(segment, currentBytes);
+      const isDamaged = this.#released.get(segment.number);
+      if (isDamaged === undefined) {
+        i++;
+        continue;
+      }
+      const isKept = !isDamaged && this.#isWorthKeeping(segment, currentBytes);
       const number = this.#nextFree++;
       const name = segmentName(segment.number);
       try {
         crashPoint("before_unlink");
-        await writer.run({ kind: "recycle", dir, name, freeName: isKept ? freeName(number) : null });
+        if (isDamaged) await this.#setAside(name);
+        else await writer.run({ kind: "recycle", dir, name, freeName: isKept ? freeName(number) : null });
         crashPoint("after_unlink");
         if (isKept) this.#free.push({ number, sizeBytes: segment.sizeBytes });
       } catch (error) {
@@ -222,14 +263,25 @@ export class SegmentFiles {
             file: join(dir, name),
             cause: String(error),
           });
-          if (kind === "buffer") break; // or there would be a gap
           i++;
           continue;
         }
       }
-      this.#older.splice(i, 1);
+      // Others may have been added or taken out meanwhile.
+      this.#older.splice(this.#older.indexOf(segment), 1);
+      this.#released.delete(segment.number);
+      i = 0;
+      this.#options.onRecycled?.();
     }
     this.#isRecycling = false;
+  }
+
+  /** Under a name that no reader looks at; by its date, as numbers may come again. */
+  async #setAside(name: string): Promise<void> {
+    const { dir, ops, writer } = this.#options;
+    ops.makeDir(join(dir, DAMAGED_FOLDER));
+    const date = new Date().toISOString().replace(/[:.]/g, "-");
+    await writer.run({ kind: "recycle", dir, name, freeName: join(DAMAGED_FOLDER, `${date}-${name}`) });
   }
 
   /** Small ones are outgrown, but one of any size is kept for the case that the disk is full. */

@@ -1,13 +1,11 @@
 import { join } from "node:path";
-import type { Log } from "../telemetry/log.ts";
 import { GroupBuffer } from "./group_buffer.ts";
 import { DirectWriter, type GroupWriter } from "./group_writer.ts";
-import type { LogReadResult } from "./log_reader.ts";
+import type { FoundLog, SegmentedLogOptions } from "./log_options.ts";
 import type { OpenSegment, PreviousSegment } from "./open_segment.ts";
-import { SegmentFiles } from "./segment_files.ts";
+import { type RetiredSegment, SegmentFiles } from "./segment_files.ts";
 import {
   alignUp,
-  type LogKind,
   MACHINE_ALIGNMENT_BYTES,
   markBytes,
   PROCESS_ALIGNMENT_BYTES,
@@ -16,36 +14,6 @@ import {
 } from "./segment_format.ts";
 import { type StorageOps, systemOps } from "./storage_ops.ts";
 import { SyncThread } from "./sync_thread.ts";
-
-/** What a commit survives: a power cut (each is synced), or a kill of the process (written to the system is enough). */
-export type Durability = "machine" | "process";
-
-/** Gives a checkpoint's frames, one call each. They are copied. */
-export type AddFrame = (type: number, payload: Buffer) => void;
-
-export interface SegmentedLogOptions {
-  /** Made when missing (0700). The caller holds the lock on it. */
-  readonly dir: string;
-  readonly kind: LogKind;
-  /** Usual size of a segment's file. The first ones are smaller, and one that a single group needs is larger. */
-  readonly segmentBytes: number;
-  readonly durability: Durability;
-  readonly log: Log;
-  /** The system's when not given. Others work on the calling thread, unless there is a `writer`. */
-  readonly ops?: StorageOps;
-  /** A Worker for "machine", the calling thread for "process" when not given. The log closes it. */
-  readonly writer?: GroupWriter;
-  /**
-   * The frames that a new segment starts with. When given (journal), they hold the effect of everything that was appended so far: frames
-   * that wait are dropped for them, and every older segment is recycled once they are on the device. Called whenever a segment is full or
-   * failed, and again for each further try; it must not append. Null (buffer): segments stay until `release`.
-   */
-  readonly checkpoint: ((add: AddFrame) => void) | null;
-  /** A commit failed, with the system's message, or works again (null). Called for each try: limiting the rate is for the callee. */
-  readonly onProblem: (cause: string | null) => void;
-  /** Longest pause between two tries of a commit that fails. */
-  readonly retryMsMax?: number;
-}
 
 const RETRY_MS_MAX = 5_000;
 const RETRY_MS_MIN = 20;
@@ -86,29 +54,35 @@ export class SegmentedLog {
 
   /**
    * Starts a new segment behind what `readLog` found in the same folder, which is never appended to, and writes the checkpoint into it.
-   * On the device when it resolves; then older segments are recycled (journal). Rejects with the system's error when that fails.
+   * On the device when it resolves; then older segments are recycled (journal). Rejects with the system's error when that fails; a buffer is open all
+   * the same, and tries again with the first commit: what is in it can be read meanwhile.
    */
-  static async open(options: SegmentedLogOptions, found: LogReadResult): Promise<SegmentedLog> {
+  static async open(options: SegmentedLogOptions, found: FoundLog): Promise<SegmentedLog> {
     const ops = options.ops ?? systemOps;
     const writer = options.writer ??
       (options.durability === "machine" && ops === systemOps ? new SyncThread() : new DirectWriter(ops));
+    const log = new SegmentedLog(options, ops, writer, found);
     try {
-      const log = new SegmentedLog(options, ops, writer, found);
       await log.#secureFound();
       await log.#rotate(log.#idle);
-      log.#idle.settle(null);
-      return log;
     } catch (error) {
-      writer.close(false);
-      throw error;
+      if (options.kind === "journal") {
+        writer.close(false);
+        throw error;
+      }
+      log.#fail(error);
     }
+    log.#idle.settle(null);
+    // Tried again until it works: nobody may have anything to write before there is room.
+    if (log.#segment === null) log.#want(true).catch(() => {});
+    return log;
   }
 
   private constructor(
     options: SegmentedLogOptions,
     ops: StorageOps,
     writer: GroupWriter,
-    found: LogReadResult,
+    found: FoundLog,
   ) {
     const { dir, kind, segmentBytes, log } = options;
     this.#options = options;
@@ -119,7 +93,17 @@ export class SegmentedLog {
     this.#alignmentBytes = alignmentBytes;
     const isFillSynced = this.#isMachine;
     this.#files = new SegmentFiles(
-      { dir, kind, segmentBytes, alignmentBytes, isFillSynced, log, ops, writer },
+      {
+        dir,
+        kind,
+        segmentBytes,
+        alignmentBytes,
+        isFillSynced,
+        log,
+        ops,
+        writer,
+        ...(options.onRecycled === undefined ? {} : { onRecycled: options.onRecycled }),
+      },
       found.lastSegment,
     );
     this.#previous = {
@@ -164,6 +148,29 @@ export class SegmentedLog {
     if (!this.#isClosing) this.#collecting.add(type, payload, length);
   }
 
+  /** The same, without a copy: `fill` writes the payload's `length` bytes at `at` of `target`, within the call. */
+  appendWith(type: number, length: number, fill: (target: Buffer, at: number) => void): void {
+    if (!this.#isClosing) this.#collecting.addWith(type, length, fill);
+  }
+
+  /** Where the next group goes in the current segment: everything in front of it is written. 0 while there is none. */
+  get writtenTo(): number {
+    return this.#segment?.offset ?? 0;
+  }
+
+  /** Size of the current segment's file; 0 while there is none. */
+  get currentSizeBytes(): number {
+    return this.#segment?.sizeBytes ?? 0;
+  }
+
+  /** Resolves when everything that was appended before is on the device, whatever the log's `durability`. Otherwise like `commit`. */
+  sync(): Promise<void> {
+    if (this.#isClosing) return Promise.reject(closedError());
+    const isIdle = this.#collecting.payloadBytes === 0 && !this.#collecting.isWanted && this.#flight === null;
+    if (isIdle && !this.#hasUnsynced()) return Promise.resolve();
+    return this.#want(true);
+  }
+
   /**
    * Resolves when everything that was appended before is as durable as the log's `durability` says; with `sync` false, when it is written.
    * Waits for ever while the disk refuses. Rejects only when the log was closed, or is and gave up. Starts at once when nothing is under way;
@@ -194,17 +201,24 @@ export class SegmentedLog {
       if (this.#collecting.payloadBytes === 0) return;
       this.#collecting.isWanted = true;
       this.#collecting.isSyncWanted ||= this.#alwaysSyncs;
-      this.#start();
+      if (!this.#isRunning) void this.#run();
     }, delayMs);
     this.#flushTimer.unref();
   }
 
   /**
-   * Buffer: segments up to this number, without the current one, may be recycled. In the background, oldest first. A crash may bring a
-   * segment back that was released just before.
+   * Buffer: these segments, without the current one, may be recycled; those in `damaged` are set aside instead. In the background. A crash may
+   * bring a segment back that was released just before.
    */
-  release(upToSegment: number): void {
-    this.#files.release(Math.min(upToSegment, this.currentSegment - 1), this.#segment?.sizeBytes ?? 0);
+  release(segments: Iterable<number>, damaged: ReadonlySet<number> = new Set()): void {
+    const current = this.currentSegment;
+    const older = [...segments].filter((number) => number !== current);
+    this.#files.release(older, this.#segment?.sizeBytes ?? 0, damaged);
+  }
+
+  /** Buffer: segments that are not written to any more and not recycled yet, ascending. */
+  get older(): readonly RetiredSegment[] {
+    return this.#files.older;
   }
 
   /**
@@ -255,12 +269,8 @@ export class SegmentedLog {
 
   #want(sync: boolean): Promise<void> {
     const promise = this.#collecting.want(sync);
-    this.#start();
-    return promise;
-  }
-
-  #start(): void {
     if (!this.#isRunning) void this.#run();
+    return promise;
   }
 
   /** Commits as long as somebody wants one. Never rejects. */
@@ -321,8 +331,8 @@ export class SegmentedLog {
       checkpoint((type, payload) => group.add(type, payload, payload.length));
       this.#collecting.clearFrames();
     }
-    const groupBytes = alignUp(group.length, this.#alignmentBytes);
-    const neededBytes = SEGMENT_HEADER_BYTES + groupBytes + markBytes(this.#alignmentBytes);
+    const neededBytes = SEGMENT_HEADER_BYTES + alignUp(group.length, this.#alignmentBytes) +
+      markBytes(this.#alignmentBytes);
     const segment = await this.#files.start(neededBytes, this.#previous);
     try {
       await this.#writeGroup(segment, group, true);
@@ -332,7 +342,7 @@ export class SegmentedLog {
       throw error;
     }
     this.#segment = segment;
-    if (checkpoint !== null) this.#files.release(segment.number - 1, segment.sizeBytes);
+    if (checkpoint !== null) this.#files.releaseTo(segment.number - 1, segment.sizeBytes);
     this.#files.prepareNext(segment);
   }
 

@@ -37,6 +37,8 @@ export interface StartJob {
   readonly header: Uint8Array;
   readonly from: number;
   readonly sizeBytes: number;
+  /** False: what is added takes no room on the device before it is written. */
+  readonly zeros: boolean;
 }
 
 /** Renames a segment to a free file, or removes it (`freeName` null), durably. */
@@ -118,7 +120,8 @@ function startSegment(ops: StorageOps, job: StartJob): number {
   const fd = ops.openWrite(freePath);
   try {
     writeFully(ops, fd, job.header, 0, SEGMENT_HEADER_BYTES, 0);
-    fill(ops, fd, Math.max(job.from, SEGMENT_HEADER_BYTES), job.sizeBytes);
+    if (job.zeros) fill(ops, fd, Math.max(job.from, SEGMENT_HEADER_BYTES), job.sizeBytes);
+    else if (job.from !== job.sizeBytes) ops.truncate(fd, job.sizeBytes);
     ops.dataSync(fd);
     ops.rename(freePath, join(job.dir, job.name));
     ops.syncDir(job.dir);

@@ -21,6 +21,8 @@ export interface StorageOps {
   read(fd: number, target: Uint8Array, offset: number, length: number, position: number): number;
   /** Writes up to `length` bytes of `source` from `offset`, to `position` of the file. Returns how many were taken. */
   write(fd: number, source: Uint8Array, offset: number, length: number, position: number): number;
+  /** Makes the file exactly so long; what is added reads as zeros and takes no room yet. */
+  truncate(fd: number, sizeBytes: number): void;
   /** fdatasync: returns when the file's bytes, and the size that is needed to read them, are on the device. */
   dataSync(fd: number): void;
   /** fsync of a folder: returns when the names in it are on the device. */
@@ -42,6 +44,7 @@ export const systemOps: StorageOps = {
   size: (path) => fs.statSync(path).size,
   read: (fd, target, offset, length, position) => fs.readSync(fd, target, offset, length, position),
   write: (fd, source, offset, length, position) => fs.writeSync(fd, source, offset, length, position),
+  truncate: (fd, sizeBytes) => fs.ftruncateSync(fd, sizeBytes),
   dataSync: (fd) => fs.fdatasyncSync(fd),
   syncDir(dir) {
     const fd = fs.openSync(dir, fs.constants.O_RDONLY);

@@ -127,7 +127,7 @@ function sinkAudit(name: string, sink: SinkMetrics, sum: Tally, missingInStreams
     ["acknowledged", sum.deliveredCount, sink.deliveredEventsCount],
     ["dropped", sum.droppedCount, sink.dropped.total()],
     ["lost", sum.lostCount, sink.lost.total() - sink.lostRecoveredCount],
-    ["buffered", sum.bufferedCount, sink.bufferedEvents],
+    ["buffered", sum.bufferedCount, sink.bufferedEvents - sink.carriedEvents],
   ];
   // What a run that was cut short leaves behind stays in the sink's figure.
   if (sum.leftCount === 0) compared.push(["in flight", sum.inFlightCount, sink.inFlightEvents]);

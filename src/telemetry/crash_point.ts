@@ -16,6 +16,9 @@ export const CRASH_POINTS = [
   "after_replace",
   "before_unlink",
   "after_unlink",
+  "before_buffer_commit",
+  "after_buffer_commit",
+  "before_buffer_release",
 ] as const;
 
 export type CrashPointName = (typeof CRASH_POINTS)[number];

@@ -124,8 +124,15 @@ export class SinkMetrics {
   /** Events that are in the buffer now, and the memory they pin. */
   bufferedEvents = 0;
   bufferedBytes = 0;
+  /** 0: no limit. */
   bufferMaxEvents = 0;
   bufferMaxBytes = 0;
+  /** Of the buffered ones, events that an earlier run put into a disk buffer. */
+  carriedEvents = 0;
+  /** Events that left a disk buffer at the end of the run without being delivered: they are still in it. */
+  leftInBufferCount = 0;
+  /** Why the disk buffer cannot be written; null while it can. */
+  bufferFailure: string | null = null;
   /** Events that left the buffer and are not settled. */
   inFlightEvents = 0;
   /** Last acknowledgement, milliseconds since the epoch; 0 before the first. */

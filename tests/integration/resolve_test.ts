@@ -8,7 +8,7 @@ import {
   encodeOffsetForLeaderEpoch,
 } from "../../src/kafka/protocol/offset_for_leader_epoch.ts";
 import { Canary, type CanaryReport } from "../../src/kafka/resolve/canary.ts";
-import { PartitionProbe, readLogEnd } from "../../src/kafka/resolve/partition_probe.ts";
+import { PartitionProbe } from "../../src/kafka/resolve/partition_probe.ts";
 import { waitReplicated } from "../../src/kafka/resolve/replication.ts";
 import { resolvePartition } from "../../src/kafka/resolve/resolver.ts";
 import { scanTail } from "../../src/kafka/resolve/tail_scan.ts";
@@ -101,7 +101,7 @@ describe("what became of a batch", () => {
     expect(await kafka.countRecords(topic)).toBe(7);
     const replicated = { cluster, topic, partition: 0, topicId: null, random: Math.random, log: silentLog };
     expect(await waitReplicated({ ...replicated, offset: 7, leaderEpoch: 0, signal: never })).toBe(true);
-    expect(await readLogEnd({ cluster, topic, partition: 0 })).toBe(7);
+    expect(await (await PartitionProbe.open({ cluster, topic, partition: 0 })).highWatermark()).toBe(7);
   });
 
   test("the scan finds a batch among others, and takes no other for it", async () => {

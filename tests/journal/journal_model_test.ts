@@ -2,7 +2,7 @@ import { test } from "bun:test";
 import fc from "fast-check";
 import { Membership } from "../../src/batch/membership.ts";
 import type { HeldLines } from "../../src/event/tracked_region.ts";
-import type { Durability } from "../../src/storage/segmented_log.ts";
+import type { Durability } from "../../src/storage/log_options.ts";
 import { type Action, action, type Replacement } from "./model_actions.ts";
 import { checkEnd, checkRestart, wrongTotals } from "./model_checks.ts";
 import { type ModelBatch, type ModelLane, ModelRun } from "./model_run.ts";

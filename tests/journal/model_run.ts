@@ -9,7 +9,7 @@ import { Lane } from "../../src/lane.ts";
 import { Rebuilder } from "../../src/rebuilder.ts";
 import { createShaper } from "../../src/shape/shaper.ts";
 import type { ExtentReader } from "../../src/source/extent_reader.ts";
-import type { Durability } from "../../src/storage/segmented_log.ts";
+import type { Durability } from "../../src/storage/log_options.ts";
 import { GarbagePacer } from "../../src/telemetry/garbage_pacer.ts";
 import { Metrics, SinkMetrics, SourceMetrics } from "../../src/telemetry/metrics.ts";
 import { silentLog } from "../kafka/support.ts";
@@ -242,6 +242,7 @@ export class ModelRun {
       extents: world.extents() as unknown as ExtentReader,
       hostname: "h",
       pool: new BufferPool(),
+      diskBuffers: new Map(),
       metrics: new Metrics(0),
     });
     for (const sink of SINKS) {

@@ -1,5 +1,6 @@
 import { readLog } from "../../src/storage/log_reader.ts";
-import { type Durability, SegmentedLog } from "../../src/storage/segmented_log.ts";
+import type { Durability } from "../../src/storage/log_options.ts";
+import { SegmentedLog } from "../../src/storage/segmented_log.ts";
 import { EventReader, EventWriter, silentLog } from "./support.ts";
 
 /*

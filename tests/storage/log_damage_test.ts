@@ -9,7 +9,8 @@ import {
   type SegmentHeader,
   segmentName,
 } from "../../src/storage/segment_format.ts";
-import { type Durability, SegmentedLog } from "../../src/storage/segmented_log.ts";
+import type { Durability } from "../../src/storage/log_options.ts";
+import { SegmentedLog } from "../../src/storage/segmented_log.ts";
 import { randomNumbers, SimulatedFiles } from "./simulated_files.ts";
 import { EventWriter, logOptions, readEvents } from "./support.ts";
 

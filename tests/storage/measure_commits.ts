@@ -1,7 +1,8 @@
 import fs from "node:fs";
 import { join } from "node:path";
 import { readLog } from "../../src/storage/log_reader.ts";
-import { type Durability, SegmentedLog } from "../../src/storage/segmented_log.ts";
+import type { Durability } from "../../src/storage/log_options.ts";
+import { SegmentedLog } from "../../src/storage/segmented_log.ts";
 import { tempDir } from "../support/temp_dir.ts";
 import { silentLog } from "./support.ts";
 

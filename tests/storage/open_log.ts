@@ -1,5 +1,6 @@
 import { DirectWriter } from "../../src/storage/group_writer.ts";
-import { SegmentedLog, type SegmentedLogOptions } from "../../src/storage/segmented_log.ts";
+import type { SegmentedLogOptions } from "../../src/storage/log_options.ts";
+import { SegmentedLog } from "../../src/storage/segmented_log.ts";
 import { SimulatedFiles } from "./simulated_files.ts";
 import { EventWriter, logOptions, readEvents } from "./support.ts";
 

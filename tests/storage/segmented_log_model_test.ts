@@ -1,7 +1,8 @@
 import { test } from "bun:test";
 import fc from "fast-check";
 import type { LogKind } from "../../src/storage/segment_format.ts";
-import { type Durability, SegmentedLog } from "../../src/storage/segmented_log.ts";
+import type { Durability } from "../../src/storage/log_options.ts";
+import { SegmentedLog } from "../../src/storage/segmented_log.ts";
 import { type Fault, SimulatedFiles, SteppedWriter } from "./simulated_files.ts";
 import { EventWriter, logOptions, readEvents } from "./support.ts";
 

@@ -142,6 +142,17 @@ export class SimulatedFiles implements StorageOps {
     return taken;
   }
 
+  truncate(fd: number, sizeBytes: number): void {
+    this.#call();
+    const file = this.#fileOf(fd);
+    const { length } = file.cache;
+    file.cache = Buffer.concat([
+      file.cache.subarray(0, sizeBytes),
+      Buffer.alloc(Math.max(0, sizeBytes - length)),
+    ]);
+    file.dirty.add(Math.floor(Math.max(0, sizeBytes - 1) / this.#sectorBytes));
+  }
+
   dataSync(fd: number): void {
     const file = this.#fileOf(fd);
     const fault = this.#nextFault();

@@ -1,7 +1,7 @@
 import { readLog } from "../../src/storage/log_reader.ts";
 import type { LogReadResult } from "../../src/storage/log_reader.ts";
 import type { LogKind } from "../../src/storage/segment_format.ts";
-import type { AddFrame, SegmentedLogOptions } from "../../src/storage/segmented_log.ts";
+import type { AddFrame, SegmentedLogOptions } from "../../src/storage/log_options.ts";
 import type { StorageOps } from "../../src/storage/storage_ops.ts";
 import type { Log } from "../../src/telemetry/log.ts";
 

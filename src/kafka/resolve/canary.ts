@@ -18,7 +18,7 @@ import {
 import { ErrorCode } from "../protocol/error_codes.ts";
 import { askBroker } from "./ask_broker.ts";
 import { findProducer } from "./partition_probe.ts";
-import { pause } from "./retry.ts";
+import { pause } from "../../pause.ts";
 
 /** A partition that was written to. */
 export interface WrittenPartition {

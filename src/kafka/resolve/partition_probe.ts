@@ -245,8 +245,3 @@ export function findProducer(
     producerId.readInt32BE(0) === id.producerIdHigh && producerId.readInt32BE(4) === id.producerIdLow
   );
 }
-
-/** The end of what is replicated in a partition: a hint for batches that are not sent yet. Needs DESCRIBE (or WRITE) only. */
-export async function readLogEnd(place: PartitionPlace): Promise<number> {
-  return await (await PartitionProbe.open(place)).highWatermark();
-}

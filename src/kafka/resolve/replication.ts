@@ -3,7 +3,8 @@ import { backoffMs } from "../backoff.ts";
 import type { Cluster } from "../cluster.ts";
 import { abortedError, unlessAborted } from "../cluster_requests.ts";
 import { PartitionProbe } from "./partition_probe.ts";
-import { isWorthRetrying, pause, refreshMetadata } from "./retry.ts";
+import { pause } from "../../pause.ts";
+import { isWorthRetrying, refreshMetadata } from "./retry.ts";
 
 export interface ReplicationOptions {
   readonly cluster: Cluster;

@@ -6,7 +6,8 @@ import type { KafkaError } from "../errors.ts";
 import { ErrorCode } from "../protocol/error_codes.ts";
 import { findPartition } from "../topic_cache.ts";
 import { PartitionProbe } from "./partition_probe.ts";
-import { isWorthRetrying, pause, refreshMetadata } from "./retry.ts";
+import { pause } from "../../pause.ts";
+import { isWorthRetrying, refreshMetadata } from "./retry.ts";
 import { scanTail } from "./tail_scan.ts";
 import { checkBatches, type DoubtfulBatch, judge, judgeIdentity, type Verdict } from "./verdict.ts";
 

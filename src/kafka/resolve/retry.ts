@@ -3,20 +3,6 @@ import type { Cluster } from "../cluster.ts";
 import { unlessAborted } from "../cluster_requests.ts";
 import { KafkaError } from "../errors.ts";
 
-/** Resolves after `pauseMs`, or at once when `signal` aborts. */
-export function pause(pauseMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, pauseMs);
-    if (signal.aborted) done();
-    else signal.addEventListener("abort", done, { once: true });
-  });
-}
-
 /** Worth another try: everything that a cluster or a network does, but for the end of the cluster's connections here. */
 export function isWorthRetrying(error: unknown): error is KafkaError {
   return error instanceof KafkaError && !(error.code === "closed" && error.broker === null);

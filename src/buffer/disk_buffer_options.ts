@@ -1,0 +1,45 @@
+import type { Ledger } from "../checkpoint/ledger.ts";
+import type { BufferPool } from "../event/pooled_buffer.ts";
+import type { SegmentedLog } from "../storage/segmented_log.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { SinkMetrics } from "../telemetry/metrics.ts";
+import type { BufferAccounts } from "./buffer_accounts.ts";
+import type { BufferOps } from "./buffer_ops.ts";
+
+/** What a disk buffer needs of the journal. */
+export interface BufferJournal {
+  /** The account of the buffer as a stream whose bytes can be read again: its offsets are numbers of events. */
+  readonly ledger: Ledger;
+  /** See `DiskWriterOptions.urgentCount`. */
+  readonly urgentCount: () => number;
+  /** Resolves when all that was told to the journal, positions included, is stored. Rejects when it was closed. */
+  readonly store: () => Promise<void>;
+  readonly accounts: BufferAccounts;
+}
+
+export interface DiskBufferOptions {
+  readonly sink: string;
+  readonly dir: string;
+  readonly maxSizeBytes: number;
+  readonly whenFull: "block" | "drop_newest" | "drop_oldest";
+  readonly durability: "machine" | "process";
+  readonly journal: BufferJournal;
+  readonly ops: BufferOps;
+  readonly pool: BufferPool;
+  readonly metrics: SinkMetrics;
+  readonly log: Log;
+}
+
+/** What was found at the start; see `openDiskBuffer`. */
+export interface FoundBuffer {
+  readonly segmentedLog: SegmentedLog;
+  readonly bufferId: Buffer;
+  /** Number of the first event that this run puts in. */
+  readonly firstEvent: number;
+  /** Where reading starts. */
+  readonly startSegment: number;
+  readonly startEvent: number;
+  /** Segments that hold nothing that is still to be read. */
+  readonly doneSegments: readonly number[];
+  readonly damaged: ReadonlySet<number>;
+}

@@ -1,0 +1,46 @@
+import { SEGMENT_HEADER_BYTES } from "../storage/segment_format.ts";
+import type { SegmentedLog } from "../storage/segmented_log.ts";
+
+/** A buffer is made of at least so many segments: one that is done gives this share of the room back. */
+const SEGMENTS_MIN = 8;
+/** A segment is no larger: what is read through to find a place in it, or dropped at once, is bounded. */
+export const SEGMENT_BYTES_MAX = 16_777_216;
+
+/** Size of a segment's file for a buffer of this size. */
+export function segmentBytesFor(maxSizeBytes: number): number {
+  const share = Math.floor(maxSizeBytes / SEGMENTS_MIN / SEGMENT_HEADER_BYTES) * SEGMENT_HEADER_BYTES;
+  return Math.min(SEGMENT_BYTES_MAX, share);
+}
+
+/** How much of the disk a buffer takes up, and how much it may still take. */
+export class DiskRoom {
+  readonly #log: SegmentedLog;
+  readonly #maxSizeBytes: number;
+  readonly #segmentBytes: number;
+
+  constructor(log: SegmentedLog, maxSizeBytes: number) {
+    this.#log = log;
+    this.#maxSizeBytes = maxSizeBytes;
+    this.#segmentBytes = segmentBytesFor(maxSizeBytes);
+  }
+
+  /** Bytes of segments in use. */
+  get usedBytes(): number {
+    let sum = this.#log.writtenTo;
+    for (const { sizeBytes, endBytes } of this.#log.older) sum += endBytes < 0 ? sizeBytes : endBytes;
+    return sum;
+  }
+
+  /**
+   * Bytes that can be written before the buffer is full: what is left of the current segment, and the segments that may still be made. One of them
+   * is kept back for a batch that turns out larger than was thought, so that the files never take up more than was allowed.
+   */
+  get leftBytes(): number {
+    const { older, currentSizeBytes, writtenTo, pendingBytes } = this.#log;
+    let filesBytes = currentSizeBytes;
+    for (const { sizeBytes } of older) filesBytes += sizeBytes;
+    const segmentsLeft = Math.floor((this.#maxSizeBytes - filesBytes) / this.#segmentBytes) - 1;
+    const current = Math.max(0, currentSizeBytes - writtenTo);
+    return current + Math.max(0, segmentsLeft) * (this.#segmentBytes - SEGMENT_HEADER_BYTES) - pendingBytes;
+  }
+}

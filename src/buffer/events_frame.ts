@@ -1,0 +1,203 @@
+import type { EventBatch } from "../event/event_batch.ts";
+import type { TrackedRegion } from "../event/tracked_region.ts";
+import { ByteEncoder } from "../storage/byte_codec.ts";
+
+/*
+ * A frame EVENTS of the disk buffer: the events that were shaped from one piece of a stream, and where they came from. docs/storage_format.md
+ * says the same for somebody who writes another reader. Little-endian; a "u48" takes eight bytes, the upper two zero.
+ *
+ *    0  8 bytes of buffer id            8  u48  number of the first event
+ *   16  u32  events                    20  u32  flags, see below
+ *   24  u48  time of reading, ms       32  u48  start of the region in its stream     40  u48  its end
+ *   48  u32  CRC-32 of its bytes       52  u32  its lines
+ *   56  u32  bytes of texts            60  u32  bytes of values       64  u32  bytes of keys
+ *   68  u32  bytes between a value and the next, where all have the same
+ *   72  texts: source, "file" or "stdin", stream id, path; varint topics, each a text (byte_codec.ts)
+ *       u32 * events   ends of values, in the values
+ *       u32 * events   their starts                               flag STARTS; else the end before, and what is between
+ *       u32 * events   raw ends: of each event's bytes in the stream, from the region's start
+ *                                                                flag RAW_ENDS; else the value's end, and what is between
+ *       u32 * events   number of the line in the region           flag LINES; else 0, 1, 2 ...
+ *       u16 * events   index of the topic                         flag TOPICS; else 0
+ *       u32 * events   ends of keys, in the keys                  flag KEYS; else there are none
+ *       keys | values
+ */
+export const KEYS = 1;
+export const TOPICS = 2;
+export const LINES = 4;
+export const RAW_ENDS = 8;
+export const STARTS = 16;
+export const STARTS_INSIDE = 32;
+export const ENDS_INSIDE = 64;
+/** The stream can be read again, and its position follows from this frame. */
+export const TRACKED = 128;
+
+export const BUFFER_ID_BYTES = 8;
+/** In front of the texts. */
+export const FIXED_BYTES = 72;
+
+/** How the values of a batch lie: as they are, or packed. */
+interface ValueLayout {
+  /** Copied in one piece from here to there; -1: one by one. */
+  readonly from: number;
+  readonly to: number;
+  readonly bytes: number;
+  readonly gapBytes: number;
+  readonly hasStarts: boolean;
+}
+
+/** A batch that is about to be stored, measured. */
+export interface EventsFrame {
+  readonly batch: EventBatch;
+  readonly region: TrackedRegion;
+  readonly sizeBytes: number;
+  readonly values: ValueLayout;
+  readonly flags: number;
+  readonly texts: Buffer;
+  readonly keyBytes: number;
+}
+
+const textsOut = new ByteEncoder();
+
+/** Measures a batch of at least one event; nothing is copied but its names. */
+export function measureEvents(batch: EventBatch, region: TrackedRegion): EventsFrame {
+  const { count, keys, topics, topicIndexes, lineNumbers, rawEnds } = batch;
+  const values = layoutOf(batch);
+  let keyBytes = 0;
+  if (keys !== null) { for (let i = 0; i < count; i++) keyBytes += keys.ends[i]! - keys.starts[i]!; }
+  const { source, sourceType, id, path } = region.stream;
+  textsOut.reset().text(source).text(sourceType).text(id).text(path).varint(topics.length);
+  for (const topic of topics) textsOut.text(topic);
+  const texts = Buffer.from(textsOut.bytes());
+  const flags = (keys === null ? 0 : KEYS) | (topicIndexes === null ? 0 : TOPICS) |
+    (lineNumbers === null ? 0 : LINES) | (values.hasStarts ? STARTS : 0) |
+    (isRawLikeValues(batch, values, rawEnds) ? 0 : RAW_ENDS) |
+    (region.startsInsideCutLine ? STARTS_INSIDE : 0) | (region.endsInsideCutLine ? ENDS_INSIDE : 0) |
+    (region.streamNumber === 0 ? 0 : TRACKED);
+  const sizeBytes = FIXED_BYTES + texts.length + columnBytes(flags) * count + keyBytes + values.bytes;
+  return { batch, region, sizeBytes, values, flags, texts, keyBytes };
+}
+
+/** Writes the frame's payload, `sizeBytes` long, at `at`. */
+export function writeEvents(
+  { batch, region, values, flags, texts, keyBytes }: EventsFrame,
+  bufferId: Buffer,
+  firstEvent: number,
+  target: Buffer,
+  at: number,
+): void {
+  const { count } = batch;
+  bufferId.copy(target, at);
+  putU48(target, firstEvent, at + 8);
+  target.writeUInt32LE(count, at + 16);
+  target.writeUInt32LE(flags, at + 20);
+  putU48(target, Math.max(0, Math.trunc(batch.receivedMs)), at + 24);
+  putU48(target, region.startOffset, at + 32);
+  putU48(target, region.endOffset, at + 40);
+  target.writeUInt32LE(region.crc32, at + 48);
+  target.writeUInt32LE(region.lineCount, at + 52);
+  target.writeUInt32LE(texts.length, at + 56);
+  target.writeUInt32LE(values.bytes, at + 60);
+  target.writeUInt32LE(keyBytes, at + 64);
+  target.writeUInt32LE(values.gapBytes, at + 68);
+  let to = at + FIXED_BYTES;
+  to += texts.copy(target, to);
+  to = putValueEnds(batch, values, target, to);
+  if ((flags & RAW_ENDS) !== 0) to = putNumbers(batch.rawEnds, count, target, to);
+  if ((flags & LINES) !== 0) to = putNumbers(batch.lineNumbers!, count, target, to);
+  if ((flags & TOPICS) !== 0) {
+    for (let i = 0; i < count; i++, to += 2) target.writeUInt16LE(batch.topicIndexes![i]!, to);
+  }
+  if ((flags & KEYS) !== 0) to = putKeys(batch, target, to);
+  putValues(batch, values, target, to);
+}
+
+function layoutOf({ values: { starts, ends }, count }: EventBatch): ValueLayout {
+  const from = starts[0]!;
+  const to = ends[count - 1]!;
+  const gapBytes = count > 1 ? starts[1]! - ends[0]! : 0;
+  let bytes = ends[0]! - from;
+  let isInOrder = gapBytes >= 0;
+  let isEven = true;
+  for (let i = 1; i < count; i++) {
+    const start = starts[i]!;
+    const gap = start - ends[i - 1]!;
+    if (gap !== gapBytes) isEven = false;
+    if (gap < 0) isInOrder = false;
+    bytes += ends[i]! - start;
+  }
+  // What lies between the values (newlines, as a rule) costs less than a copy for each of them.
+  if (isInOrder && isEven) return { from, to, bytes: to - from, gapBytes, hasStarts: false };
+  if (isInOrder && to - from <= bytes + bytes / 4) {
+    return { from, to, bytes: to - from, gapBytes: 0, hasStarts: true };
+  }
+  return { from: -1, to: -1, bytes, gapBytes: 0, hasStarts: false };
+}
+
+function isRawLikeValues({ values, count }: EventBatch, layout: ValueLayout, rawEnds: Uint32Array): boolean {
+  const { from, gapBytes, hasStarts } = layout;
+  if (from < 0 || hasStarts) return false;
+  for (let i = 0; i < count; i++) if (rawEnds[i] !== values.ends[i]! - from + gapBytes) return false;
+  return true;
+}
+
+/** Bytes of an event in the columns. */
+export function columnBytes(flags: number): number {
+  return 4 + ((flags & STARTS) !== 0 ? 4 : 0) + ((flags & RAW_ENDS) !== 0 ? 4 : 0) +
+    ((flags & LINES) !== 0 ? 4 : 0) + ((flags & TOPICS) !== 0 ? 2 : 0) + ((flags & KEYS) !== 0 ? 4 : 0);
+}
+
+function putU48(target: Buffer, value: number, at: number): void {
+  target.writeUIntLE(value, at, 6);
+  target.writeUInt16LE(0, at + 6);
+}
+
+function putNumbers(numbers: Uint32Array, count: number, target: Buffer, at: number): number {
+  target.set(new Uint8Array(numbers.buffer, numbers.byteOffset, count * 4), at);
+  return at + count * 4;
+}
+
+/** Ends, and starts where they are told. */
+function putValueEnds(
+  { values, count }: EventBatch,
+  layout: ValueLayout,
+  target: Buffer,
+  at: number,
+): number {
+  const { starts, ends } = values;
+  const view = new Uint32Array(count);
+  if (layout.from >= 0) { for (let i = 0; i < count; i++) view[i] = ends[i]! - layout.from; }
+  else {
+    for (let i = 0, end = 0; i < count; i++) {
+      end += ends[i]! - starts[i]!;
+      view[i] = end;
+    }
+  }
+  let to = putNumbers(view, count, target, at);
+  if (!layout.hasStarts) return to;
+  for (let i = 0; i < count; i++) view[i] = starts[i]! - layout.from;
+  to = putNumbers(view, count, target, to);
+  return to;
+}
+
+function putKeys({ keys, count }: EventBatch, target: Buffer, at: number): number {
+  const { data, starts, ends } = keys!;
+  let bytesAt = at + 4 * count;
+  const first = bytesAt;
+  for (let i = 0; i < count; i++) {
+    bytesAt += data.copy(target, bytesAt, starts[i]!, ends[i]!);
+    target.writeUInt32LE(bytesAt - first, at + 4 * i);
+  }
+  return bytesAt;
+}
+
+function putValues(
+  { values, count }: EventBatch,
+  { from, to }: ValueLayout,
+  target: Buffer,
+  at: number,
+): void {
+  const { data, starts, ends } = values;
+  if (from >= 0) return void data.copy(target, at, from, to);
+  for (let i = 0; i < count; i++) at += data.copy(target, at, starts[i]!, ends[i]!);
+}

@@ -1,0 +1,134 @@
+import { errnoName } from "../errors.ts";
+import { segmentsIn } from "../storage/log_reader.ts";
+import {
+  type FoundFrame,
+  openSegmentFile,
+  readSegmentFrames,
+  type SegmentExtent,
+} from "../storage/segment_file.ts";
+import type { FoundLog } from "../storage/log_options.ts";
+import type { StorageOps } from "../storage/storage_ops.ts";
+import type { Log } from "../telemetry/log.ts";
+import { BufferFrame } from "./buffer_frames.ts";
+import { bufferIdOf, readStoredEvents, type StoredEvents } from "./stored_events.ts";
+
+/** What is in the folder of a disk buffer, as far as a start has to know it. */
+export interface FoundSegments {
+  readonly numbers: readonly number[];
+  /** Null: there is no event in it. */
+  readonly bufferId: Buffer | null;
+  /** Numbers of the first event, and of the one behind the last; 0 where there is none. */
+  readonly firstEvent: number;
+  readonly nextEvent: number;
+  /** Whose header is wrong: they cannot be read, and are kept. */
+  readonly damaged: ReadonlySet<number>;
+  readonly log: FoundLog;
+}
+
+/**
+ * Looks at a buffer's folder: reads its newest segment, and the first event of the oldest. What is damaged is told when it is read. Throws
+ * `LogNewerError`, and the system's errors.
+ */
+export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegments {
+  const numbers = segmentsIn(dir, ops);
+  const damaged = new Set<number>();
+  let bufferId: Buffer | null = null;
+  let nextEvent = 0;
+  let newest: { number: number; extent: SegmentExtent } | null = null;
+  for (const number of numbers.toReversed()) {
+    const extent = readFrames(dir, number, ops, damaged, log, (events) => {
+      bufferId ??= bufferIdOf(events);
+      nextEvent = Math.max(nextEvent, events.firstEvent + events.count);
+    });
+    if (extent !== null && newest === null && extent.groupCount > 0) newest = { number, extent };
+    if (bufferId !== null && newest !== null) break;
+  }
+  return {
+    numbers,
+    bufferId,
+    firstEvent: numbers.length === 0 ? 0 : firstEventFrom(dir, numbers, ops),
+    nextEvent,
+    damaged,
+    log: {
+      segments: newest === null ? [] : [newest.number],
+      lastSegment: numbers.at(-1) ?? 0,
+      endBytes: newest?.extent.endBytes ?? 0,
+      syncedTo: newest?.extent.syncedTo ?? 0,
+    },
+  };
+}
+
+/** The first event of the oldest of these segments that has one; 0 when none has. */
+function firstEventFrom(dir: string, numbers: readonly number[], ops: StorageOps): number {
+  for (const number of numbers) {
+    const first = firstEventOf(dir, number, ops);
+    if (first !== null) return first;
+  }
+  return 0;
+}
+
+/** The number of a segment's first event; null: it has none, or cannot be read. */
+export function firstEventOf(dir: string, number: number, ops: StorageOps): number | null {
+  let first: number | null = null;
+  try {
+    const file = openSegmentFile(dir, number, "buffer", ops);
+    try {
+      if (file.header === null) return null;
+      readSegmentFrames({ fd: file.fd, header: file.header }, ops, (frame) => {
+        const events = eventsIn(frame);
+        if (events !== null) first = events.firstEvent;
+        return first === null;
+      });
+    } finally {
+      ops.close(file.fd);
+    }
+  } catch {
+    return null; // whoever reads it says what is wrong
+  }
+  return first;
+}
+
+/** Calls back for every frame of events and every other one of a segment. Null: it has no good header. */
+function readFrames(
+  dir: string,
+  number: number,
+  ops: StorageOps,
+  damaged: Set<number>,
+  log: Log,
+  onEvents: (events: StoredEvents) => void,
+): SegmentExtent | null {
+  const file = openSegmentFile(dir, number, "buffer", ops);
+  try {
+    if (file.header === null) {
+      damaged.add(number);
+      log.error(
+        `Cannot use a file of a disk buffer: "${file.path}": ${file.cause}; it is kept in "${dir}/damaged"`,
+      );
+      return null;
+    }
+    return readSegmentFrames({ fd: file.fd, header: file.header }, ops, (frame) => {
+      const events = eventsIn(frame);
+      if (events !== null) onEvents(events);
+    });
+  } catch (error) {
+    log.error(
+      `Cannot read a file of a disk buffer: "${file.path}" (${
+        errnoName(error)
+      }); it is kept in "${dir}/damaged"`,
+    );
+    damaged.add(number);
+    return null;
+  } finally {
+    ops.close(file.fd);
+  }
+}
+
+/** Null for another frame, and for one that means nothing. */
+function eventsIn(frame: FoundFrame): StoredEvents | null {
+  if (frame.type !== BufferFrame.EVENTS) return null;
+  try {
+    return readStoredEvents(frame.data, frame.start, frame.end, null);
+  } catch {
+    return null;
+  }
+}

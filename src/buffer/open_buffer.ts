@@ -1,0 +1,177 @@
+import { randomBytes } from "node:crypto";
+import type { Ledger } from "../checkpoint/ledger.ts";
+import { StartError } from "../errors.ts";
+import { LogNewerError } from "../storage/log_errors.ts";
+import { DirectWriter, type GroupWriter } from "../storage/group_writer.ts";
+import { SegmentedLog } from "../storage/segmented_log.ts";
+import { openSegmentFile, readSegmentFrames } from "../storage/segment_file.ts";
+import { SyncThread } from "../storage/sync_thread.ts";
+import type { BufferAccounts } from "./buffer_accounts.ts";
+import { BufferFrame } from "./buffer_frames.ts";
+import { type BufferOps, systemBufferOps } from "./buffer_ops.ts";
+import type { BufferJournal, DiskBufferOptions } from "./disk_buffer_options.ts";
+import { DiskBuffer } from "./disk_buffer.ts";
+import { segmentBytesFor } from "./disk_room.ts";
+import { BUFFER_ID_BYTES } from "./events_frame.ts";
+import { lineRunsOf, originOf, readStoredEvents, type StoredOrigin } from "./stored_events.ts";
+import { findSegments, firstEventOf } from "./found_segments.ts";
+import { readSkip, type StoredSkip } from "./skip_frame.ts";
+
+/** What a start tells the journal, and learns from it. */
+export interface StartJournal extends Omit<BufferJournal, "ledger"> {
+  readonly accounts: BufferAccounts;
+  /** The account of the buffer with this id (hexadecimal), which starts at `firstEvent` when it is new. Other buffers of the sink are forgotten. */
+  readonly ledgerOf: (bufferId: string, firstEvent: number) => Ledger;
+  /** Events from here on may be in no position of their streams. */
+  readonly storedEvent: (ledger: Ledger) => number;
+  /** These lines of a stream are in the buffer. "unknown": nothing is known of the stream; "other": what is known does not fit. */
+  readonly cover: (
+    origin: StoredOrigin,
+    firstEvent: number,
+    runs: readonly number[],
+  ) => "known" | "unknown" | "other";
+  /** Lines of these pieces were dropped. */
+  readonly skip: (skip: StoredSkip) => void;
+}
+
+export interface OpenBufferOptions extends Omit<DiskBufferOptions, "journal" | "ops"> {
+  readonly journal: StartJournal;
+  /** The system's when not given. */
+  readonly ops?: BufferOps;
+  readonly writer?: GroupWriter;
+  /** Longest pause between two tries of a commit that fails. */
+  readonly retryMsMax?: number;
+}
+
+/**
+ * Opens the disk buffer of a sink, and moves the positions of streams behind what is in it. To be called before anything is read. A buffer that is
+ * damaged is open all the same. Throws `StartError` "buffer-newer", "buffer-unreadable".
+ */
+export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBuffer> {
+  const { dir, sink, log, journal, ops = systemBufferOps, maxSizeBytes, durability } = options;
+  try {
+    ops.makeDir(dir);
+    const found = findSegments(dir, ops, log);
+    const bufferId = found.bufferId ?? randomBytes(BUFFER_ID_BYTES);
+    const ledger = journal.ledgerOf(bufferId.toString("hex"), found.firstEvent);
+    // Never a number twice: what is known of it would be taken for the other one's.
+    const firstEvent = Math.max(found.nextEvent, ledger.trackedEnd);
+    if (found.bufferId !== null) {
+      tellPositions(options, ops, bufferId, found.numbers, journal.storedEvent(ledger));
+    }
+    const readable = found.numbers.filter((number) => !found.damaged.has(number));
+    const startSegment = segmentOf(dir, readable, ledger.position, ops);
+    let buffer: DiskBuffer | null = null;
+    let failure: string | null = null;
+    const segmentedLog = await SegmentedLog.open({
+      dir,
+      kind: "buffer",
+      segmentBytes: segmentBytesFor(maxSizeBytes),
+      durability,
+      log,
+      ops,
+      writer: options.writer ?? (ops === systemBufferOps ? new SyncThread() : new DirectWriter(ops)),
+      checkpoint: null,
+      onProblem(cause) {
+        failure = cause;
+        buffer?.problem(cause);
+      },
+      onRecycled: () => buffer?.recycled(),
+      ...(options.retryMsMax === undefined ? {} : { retryMsMax: options.retryMsMax }),
+    }, found.log);
+    buffer = new DiskBuffer({ ...options, ops, journal: { ...journal, ledger } }, {
+      segmentedLog,
+      bufferId,
+      firstEvent,
+      startSegment: startSegment ?? readable.at(0) ?? segmentedLog.currentSegment,
+      startEvent: ledger.position,
+      doneSegments: found.numbers.filter((number) =>
+        found.damaged.has(number) || number < (startSegment ?? 0)
+      ),
+      damaged: found.damaged,
+    });
+    if (failure !== null) buffer.problem(failure);
+    return buffer;
+  } catch (error) {
+    if (error instanceof LogNewerError) {
+      throw new StartError(
+        "buffer-newer",
+        `Cannot use the disk buffer of sink "${sink}": "${error.file}" has version ${error.version}, which a newer shipper wrote`,
+        "run the newer shipper until the buffer is empty",
+      );
+    }
+    const { code } = error as { code?: unknown };
+    if (typeof code !== "string" || error instanceof StartError) throw error;
+    throw new StartError(
+      "buffer-unreadable",
+      `Cannot open the disk buffer of sink "${sink}" in "${dir}": ${code}`,
+      "make it readable and writable for the user that runs shipper, or set data_dir to another folder",
+    );
+  }
+}
+
+/** The segment in which `event` lies, or would: the last that starts in front of it. Null: there is none with events. */
+function segmentOf(dir: string, numbers: readonly number[], event: number, ops: BufferOps): number | null {
+  let found: number | null = null;
+  for (const number of numbers) {
+    const first = firstEventOf(dir, number, ops);
+    if (first === null) continue;
+    if (first > event && found !== null) break;
+    found = number;
+    if (first > event) break;
+  }
+  return found;
+}
+
+/** Has the journal know the lines that are in events from `fromEvent` on. */
+function tellPositions(
+  { dir, sink, log, journal }: OpenBufferOptions,
+  ops: BufferOps,
+  bufferId: Buffer,
+  numbers: readonly number[],
+  fromEvent: number,
+): void {
+  let first = numbers.length - 1;
+  while (first > 0 && (firstEventOf(dir, numbers[first]!, ops) ?? Infinity) > fromEvent) first--;
+  let unknownCount = 0;
+  for (const number of numbers.slice(first)) {
+    forEachFrameOf(dir, number, ops, bufferId, (origin, firstEvent, count, runs) => {
+      if (!origin.isTracked || firstEvent + count <= fromEvent) return;
+      if (journal.cover(origin, firstEvent, runs) !== "known") unknownCount += count;
+    }, (skip) => {
+      if (skip.nextEvent >= fromEvent) journal.skip(skip);
+    });
+  }
+  if (unknownCount === 0) return;
+  log.warn(
+    `The journal knows nothing of where ${unknownCount} event(s) in the disk buffer of sink "${sink}" came from: their files are read again, and these lines may arrive twice`,
+    { dir },
+  );
+}
+
+function forEachFrameOf(
+  dir: string,
+  number: number,
+  ops: BufferOps,
+  bufferId: Buffer,
+  onEvents: (origin: StoredOrigin, firstEvent: number, count: number, runs: readonly number[]) => void,
+  onSkip: (skip: StoredSkip) => void,
+): void {
+  const file = openSegmentFile(dir, number, "buffer", ops);
+  try {
+    if (file.header === null) return;
+    readSegmentFrames({ fd: file.fd, header: file.header }, ops, ({ type, data, start, end }) => {
+      try {
+        if (type === BufferFrame.EVENTS) {
+          const stored = readStoredEvents(data, start, end, bufferId);
+          onEvents(originOf(stored), stored.firstEvent, stored.count, lineRunsOf(stored));
+        } else if (type === BufferFrame.SKIP) onSkip(readSkip(data.subarray(start, end), bufferId));
+      } catch (error) {
+        // It means nothing here, and whoever reads it says so.
+        if ((error as Error).name !== "CodecError") throw error;
+      }
+    });
+  } finally {
+    ops.close(file.fd);
+  }
+}

@@ -1,0 +1,82 @@
+import type { Stream } from "../event/stream.ts";
+import { ByteDecoder, ByteEncoder, CodecError } from "../storage/byte_codec.ts";
+import { BUFFER_ID_BYTES } from "./events_frame.ts";
+
+/*
+ * A frame SKIP of the disk buffer: pieces of a stream whose lines were dropped because the buffer was full (byte_codec.ts):
+ *
+ *     8 bytes of buffer id | varint number of the next event | text source | text "file" or "stdin" | text stream id | text path
+ *     varint count { varint start | varint bytes }
+ */
+
+export interface SkippedRange {
+  readonly startOffset: number;
+  endOffset: number;
+}
+
+export interface StoredSkip {
+  readonly nextEvent: number;
+  readonly stream: Stream;
+  readonly ranges: readonly SkippedRange[];
+}
+
+const out = new ByteEncoder();
+
+/** Valid until the next call. */
+export function writeSkip(bufferId: Buffer, { nextEvent, stream, ranges }: StoredSkip): Buffer {
+  out.reset().raw(bufferId).varint(nextEvent).text(stream.source).text(stream.sourceType).text(stream.id)
+    .text(stream.path).varint(ranges.length);
+  for (const { startOffset, endOffset } of ranges) out.varint(startOffset).varint(endOffset - startOffset);
+  return out.bytes();
+}
+
+/** Throws `CodecError`. */
+export function readSkip(payload: Buffer, bufferId: Buffer): StoredSkip {
+  const input = new ByteDecoder(payload);
+  if (!input.raw(BUFFER_ID_BYTES).equals(bufferId)) throw new CodecError("A frame belongs to another buffer");
+  const nextEvent = input.varint();
+  const source = input.text();
+  const sourceType = input.text() === "stdin" ? "stdin" : "file";
+  const stream: Stream = { source, sourceType, id: input.text(), path: input.text() };
+  const ranges: SkippedRange[] = [];
+  for (let left = input.varint(); left > 0; left--) {
+    const startOffset = input.varint();
+    ranges.push({ startOffset, endOffset: startOffset + input.varint() });
+  }
+  return { nextEvent, stream, ranges };
+}
+
+/** Drops that are not written yet are joined where they follow each other. Pieces beyond are left to the journal's positions. */
+const RANGES_MAX = 1_000;
+
+/** What was dropped and is not in the log yet. */
+export class PendingSkips {
+  readonly #byStream = new Map<string, { stream: Stream; ranges: SkippedRange[] }>();
+  #rangeCount = 0;
+
+  get isEmpty(): boolean {
+    return this.#rangeCount === 0;
+  }
+
+  add(stream: Stream, startOffset: number, endOffset: number): void {
+    const key = `${stream.source}\u0000${stream.id}`;
+    let found = this.#byStream.get(key);
+    const last = found?.ranges.at(-1);
+    if (last !== undefined && last.endOffset === startOffset) {
+      last.endOffset = endOffset;
+      return;
+    }
+    if (this.#rangeCount >= RANGES_MAX) return;
+    if (found === undefined) this.#byStream.set(key, found = { stream, ranges: [] });
+    found.ranges.push({ startOffset, endOffset });
+    this.#rangeCount++;
+  }
+
+  /** Gives all of it, and forgets it. */
+  *take(): Iterable<{ readonly stream: Stream; readonly ranges: readonly SkippedRange[] }> {
+    const all = [...this.#byStream.values()];
+    this.#byStream.clear();
+    this.#rangeCount = 0;
+    yield* all;
+  }
+}

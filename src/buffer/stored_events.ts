@@ -1,0 +1,236 @@
+import type { EventBatch } from "../event/event_batch.ts";
+import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
+import { takeNumbers } from "../event/pooled_numbers.ts";
+import type { Stream } from "../event/stream.ts";
+import { ByteDecoder, CodecError } from "../storage/byte_codec.ts";
+import {
+  BUFFER_ID_BYTES,
+  columnBytes,
+  ENDS_INSIDE,
+  FIXED_BYTES,
+  KEYS,
+  LINES,
+  RAW_ENDS,
+  STARTS,
+  STARTS_INSIDE,
+  TOPICS,
+  TRACKED,
+} from "./events_frame.ts";
+
+/** Where the events of a stored frame came from. */
+export interface StoredOrigin {
+  readonly stream: Stream;
+  readonly topics: readonly string[];
+  readonly startOffset: number;
+  readonly endOffset: number;
+  readonly crc32: number;
+  readonly lineCount: number;
+  readonly startsInsideCutLine: boolean;
+  readonly endsInsideCutLine: boolean;
+  /** The stream can be read again. */
+  readonly isTracked: boolean;
+}
+
+/** A frame EVENTS as it was found, not decoded yet. */
+export interface StoredEvents {
+  /** The window that it was found in; the payload is `data[start .. end)`. */
+  readonly data: Buffer;
+  readonly start: number;
+  readonly end: number;
+  readonly firstEvent: number;
+  readonly count: number;
+}
+
+/** Reads a frame's numbers. Throws `CodecError` when it is none of this buffer, or not what is written here. */
+export function readStoredEvents(
+  data: Buffer,
+  start: number,
+  end: number,
+  bufferId: Buffer | null,
+): StoredEvents {
+  if (end - start < FIXED_BYTES) throw new CodecError("A frame of events is too short");
+  if (bufferId !== null && bufferId.compare(data, start, start + BUFFER_ID_BYTES) !== 0) {
+    throw new CodecError("A frame of events belongs to another buffer");
+  }
+  const count = data.readUInt32LE(start + 16);
+  const sizeBytes = FIXED_BYTES + data.readUInt32LE(start + 56) + data.readUInt32LE(start + 60) +
+    data.readUInt32LE(start + 64) + columnBytes(data.readUInt32LE(start + 20)) * count;
+  if (sizeBytes !== end - start || count === 0) throw new CodecError("A frame of events has another size");
+  return { data, start, end, firstEvent: data.readUIntLE(start + 8, 6), count };
+}
+
+/** The id of the buffer that a frame belongs to. */
+export function bufferIdOf({ data, start }: StoredEvents): Buffer {
+  return Buffer.from(data.subarray(start, start + BUFFER_ID_BYTES));
+}
+
+export function originOf({ data, start }: StoredEvents): StoredOrigin {
+  const flags = data.readUInt32LE(start + 20);
+  const textsAt = start + FIXED_BYTES;
+  const input = new ByteDecoder(data.subarray(textsAt, textsAt + data.readUInt32LE(start + 56)));
+  const source = input.text();
+  const sourceType = input.text() === "stdin" ? "stdin" : "file";
+  const stream: Stream = { source, sourceType, id: input.text(), path: input.text() };
+  const topics: string[] = [];
+  for (let left = input.varint(); left > 0; left--) topics.push(input.text());
+  return {
+    stream,
+    topics,
+    startOffset: data.readUIntLE(start + 32, 6),
+    endOffset: data.readUIntLE(start + 40, 6),
+    crc32: data.readUInt32LE(start + 48),
+    lineCount: data.readUInt32LE(start + 52),
+    startsInsideCutLine: (flags & STARTS_INSIDE) !== 0,
+    endsInsideCutLine: (flags & ENDS_INSIDE) !== 0,
+    isTracked: (flags & TRACKED) !== 0,
+  };
+}
+
+/** The lines of its region that a frame holds: pairs of (lines skipped, lines meant). */
+export function lineRunsOf({ data, start, count }: StoredEvents): number[] {
+  const flags = data.readUInt32LE(start + 20);
+  if ((flags & LINES) === 0) return [0, count];
+  let at = start + FIXED_BYTES + data.readUInt32LE(start + 56) + 4 * count;
+  if ((flags & STARTS) !== 0) at += 4 * count;
+  if ((flags & RAW_ENDS) !== 0) at += 4 * count;
+  const runs: number[] = [];
+  let next = 0;
+  for (let i = 0; i < count;) {
+    const line = data.readUInt32LE(at + 4 * i);
+    let run = 1;
+    while (i + run < count && data.readUInt32LE(at + 4 * (i + run)) === line + run) run++;
+    runs.push(line - next, run);
+    next = line + run;
+    i += run;
+  }
+  return runs;
+}
+
+/**
+ * The events of a frame as a batch. Values and keys stay where they are, in the window: `owner` is retained for them. `stream` names them in
+ * messages. `kept`: indexes of the events to take; null: all.
+ */
+export function decodeEvents(
+  stored: StoredEvents,
+  origin: StoredOrigin,
+  stream: Stream,
+  owner: PooledBuffer,
+  pool: BufferPool,
+  kept: Uint32Array | null = null,
+): EventBatch {
+  const { data, start, count: storedCount } = stored;
+  const flags = data.readUInt32LE(start + 20);
+  const gapBytes = data.readUInt32LE(start + 68);
+  const valueBytes = data.readUInt32LE(start + 60);
+  const keyBytes = data.readUInt32LE(start + 64);
+  const valuesAt = stored.end - valueBytes;
+  const keysAt = valuesAt - keyBytes;
+  const columns = new Columns(stored, start + FIXED_BYTES + data.readUInt32LE(start + 56));
+  const owners: PooledBuffer[] = [owner];
+  const take = (count: number) => {
+    const { numbers, owner: memory } = takeNumbers(pool, count);
+    if (memory !== null) owners.push(memory);
+    return numbers;
+  };
+  const ends = columns.next(take(storedCount));
+  const starts = take(storedCount);
+  if ((flags & STARTS) !== 0) columns.next(starts);
+  else for (let i = 0; i < storedCount; i++) starts[i] = i === 0 ? 0 : ends[i - 1]! + gapBytes;
+  const raw = takeNumbers(pool, storedCount);
+  if ((flags & RAW_ENDS) !== 0) columns.next(raw.numbers);
+  else for (let i = 0; i < storedCount; i++) raw.numbers[i] = ends[i]! + gapBytes;
+  checkColumn(starts, ends, valueBytes);
+  for (let i = 0; i < storedCount; i++) {
+    starts[i] = starts[i]! + valuesAt;
+    ends[i] = ends[i]! + valuesAt;
+  }
+  if ((flags & LINES) !== 0) columns.skip(4);
+  const topicIndexes = (flags & TOPICS) === 0 ? null : columns.nextTopics(origin.topics.length);
+  const keys = (flags & KEYS) === 0
+    ? null
+    : keyColumn(data, columns.next(take(storedCount)), keysAt, keyBytes, take);
+  if (kept !== null) {
+    for (const column of [starts, ends, raw.numbers]) keep(column, kept);
+    if (topicIndexes !== null) keep(topicIndexes, kept);
+    if (keys !== null) { for (const column of [keys.starts, keys.ends]) keep(column, kept); }
+  }
+  owner.retain();
+  return {
+    count: kept === null ? storedCount : kept.length,
+    values: { data, starts, ends },
+    keys,
+    topics: origin.topics,
+    topicIndexes,
+    receivedMs: data.readUIntLE(start + 24, 6),
+    origin: { stream, startOffset: origin.startOffset, endOffset: origin.endOffset },
+    rawEnds: raw.numbers,
+    rawEndsOwner: raw.owner,
+    lineNumbers: kept,
+    byteSize: valueBytes + keyBytes,
+    pinnedBytes: stored.end - stored.start,
+    owners,
+  };
+}
+
+/** Reads the columns one after the other. */
+class Columns {
+  readonly #data: Buffer;
+  readonly #count: number;
+  #at: number;
+
+  constructor({ data, count }: StoredEvents, at: number) {
+    this.#data = data;
+    this.#count = count;
+    this.#at = at;
+  }
+
+  next(target: Uint32Array): Uint32Array {
+    const bytes = new Uint8Array(target.buffer, target.byteOffset, this.#count * 4);
+    bytes.set(this.#data.subarray(this.#at, this.#at + bytes.length));
+    this.#at += bytes.length;
+    return target;
+  }
+
+  skip(bytesEach: number): void {
+    this.#at += bytesEach * this.#count;
+  }
+
+  nextTopics(topicCount: number): Uint16Array {
+    const target = new Uint16Array(this.#count);
+    for (let i = 0; i < this.#count; i++, this.#at += 2) {
+      target[i] = this.#data.readUInt16LE(this.#at);
+      if (target[i]! >= topicCount) throw new CodecError("An event has a topic that its frame does not name");
+    }
+    return target;
+  }
+}
+
+function keyColumn(
+  data: Buffer,
+  ends: Uint32Array,
+  keysAt: number,
+  keyBytes: number,
+  take: (count: number) => Uint32Array,
+) {
+  const starts = take(ends.length);
+  for (let i = 0; i < ends.length; i++) starts[i] = i === 0 ? 0 : ends[i - 1]!;
+  checkColumn(starts, ends, keyBytes);
+  for (let i = 0; i < ends.length; i++) {
+    starts[i] = starts[i]! + keysAt;
+    ends[i] = ends[i]! + keysAt;
+  }
+  return { data, starts, ends };
+}
+
+/** Wrong numbers must never make a record of other bytes. */
+function checkColumn(starts: Uint32Array, ends: Uint32Array, sizeBytes: number): void {
+  for (let i = 0; i < ends.length; i++) {
+    if (starts[i]! > ends[i]! || ends[i]! > sizeBytes) {
+      throw new CodecError("A frame of events contradicts itself");
+    }
+  }
+}
+
+function keep(column: Uint32Array | Uint16Array, kept: Uint32Array): void {
+  for (let i = 0; i < kept.length; i++) column[i] = column[kept[i]!]!;
+}
