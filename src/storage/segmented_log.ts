@@ -91,14 +91,13 @@ export class SegmentedLog {
     this.#alwaysSyncs = this.#isMachine && options.checkpoint === null;
     const alignmentBytes = this.#isMachine ? MACHINE_ALIGNMENT_BYTES : PROCESS_ALIGNMENT_BYTES;
     this.#alignmentBytes = alignmentBytes;
-    const isFillSynced = this.#isMachine;
     this.#files = new SegmentFiles(
       {
         dir,
         kind,
         segmentBytes,
         alignmentBytes,
-        isFillSynced,
+        isFillSynced: this.#isMachine,
         log,
         ops,
         writer,
