@@ -156,7 +156,11 @@ export class Pipeline {
       sink = kafka;
     }
     const diskBuffer = this.#options.diskBuffers.get(config.name);
-    if (diskBuffer !== undefined) diskBuffer.hasIntents = hasIntents;
+    if (diskBuffer !== undefined) {
+      diskBuffer.hasIntents = hasIntents;
+      // What an earlier run left waits from now on.
+      if (diskBuffer.eventCount > 0) sinkMetrics.waitingSinceMs = now();
+    }
     // For a file it is enough that the buffer on disk has its lines.
     const isOnDisk = config.buffer.type === "disk" && diskBuffer !== undefined;
     return { config, sink, buffer, hasIntents: isOnDisk ? () => false : hasIntents };

@@ -91,7 +91,9 @@ function Sink({ sink, nowMs }: { sink: SinkStatus; nowMs: number }) {
           <td class={audit.dropped > 0 ? "n bad" : "n"}>{formatCount(audit.dropped)}</td>
           <td class={audit.lost > 0 ? "n bad" : "n"}>{formatCount(audit.lost)}</td>
           <td class="n">
-            {formatCount(audit.buffered)} of {formatCount(sink.bufferMaxEvents)},{" "}
+            {formatCount(audit.buffered)}
+            {sink.bufferMaxEvents > 0 && ` of ${formatCount(sink.bufferMaxEvents)}`}
+            {sink.carriedEvents > 0 && ` and ${formatCount(sink.carriedEvents)} of earlier runs`},{" "}
             {formatBytes(sink.bufferedBytes)} of {formatBytes(sink.bufferMaxBytes)}
           </td>
           <td class="n">{formatCount(audit.inFlight)}</td>

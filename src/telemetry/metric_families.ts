@@ -158,8 +158,22 @@ export const FAMILIES = {
     "For how long events have been waiting without any acknowledgement; 0 when nothing waits.",
   ),
   bufferEvents: gauge("shipper_buffer_events", SINK, "Events in the buffer."),
-  bufferBytes: gauge("shipper_buffer_bytes", SINK, "Memory that the buffer's events keep alive."),
-  bufferMaxEvents: gauge("shipper_buffer_limit_events", SINK, "The buffer's limit in events."),
+  bufferBytes: gauge(
+    "shipper_buffer_bytes",
+    SINK,
+    "Memory that the buffer's events keep alive, or what a disk buffer takes up on the disk.",
+  ),
+  bufferCarried: gauge(
+    "shipper_buffer_carried_events",
+    SINK,
+    "Of the events in a disk buffer, those that an earlier run put in: no other figure of this run has them before they are read.",
+  ),
+  bufferFailing: gauge(
+    "shipper_buffer_failing",
+    SINK,
+    "1 while the disk buffer cannot be written; always 0 for one in memory.",
+  ),
+  bufferMaxEvents: gauge("shipper_buffer_limit_events", SINK, "The limit of a buffer in memory in events."),
   bufferMaxBytes: gauge("shipper_buffer_limit_bytes", SINK, "The buffer's limit in bytes."),
   batchEvents: histogram(
     "shipper_sink_batch_events",

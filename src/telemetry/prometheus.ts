@@ -130,7 +130,9 @@ function addSink(page: Exposition, name: string, sink: SinkMetrics, extra: Prome
   page.add(F.sinkWaiting, labels, waitingMs / 1000);
   page.add(F.bufferEvents, labels, sink.bufferedEvents);
   page.add(F.bufferBytes, labels, sink.bufferedBytes);
-  page.add(F.bufferMaxEvents, labels, sink.bufferMaxEvents);
+  page.add(F.bufferCarried, labels, sink.carriedEvents);
+  page.add(F.bufferFailing, labels, sink.bufferFailure === null ? 0 : 1);
+  if (sink.bufferMaxEvents > 0) page.add(F.bufferMaxEvents, labels, sink.bufferMaxEvents);
   page.add(F.bufferMaxBytes, labels, sink.bufferMaxBytes);
   page.addHistogram(F.batchEvents, labels, sink.batchEvents);
   page.addHistogram(F.batchBytes, labels, sink.batchBytes);

@@ -88,6 +88,9 @@ export interface SinkStatus {
   /** Events by cause whose bytes are nowhere any more, or whose fate was given up. */
   readonly lost: readonly { readonly cause: string; readonly events: number }[];
   readonly bufferedBytes: number;
+  /** Events that an earlier run left in a disk buffer and this one has not read yet: they are in no figure of the account. */
+  readonly carriedEvents: number;
+  /** 0: no limit. */
   readonly bufferMaxEvents: number;
   readonly bufferMaxBytes: number;
   /** Milliseconds since the epoch; null before the first acknowledgement. */
@@ -114,7 +117,8 @@ export function auditOf(sink: SinkMetrics): Audit {
   const dropped = sink.dropped.total();
   const lost = sink.lost.total();
   const { eventsInCount: read, deliveredEventsCount: delivered } = sink;
-  const { bufferedEvents: buffered, inFlightEvents: inFlight } = sink;
+  const { inFlightEvents: inFlight } = sink;
+  const buffered = sink.bufferedEvents - sink.carriedEvents;
   return {
     read,
     delivered,
@@ -164,7 +168,8 @@ function journalStatus(journal: JournalFigures | null): JournalStatus | null {
 function sinkStatus(facts: StatusFacts["sinks"][number], metrics: Metrics, nowMs: number): SinkStatus {
   const sink = metrics.sink(facts.name);
   const needsJournal = facts.delivery === "exactly_once";
-  const cause = (needsJournal ? journalCause(metrics.journal) : null) ?? causeOf(sink, nowMs);
+  const cause = (needsJournal ? journalCause(metrics.journal) : null) ?? bufferCause(sink) ??
+    causeOf(sink, nowMs);
   return {
     name: facts.name,
     type: facts.type,
@@ -179,6 +184,7 @@ function sinkStatus(facts: StatusFacts["sinks"][number], metrics: Metrics, nowMs
     unprotectedPartitions: sink.unprotectedPartitions,
     lost: [...sink.lost.values].map(([cause, events]) => ({ cause, events })),
     bufferedBytes: sink.bufferedBytes,
+    carriedEvents: sink.carriedEvents,
     bufferMaxEvents: sink.bufferMaxEvents,
     bufferMaxBytes: sink.bufferMaxBytes,
     lastAckMs: sink.lastAckMs === 0 ? null : sink.lastAckMs,
@@ -226,6 +232,16 @@ function journalCause(journal: JournalFigures | null): Failure | null {
   return {
     code: "journal-unwritable",
     message: `The journal cannot be written (${journal.failure}): delivery waits, and writing is tried again`,
+    hint: "look at the disk, its free space and the owner of data_dir",
+  };
+}
+
+function bufferCause({ bufferFailure }: SinkMetrics): Failure | null {
+  if (bufferFailure === null) return null;
+  return {
+    code: "buffer-unwritable",
+    message:
+      `The disk buffer cannot be written (${bufferFailure}): it counts as full, and writing is tried again`,
     hint: "look at the disk, its free space and the owner of data_dir",
   };
 }
