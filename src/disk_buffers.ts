@@ -3,7 +3,7 @@ import path from "node:path";
 import { BufferAccounts } from "./buffer/buffer_accounts.ts";
 import { BUFFER_FOLDER } from "./buffer/buffer_frames.ts";
 import { bufferOpsOf } from "./buffer/buffer_ops.ts";
-import type { DiskBuffer } from "./buffer/disk_buffer.ts";
+import { coveredEvents, type DiskBuffer } from "./buffer/disk_buffer.ts";
 import { openDiskBuffer, type StartJournal } from "./buffer/open_buffer.ts";
 import type { Ledger } from "./checkpoint/ledger.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
@@ -53,12 +53,19 @@ async function openOne(
   const { positions } = journal;
   const durability = sink.type === "kafka" ? sink.durability : "machine";
   let opened: Ledger | null = null;
-  const start = startJournal(
-    journal,
-    sink.name,
-    path.resolve(config.dataDir, dir),
-    (ledger) => opened = ledger,
-  );
+  const tellGone = (count: number) => {
+    if (count <= 0) return;
+    const sinkMetrics = metrics.sink(sink.name);
+    sinkMetrics.lost.add("buffer_gone", count);
+    sinkMetrics.lostRecoveredCount += count;
+    sinkMetrics.eventsInCount += count;
+    log.error(
+      `Lost at least ${count} event(s) of sink "${sink.name}": the disk buffer that they were in is not in "${dir}" any more`,
+      { hint: "put its files back before the next start, if they are somewhere" },
+    );
+  };
+  const onLedger = (ledger: Ledger) => void (opened = ledger);
+  const start = startJournal(journal, sink.name, path.resolve(dir), onLedger, tellGone);
   const buffer = await openDiskBuffer({
     sink: sink.name,
     dir,
@@ -82,6 +89,7 @@ function startJournal(
   sink: string,
   dir: string,
   onLedger: (ledger: Ledger) => void,
+  onGone: (count: number) => void,
 ): StartJournal {
   const { positions } = journal;
   const { buffers } = positions;
@@ -90,7 +98,11 @@ function startJournal(
     urgentCount: () => positions.urgentCount,
     store: () => journal.store(),
     ledgerOf(bufferId, firstEvent) {
-      for (const { id } of buffers.buffersOf(sink)) if (id !== bufferId) positions.forget(BUFFER_SOURCE, id);
+      for (const { id, ledger } of buffers.buffersOf(sink)) {
+        if (id === bufferId) continue;
+        onGone(buffers.storedEvent(ledger) - ledger.position - coveredEvents(ledger));
+        positions.forget(BUFFER_SOURCE, id);
+      }
       const ledger = bufferLedger(positions, sink, bufferId, dir, firstEvent);
       onLedger(ledger);
       return ledger;
