@@ -46,7 +46,7 @@ export function bufferDir(dataDir: string, sink: string): string {
 }
 
 async function openOne(
-  { config, journal, pool, metrics, log, ops }: DiskBuffersOptions,
+  { journal, pool, metrics, log, ops }: DiskBuffersOptions,
   sink: SinkConfig,
   dir: string,
 ): Promise<DiskBuffer> {
