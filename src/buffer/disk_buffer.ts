@@ -133,6 +133,7 @@ export class DiskBuffer implements EventBuffer {
   /** See `BufferProgress`. */
   securedEvent = (): number => this.#writer.securedEvent;
   nextEvent = (): number => this.#writer.nextEvent;
+  moved = (): void => this.#release.look();
 
   /** Accounts of events that an earlier run put in, as far as no stream of this one keeps them. */
   accounts(): Iterable<StreamAccount> {
@@ -232,7 +233,6 @@ export class DiskBuffer implements EventBuffer {
     const settled = (_status: BatchStatus, delivery: Delivery) => {
       region?.settle(batch.count - delivery.leftCount);
       this.#options.metrics.leftInBufferCount += delivery.leftCount;
-      this.#release.look();
     };
     return new Delivery(batch, settled, region, journal.accounts.tallyFor(batch.origin.stream));
   }
@@ -311,17 +311,13 @@ export class DiskBuffer implements EventBuffer {
     this.#dataRead();
   }
 
-  #settled(delivery: Delivery | null): void {
-    if (delivery !== null) {
-      const { batch, leftCount, rejectedCount, region } = delivery;
-      this.#options.metrics.leftInBufferCount += leftCount;
-      if (!this.hasIntents() && leftCount === 0) {
-        delivery.cover(0, batch.count);
-        region!.countDelivered(batch.count - rejectedCount);
-        this.#options.journal.ledger.changed();
-      }
-    }
-    this.#release.look();
+  #settled(delivery: Delivery): void {
+    const { batch, leftCount, rejectedCount, region } = delivery;
+    this.#options.metrics.leftInBufferCount += leftCount;
+    if (this.hasIntents() || leftCount > 0) return;
+    delivery.cover(0, batch.count);
+    region!.countDelivered(batch.count - rejectedCount);
+    this.#options.journal.ledger.changed();
   }
 
   /** Nothing will come any more. */

@@ -55,8 +55,8 @@ export interface DiskReaderOptions {
   /** Everything in this segment was read; the number of the event behind it. */
   readonly onSegmentEnd: (segment: number, nextEvent: number) => void;
   readonly onDamaged: (segment: number) => void;
-  /** Events of a delivery were settled; null: some that were in none. */
-  readonly onSettled: (delivery: Delivery | null) => void;
+  /** All events of a delivery were settled. */
+  readonly onSettled: (delivery: Delivery) => void;
   readonly onData: () => void;
 }
 
@@ -307,7 +307,6 @@ export class DiskReader {
       `Lost ${count} event(s) of the disk buffer of sink "${sink}" in "${dir}": they are in none of its files, or where one is damaged`,
       { events: `${from} to ${to - 1}` },
     );
-    this.#options.onSettled(null);
   }
 
   #damage(segment: number, byte: number, cause: string): void {

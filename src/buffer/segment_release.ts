@@ -39,10 +39,13 @@ export class SegmentRelease {
     this.#damaged.add(segment);
   }
 
-  /** Something was settled. */
+  /** The position of the buffer has moved. */
   look(): void {
     if (this.#running !== null || this.#isClosed || this.#done().length === 0) return;
-    this.#running = this.#run().finally(() => this.#running = null);
+    this.#running = this.#run().finally(() => {
+      this.#running = null;
+      this.look();
+    });
   }
 
   async close(): Promise<void> {
@@ -63,7 +66,8 @@ export class SegmentRelease {
       try {
         await store();
       } catch {
-        return; // the journal was closed: the next run finds that nothing in them is wanted
+        this.#isClosed = true; // with the journal: the next run finds that nothing in them is wanted
+        return;
       }
       crashPoint("before_buffer_release");
       log.release(done, this.#damaged);

@@ -12,6 +12,8 @@ export interface BufferProgress {
   readonly securedEvent: () => number;
   /** Number of the next event that is put in. */
   readonly nextEvent: () => number;
+  /** Its own position has moved: everything in front of it is delivered or given up. */
+  readonly moved: () => void;
 }
 
 /**
@@ -32,6 +34,11 @@ export class BufferedPositions {
   /** The disk buffer of a sink is open: from now on its progress is stored with the positions. */
   open(ledger: Ledger, sink: string, progress: BufferProgress): void {
     this.#open.set(ledger.streamNumber, { sink, progress });
+  }
+
+  /** The position of a stream has moved. */
+  moved(streamNumber: number): void {
+    this.#open.get(streamNumber)?.progress.moved();
   }
 
   /** Events of this buffer from here on have to be looked at after a crash. */

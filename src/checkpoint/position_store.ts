@@ -343,7 +343,7 @@ export class PositionStore implements SourcePositions {
       this.#needsSweep = true;
       this.#timer.want();
     }
-    if (!isUntold) return;
+    if (!isUntold) return this.buffers.moved(entry.number);
     if (ledger.hasSkipped) this.#skippedLedgers.set(ledger, { entry, sink });
     this.#changedLedgers.set(ledger, { entry, sink });
     this.#timer.want();

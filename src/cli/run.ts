@@ -135,8 +135,9 @@ class Run {
       now: this.#process.now,
       ...faultyStorage(),
     });
+    const isNeeded = exact.length > 0 || sinks.some((sink) => sink.buffer.type === "disk");
     return await opening.catch((error: unknown) => {
-      if (exact.length > 0 || !(error instanceof StartError) || error.code !== "journal-unwritable") {
+      if (isNeeded || !(error instanceof StartError) || error.code !== "journal-unwritable") {
         throw error;
       }
       this.#isUnstored = true;

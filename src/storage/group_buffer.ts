@@ -9,7 +9,7 @@ import {
 } from "./segment_format.ts";
 
 /** Room that a buffer starts with, and that it keeps. What a large group took beyond is given back. */
-const KEPT_BYTES = 1_048_576;
+const KEPT_BYTES = 2_097_152;
 const INITIAL_BYTES = 64 * 1024;
 
 /** Where in a segment a group goes. */
