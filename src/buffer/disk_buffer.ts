@@ -55,7 +55,7 @@ export class DiskBuffer implements EventBuffer {
     const { journal, metrics, dir, ops, durability, maxSizeBytes } = options;
     const { segmentedLog, bufferId, firstEvent } = found;
     this.#log = segmentedLog;
-    this.#droppedSegments = new Set(found.damaged);
+    this.#droppedSegments = new Set(found.unreadable);
     this.#room = new DiskRoom(segmentedLog, maxSizeBytes);
     this.#release = new SegmentRelease({
       log: segmentedLog,
@@ -103,6 +103,7 @@ export class DiskBuffer implements EventBuffer {
       hasSegment: (segment) => this.#hasSegment(segment),
       nextSegment: (segment) => this.#nextSegment(segment),
       endOf: (segment) => segmentedLog.older.find(({ number }) => number === segment)?.endBytes ?? -1,
+      sizeOf: (segment) => segmentedLog.older.find(({ number }) => number === segment)?.sizeBytes ?? 0,
       onSegmentEnd: (segment, nextEvent) => this.#segmentRead(segment, nextEvent),
       onDamaged: (segment) => this.#release.damaged(segment),
       onSettled: (delivery) => this.#settled(delivery),

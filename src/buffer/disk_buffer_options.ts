@@ -42,4 +42,6 @@ export interface FoundBuffer {
   /** Segments that hold nothing that is still to be read. */
   readonly doneSegments: readonly number[];
   readonly damaged: ReadonlySet<number>;
+  /** Segments that there is nothing to read in. */
+  readonly unreadable: ReadonlySet<number>;
 }

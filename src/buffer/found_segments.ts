@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { errnoName } from "../errors.ts";
 import { segmentsIn } from "../storage/log_reader.ts";
 import {
@@ -6,6 +7,7 @@ import {
   readSegmentFrames,
   type SegmentExtent,
 } from "../storage/segment_file.ts";
+import { segmentName } from "../storage/segment_format.ts";
 import type { FoundLog } from "../storage/log_options.ts";
 import type { StorageOps } from "../storage/storage_ops.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -20,6 +22,8 @@ export interface FoundSegments {
   /** Numbers of the first event, and of the one behind the last; 0 where there is none. */
   readonly firstEvent: number;
   readonly nextEvent: number;
+  /** The newest ones, as far as there is no event in them. */
+  readonly empty: readonly number[];
   /** Whose header is wrong: they cannot be read, and are kept. */
   readonly damaged: ReadonlySet<number>;
   readonly log: FoundLog;
@@ -32,6 +36,7 @@ export interface FoundSegments {
 export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegments {
   const numbers = segmentsIn(dir, ops);
   const damaged = new Set<number>();
+  const empty: number[] = [];
   let bufferId: Buffer | null = null;
   let nextEvent = 0;
   let newest: { number: number; extent: SegmentExtent } | null = null;
@@ -41,13 +46,18 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
       nextEvent = Math.max(nextEvent, events.firstEvent + events.count);
     });
     if (extent !== null && newest === null && extent.groupCount > 0) newest = { number, extent };
-    if (bufferId !== null && newest !== null) break;
+    if (bufferId !== null) {
+      if (extent !== null) trim(dir, number, extent, ops);
+      break;
+    }
+    if (extent !== null) empty.push(number);
   }
   return {
     numbers,
     bufferId,
     firstEvent: numbers.length === 0 ? 0 : firstEventFrom(dir, numbers, ops),
     nextEvent,
+    empty,
     damaged,
     log: {
       segments: newest === null ? [] : [newest.number],
@@ -56,6 +66,21 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
       syncedTo: newest?.extent.syncedTo ?? 0,
     },
   };
+}
+
+/**
+ * Gives back the room behind the end of a segment that nobody will write to any more: a process that is started again and again would use the buffer
+ * up by the ends of its segments.
+ */
+function trim(dir: string, number: number, { endBytes }: SegmentExtent, ops: StorageOps): void {
+  const path = join(dir, segmentName(number));
+  if (ops.size(path) <= endBytes) return;
+  const fd = ops.openWrite(path);
+  try {
+    ops.truncate(fd, endBytes);
+  } finally {
+    ops.close(fd);
+  }
 }
 
 /** The first event of the oldest of these segments that has one; 0 when none has. */

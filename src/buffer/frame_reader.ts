@@ -34,6 +34,8 @@ export interface FrameReaderOptions {
   readonly nextSegment: (segment: number) => number | null;
   /** Where a segment that is not written to any more ends; -1: not known. */
   readonly endOf: (segment: number) => number;
+  /** How long the file of such a segment is. */
+  readonly sizeOf: (segment: number) => number;
   /** A frame: its payload is `window.data[start .. end)`. The window is valid during the call, longer for who retains it. */
   readonly onFrame: (type: number, window: PooledBuffer, start: number, end: number, segment: number) => void;
   /** From this byte on something is wrong; reading goes on behind it. */
@@ -99,11 +101,12 @@ export class FrameReader {
 
   /** Where what may be read of the segment ends. */
   #endOf({ number, header }: OpenFile): number {
-    const { bound, endOf } = this.#options;
+    const { bound, endOf, sizeOf } = this.#options;
     const { segment, offset } = bound();
     if (number === segment) return offset;
     const known = endOf(number);
-    return known >= 0 ? known : header.sizeBytes;
+    // A start cuts off what is behind the end of the last one.
+    return known >= 0 ? known : Math.min(header.sizeBytes, sizeOf(number));
   }
 
   #nextSegment(): void {

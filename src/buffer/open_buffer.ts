@@ -59,7 +59,8 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
     if (found.bufferId !== null) {
       tellPositions(options, ops, bufferId, found.numbers, journal.storedEvent(ledger));
     }
-    const readable = found.numbers.filter((number) => !found.damaged.has(number));
+    const unreadable = new Set([...found.damaged, ...found.empty]);
+    const readable = found.numbers.filter((number) => !unreadable.has(number));
     const startSegment = segmentOf(dir, readable, ledger.position, ops);
     let buffer: DiskBuffer | null = null;
     let failure: string | null = null;
@@ -85,10 +86,9 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
       firstEvent,
       startSegment: startSegment ?? readable.at(0) ?? segmentedLog.currentSegment,
       startEvent: ledger.position,
-      doneSegments: found.numbers.filter((number) =>
-        found.damaged.has(number) || number < (startSegment ?? 0)
-      ),
+      doneSegments: found.numbers.filter((number) => unreadable.has(number) || number < (startSegment ?? 0)),
       damaged: found.damaged,
+      unreadable,
     });
     if (failure !== null) buffer.problem(failure);
     return buffer;

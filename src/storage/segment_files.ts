@@ -74,7 +74,7 @@ export class SegmentFiles {
   readonly #released = new Map<number, boolean>();
   #nextNumber: number;
   #nextFree = 0;
-  #isRecycling = false;
+  #recycling: Promise<void> | null = null;
   #isFilling = false;
   #isClosed = false;
   #spareFromMs = 0;
@@ -153,7 +153,8 @@ export class SegmentFiles {
     keptAsDamaged: ReadonlySet<number> = new Set(),
   ): void {
     for (const number of numbers) this.#released.set(number, keptAsDamaged.has(number));
-    if (!this.#isRecycling && this.#released.size > 0) void this.#recycle(currentBytes);
+    if (this.#recycling !== null || this.#released.size === 0) return;
+    this.#recycling = this.#recycle(currentBytes).finally(() => this.#recycling = null);
   }
 
   /** Frees all that are not newer than segment `upTo`. */
@@ -166,13 +167,18 @@ export class SegmentFiles {
     const { segmentBytes, kind } = this.#options;
     // What is written to a buffer is large, so zeros in front of it would only double it.
     if (
-      kind === "buffer" || this.#isFilling || this.#isRecycling || this.#isClosed ||
+      kind === "buffer" || this.#isFilling || this.#recycling !== null || this.#isClosed ||
       segment.offset * GROWTH < segment.sizeBytes
     ) return;
     const wantedBytes = Math.max(INITIAL_SEGMENT_BYTES, Math.min(segmentBytes, segment.sizeBytes * GROWTH));
     if (this.#free.some(({ sizeBytes }) => sizeBytes >= wantedBytes)) return;
     if (performance.now() < this.#spareFromMs) return;
     void this.#fill(wantedBytes);
+  }
+
+  /** Resolves when what is to be freed is. Never rejects. */
+  async idle(): Promise<void> {
+    await this.#recycling;
   }
 
   /** Stops what runs in the background. */
@@ -240,7 +246,6 @@ export class SegmentFiles {
 
   async #recycle(currentBytes: number): Promise<void> {
     const { dir, log, writer } = this.#options;
-    this.#isRecycling = true;
     for (let i = 0; i < this.#older.length;) {
       const segment = this.#older[i];
       const isDamaged = this.#released.get(segment.number);
@@ -273,7 +278,6 @@ export class SegmentFiles {
       i = 0;
       this.#options.onRecycled?.();
     }
-    this.#isRecycling = false;
   }
 
   /** Under a name that no reader looks at; by its date, as numbers may come again. */

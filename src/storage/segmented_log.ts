@@ -259,6 +259,7 @@ export class SegmentedLog {
       const segment = this.#segment;
       if (segment === null) return false;
       await segment.stopCleanly(this.#idle);
+      await this.#files.idle();
       return true;
     } catch (error) {
       if (!this.#hasGivenUp) this.#fail(error);
