@@ -246,7 +246,7 @@ export class DiskBuffer implements EventBuffer {
 
   async #close(timeoutMs: number): Promise<boolean> {
     this.abandon();
-    await this.#release.close();
+    await this.#release.close(timeoutMs);
     const isStored = await this.#writer.close(timeoutMs);
     const { metrics } = this.#options;
     // With those that left it in this run and came to nothing.

@@ -48,9 +48,14 @@ export class SegmentRelease {
     });
   }
 
-  async close(): Promise<void> {
+  /** Finishes what is to be freed, unless that takes longer than `timeoutMs`. */
+  async close(timeoutMs: number): Promise<void> {
+    this.look();
     this.#isClosed = true;
-    await this.#running;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, timeoutMs);
+    await Promise.race([this.#running, promise]);
+    clearTimeout(timer);
   }
 
   #done(): number[] {
@@ -62,7 +67,7 @@ export class SegmentRelease {
 
   async #run(): Promise<void> {
     const { log, store } = this.#options;
-    for (let done = this.#done(); done.length > 0 && !this.#isClosed; done = this.#done()) {
+    for (let done = this.#done(); done.length > 0; done = this.#done()) {
       try {
         await store();
       } catch {

@@ -256,9 +256,8 @@ export class SegmentedLog {
       const { isWanted, payloadBytes } = this.#collecting;
       if (isWanted || payloadBytes > 0 || this.#hasUnsynced()) await this.#want(this.#isMachine);
       else await this.#flight?.join();
-      const segment = this.#segment;
-      if (segment === null) return false;
-      await segment.stopCleanly(this.#idle);
+      if (this.#segment === null) return false;
+      await this.#segment.stopCleanly(this.#idle);
       await this.#files.idle();
       return true;
     } catch (error) {
