@@ -11,6 +11,8 @@ export interface BufferOps extends StorageOps {
     length: number,
     position: number,
   ): Promise<number>;
+  /** Bytes that this user may still write where the folder is; Infinity when that cannot be told. */
+  freeBytes(dir: string): number;
 }
 
 /** The system's own calls. */
@@ -28,12 +30,20 @@ export const systemBufferOps: BufferOps = {
     );
     return promise;
   },
+  freeBytes,
 };
 
-/** Calls that work at once, with a reading that is later by a turn: for tests. */
-export function bufferOpsOf(ops: StorageOps): BufferOps {
-  return Object.assign(Object.create(ops) as StorageOps, {
-    readLater: (fd: number, target: Uint8Array, offset: number, length: number, position: number) =>
-      Promise.resolve().then(() => ops.read(fd, target, offset, length, position)),
-  });
+function freeBytes(dir: string): number {
+  try {
+    const { bavail, bsize } = fs.statfsSync(dir);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
+}
+
+/** Other calls, with a reading that is later by a turn: for tests. */
+export function bufferOpsOf(ops: StorageOps, free: (dir: string) => number = freeBytes): BufferOps {
+  const readLater: BufferOps["readLater"] = (...args) => Promise.resolve().then(() => ops.read(...args));
+  return Object.assign(Object.create(ops) as StorageOps, { readLater, freeBytes: free });
 }

@@ -6,7 +6,7 @@ import type { TrackedRegion } from "../event/tracked_region.ts";
 import type { SegmentedLog } from "../storage/segmented_log.ts";
 import type { DiskBufferOptions, FoundBuffer } from "./disk_buffer_options.ts";
 import { DiskReader } from "./disk_reader.ts";
-import { DiskRoom } from "./disk_room.ts";
+import { DiskRoom, RESERVED_FREE_BYTES } from "./disk_room.ts";
 import { DiskWriter, PENDING_BYTES_MAX } from "./disk_writer.ts";
 import type { EventBuffer } from "./event_buffer.ts";
 import { OldestDropper } from "./oldest_dropper.ts";
@@ -17,6 +17,8 @@ import { StoredFrames } from "./stored_frames.ts";
 const ROOM_EVENTS_MAX = 65_536;
 /** What an event takes up is taken for this much more than it was: they differ. */
 const EVENT_BYTES_MARGIN = 1.25;
+/** So often it is looked whether a full disk has room again. */
+const DISK_CHECK_MS = 1_000;
 /** A full buffer has room again for who can wait when this share of it is free. */
 const REFILL_SHARE = 1 / 16;
 
@@ -44,6 +46,7 @@ export class DiskBuffer implements EventBuffer {
   /** Nobody reads any more; what still comes is stored. */
   #isAbandoned = false;
   #isFull = false;
+  #wasDiskShort = false;
   #roomWaiters: (() => void)[] = [];
   #closing: Promise<boolean> | null = null;
   #dataWaiter: ((hasData: boolean) => void) | null = null;
@@ -56,7 +59,7 @@ export class DiskBuffer implements EventBuffer {
     const { segmentedLog, bufferId, firstEvent } = found;
     this.#log = segmentedLog;
     this.#droppedSegments = new Set(found.unreadable);
-    this.#room = new DiskRoom(segmentedLog, maxSizeBytes);
+    this.#room = new DiskRoom(segmentedLog, maxSizeBytes, () => ops.freeBytes(dir));
     this.#release = new SegmentRelease({
       log: segmentedLog,
       ledger: journal.ledger,
@@ -143,7 +146,7 @@ export class DiskBuffer implements EventBuffer {
 
   roomEvents(): number {
     if (this.#isAbandoned) return ROOM_EVENTS_MAX;
-    if (this.#log.isFailing) return 0;
+    if (this.#log.isFailing || this.#isDiskShort()) return 0;
     const eventBytes = this.#writer.eventBytes * EVENT_BYTES_MARGIN;
     return Math.max(0, Math.min(ROOM_EVENTS_MAX, Math.floor(this.#room.leftBytes / eventBytes)));
   }
@@ -275,6 +278,32 @@ export class DiskBuffer implements EventBuffer {
     );
   }
 
+  #isDiskShort(): boolean {
+    const { log, dir, sink, metrics } = this.#options;
+    const isShort = this.#room.isDiskShort;
+    if (isShort === this.#wasDiskShort) return isShort;
+    this.#wasDiskShort = isShort;
+    metrics.bufferFailure = isShort ? "the disk is full" : null;
+    if (isShort) {
+      log.warn(
+        `The disk buffer of sink "${sink}" counts as full: the disk has less than ${
+          RESERVED_FREE_BYTES / 1_048_576
+        } MiB left, which the journal needs`,
+        { dir, hint: "free space where data_dir is" },
+      );
+      this.#waitForDisk();
+    } else log.info(`The disk buffer of sink "${sink}" has room again`, { dir });
+    return isShort;
+  }
+
+  /** Nobody tells when somebody else frees room. */
+  #waitForDisk(): void {
+    setTimeout(() => {
+      if (this.#isAbandoned || !this.#isDiskShort()) this.#wakeWriters();
+      else this.#waitForDisk();
+    }, DISK_CHECK_MS).unref();
+  }
+
   /** A segment was recycled. */
   recycled(): void {
     this.#oldest.retry();
@@ -337,7 +366,8 @@ export class DiskBuffer implements EventBuffer {
 
   #hasRefill(): boolean {
     const { maxSizeBytes } = this.#options;
-    return !this.#log.isFailing && this.#room.leftBytes >= maxSizeBytes * REFILL_SHARE;
+    return !this.#log.isFailing && !this.#isDiskShort() &&
+      this.#room.leftBytes >= maxSizeBytes * REFILL_SHARE;
   }
 
   #wakeWriters(): void {

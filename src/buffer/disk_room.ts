@@ -3,6 +3,11 @@ import type { SegmentedLog } from "../storage/segmented_log.ts";
 
 /** A buffer is made of at least so many segments: one that is done gives this share of the room back. */
 const SEGMENTS_MIN = 8;
+/** The buffer counts as full when the disk has less than this left: the journal has to go on, now and at the next start. */
+export const RESERVED_FREE_BYTES = 4_194_304;
+/** The disk's free room is asked for again after so long, milliseconds, or when this share of what it had may be written. */
+const FREE_AGE_MS = 1_000;
+const FREE_SHARE = 1 / 4;
 /** A segment is no larger: what is read through to find a place in it, or dropped at once, is bounded. */
 export const SEGMENT_BYTES_MAX = 16_777_216;
 
@@ -17,11 +22,29 @@ export class DiskRoom {
   readonly #log: SegmentedLog;
   readonly #maxSizeBytes: number;
   readonly #segmentBytes: number;
+  readonly #freeBytes: () => number;
+  #free = 0;
+  #freeAtMs = -Infinity;
+  #freeAtBytes = 0;
 
-  constructor(log: SegmentedLog, maxSizeBytes: number) {
+  /** `freeBytes`: what the disk has left. */
+  constructor(log: SegmentedLog, maxSizeBytes: number, freeBytes: () => number) {
     this.#log = log;
+    this.#freeBytes = freeBytes;
     this.#maxSizeBytes = maxSizeBytes;
     this.#segmentBytes = segmentBytesFor(maxSizeBytes);
+  }
+
+  /** Others, or this buffer, have left nothing of the disk but what is kept for the journal. */
+  get isDiskShort(): boolean {
+    const written = this.#log.writtenBytes - this.#freeAtBytes;
+    const isOld = performance.now() - this.#freeAtMs > FREE_AGE_MS;
+    if (isOld || written > (this.#free - RESERVED_FREE_BYTES) * FREE_SHARE) {
+      this.#free = this.#freeBytes();
+      this.#freeAtMs = performance.now();
+      this.#freeAtBytes = this.#log.writtenBytes;
+    }
+    return this.#free < RESERVED_FREE_BYTES;
   }
 
   /** Bytes of segments in use. */

@@ -130,6 +130,7 @@ class Run {
       dataDir,
       durability: isLax ? "process" : "machine",
       onClonedState: mustStop ? "stop" : "adopt",
+      keepsSpare: sinks.some((sink) => sink.buffer.type === "disk"),
       ...originOf(dataDir),
       log: this.#log,
       now: this.#process.now,

@@ -37,6 +37,8 @@ export interface JournalOptions {
   readonly log: Log;
   readonly now?: () => number;
   readonly segmentBytes?: number;
+  /** Something else fills the disk (a disk buffer), and the journal has to go on all the same. */
+  readonly keepsSpare?: boolean;
   /** Default: LIVE_BYTES_MAX. */
   readonly liveBytesMax?: number;
   readonly ops?: StorageOps;
@@ -255,6 +257,7 @@ export class Journal {
         log,
         checkpoint: (add) => this.#checkpoint(add),
         onProblem: (cause) => this.#problem(cause),
+        keepsSpare: this.#options.keepsSpare ?? false,
         ...(ops === undefined ? {} : { ops }),
         ...(writer === undefined ? {} : { writer }),
       }, this.content.found);

@@ -32,6 +32,8 @@ export interface SegmentedLogOptions {
   readonly onProblem: (cause: string | null) => void;
   /** Longest pause between two tries of a commit that fails. */
   readonly retryMsMax?: number;
+  /** Journal: a file for the next segment is kept ready from the start on, so that not even the next start needs room on a full disk. */
+  readonly keepsSpare?: boolean;
   /** A segment was recycled: there is room again. */
   readonly onRecycled?: () => void;
 }

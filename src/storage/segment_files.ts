@@ -43,6 +43,8 @@ export interface SegmentFilesOptions {
   readonly log: Log;
   readonly ops: StorageOps;
   readonly writer: GroupWriter;
+  /** See `SegmentedLogOptions`. */
+  readonly keepsSpare?: boolean;
   /** A segment was recycled: there is room again. */
   readonly onRecycled?: () => void;
 }
@@ -162,15 +164,17 @@ export class SegmentFiles {
     this.release(this.#older.map(({ number }) => number).filter((number) => number <= upTo), currentBytes);
   }
 
-  /** Prepares, in the background, the file for the segment after `segment` when that is used enough. */
+  /**
+   * Prepares, in the background, the file for the segment after `segment` when that is used enough; with `keepsSpare` at once when there is none.
+   */
   prepareNext(segment: OpenSegment): void {
     const { segmentBytes, kind } = this.#options;
     // What is written to a buffer is large, so zeros in front of it would only double it.
-    if (
-      kind === "buffer" || this.#isFilling || this.#recycling !== null || this.#isClosed ||
-      segment.offset * GROWTH < segment.sizeBytes
-    ) return;
-    const wantedBytes = Math.max(INITIAL_SEGMENT_BYTES, Math.min(segmentBytes, segment.sizeBytes * GROWTH));
+    if (kind === "buffer" || this.#isFilling || this.#recycling !== null || this.#isClosed) return;
+    const isUsed = segment.offset * GROWTH >= segment.sizeBytes;
+    if (!isUsed && (this.#options.keepsSpare !== true || this.#free.length > 0)) return;
+    const nextBytes = isUsed ? Math.min(segmentBytes, segment.sizeBytes * GROWTH) : 0;
+    const wantedBytes = Math.max(INITIAL_SEGMENT_BYTES, nextBytes);
     if (this.#free.some(({ sizeBytes }) => sizeBytes >= wantedBytes)) return;
     if (performance.now() < this.#spareFromMs) return;
     void this.#fill(wantedBytes);

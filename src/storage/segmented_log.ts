@@ -84,7 +84,6 @@ export class SegmentedLog {
     writer: GroupWriter,
     found: FoundLog,
   ) {
-    const { dir, kind, segmentBytes, log } = options;
     this.#options = options;
     this.#writer = writer;
     this.#isMachine = options.durability === "machine";
@@ -92,17 +91,7 @@ export class SegmentedLog {
     const alignmentBytes = this.#isMachine ? MACHINE_ALIGNMENT_BYTES : PROCESS_ALIGNMENT_BYTES;
     this.#alignmentBytes = alignmentBytes;
     this.#files = new SegmentFiles(
-      {
-        dir,
-        kind,
-        segmentBytes,
-        alignmentBytes,
-        isFillSynced: this.#isMachine,
-        log,
-        ops,
-        writer,
-        ...(options.onRecycled === undefined ? {} : { onRecycled: options.onRecycled }),
-      },
+      { ...options, alignmentBytes, isFillSynced: this.#isMachine, ops, writer },
       found.lastSegment,
     );
     this.#previous = {
