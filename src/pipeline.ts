@@ -15,6 +15,8 @@ import { Template } from "./shape/template.ts";
 import { createConsoleSink } from "./sink/console_sink.ts";
 import { DryRunSink } from "./sink/dry_run_sink.ts";
 import type { HealthFailure, Sink } from "./sink/sink.ts";
+import type { Command } from "./source/command.ts";
+import { createExecSource } from "./source/exec_source.ts";
 import { ExtentReader } from "./source/extent_reader.ts";
 import { faultyFileOps } from "./source/faulty_file_ops.ts";
 import { type FileOps, systemFileOps } from "./source/file_ops.ts";
@@ -41,8 +43,17 @@ export interface PipelineOptions {
   readonly once: boolean;
   /** Print what would be sent instead of sending it. */
   readonly dryRun: boolean;
+  /** Takes the place of stdin; its end is the end of the run. */
+  readonly wrapped?: WrappedCommand | null;
   readonly now: () => number;
   readonly random: () => number;
+}
+
+/** What `shipper exec` starts. */
+export interface WrappedCommand {
+  readonly command: Command;
+  /** Its output goes to this process's stdout and stderr, too. */
+  readonly tee: boolean;
 }
 
 /** A sink with what is in front of it. */
@@ -180,8 +191,9 @@ export class Pipeline {
     const { name, delivery, deliveryReason, durability } = config;
     const sources = this.#options.config.sources.filter((source) => config.inputs.includes(source.name));
     if (sources.some((source) => source.type === "stdin") && config.buffer.type === "memory") {
+      const what = (this.#options.wrapped ?? null) === null ? "stdin" : "a command's output";
       log.info(
-        `Sink "${name}" reads stdin with the buffer in memory: lines that are not acknowledged are lost with the process`,
+        `Sink "${name}" reads ${what} with the buffer in memory: lines that are not acknowledged are lost with the process`,
       );
     }
     if (delivery === "exactly_once" && journal !== null) {
@@ -226,7 +238,11 @@ export class Pipeline {
     // A source that no sink reads is not opened; the configuration check has warned about it.
     if (outlets.length === 0) return null;
     if (config.type === "stdin") {
-      return createStdinSource({ config, outlets, metrics: sourceMetrics, log, pool });
+      const common = { config, outlets, metrics: sourceMetrics, log, pool };
+      const { wrapped = null, config: { shutdownTimeoutMs } } = this.#options;
+      if (wrapped === null) return createStdinSource(common);
+      const onEnd = () => this.stopReading();
+      return createExecSource({ ...common, ...wrapped, hostname, now, shutdownTimeoutMs, onEnd });
     }
     return createFileSource({
       config,

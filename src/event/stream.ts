@@ -19,4 +19,6 @@ export interface Stream {
   readonly sourceType: "file" | "stdin";
   /** Where the bytes were first seen, for messages and the `file` field; "" for stdin. A rename does not change it. */
   readonly path: string;
+  /** Which output of a command it is, under `shipper exec`: the field `stream` of its events. */
+  readonly pipe?: "stdout" | "stderr";
 }
