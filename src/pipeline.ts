@@ -3,12 +3,22 @@ import { DrainingBuffer } from "./buffer/draining_buffer.ts";
 import type { EventBuffer } from "./buffer/event_buffer.ts";
 import { MemoryBuffer } from "./buffer/memory_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
-import type { Config, KafkaSinkConfig, SinkConfig, SourceConfig } from "./config/config.ts";
+import type {
+  Config,
+  DecodingConfig,
+  EncodingConfig,
+  KafkaSinkConfig,
+  SinkConfig,
+  SourceConfig,
+} from "./config/config.ts";
+import { GAP_MARKER_SOURCE } from "./event/stream.ts";
+import { Gaps } from "./event/gaps.ts";
 import { BufferPool } from "./event/pooled_buffer.ts";
+import { GapMarkers, MARKER_BYTES_MAX } from "./gap_markers.ts";
 import type { Journal } from "./journal/journal.ts";
 import type { IntentLog } from "./kafka/intent_log.ts";
 import { KafkaSink } from "./kafka/kafka_sink.ts";
-import { Lane } from "./lane.ts";
+import { Lane, type LaneOptions } from "./lane.ts";
 import { Rebuilder } from "./rebuilder.ts";
 import { createShaper } from "./shape/shaper.ts";
 import { Template } from "./shape/template.ts";
@@ -25,7 +35,7 @@ import type { Source } from "./source/source.ts";
 import { createStdinSource } from "./source/stdin_source.ts";
 import { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { Log } from "./telemetry/log.ts";
-import type { Metrics } from "./telemetry/metrics.ts";
+import { type Metrics, SourceMetrics } from "./telemetry/metrics.ts";
 import { fileFaults } from "./telemetry/test_knobs.ts";
 
 export interface PipelineOptions {
@@ -62,6 +72,24 @@ interface Branch {
   readonly sink: Sink;
   readonly buffer: EventBuffer;
   readonly hasIntents: () => boolean;
+  /** Null where nobody asked for them. */
+  readonly gapMarkers: GapMarkers | null;
+}
+
+/** Where the lines of a lane come from. */
+interface LaneSource {
+  readonly name: string;
+  readonly maxLineBytes: number;
+  readonly decoding: DecodingConfig;
+  readonly metrics: SourceMetrics;
+}
+
+/** What becomes of them. */
+interface LaneShape extends Pick<LaneOptions, "whenFull"> {
+  readonly isAlone: boolean;
+  readonly encoding: EncodingConfig;
+  readonly keyField: string | null;
+  readonly topic: string;
 }
 
 /**
@@ -116,11 +144,15 @@ export class Pipeline {
   async run(): Promise<void> {
     const sinks = this.#branches.map(({ sink, buffer }) => sink.run(buffer, this.#kill.signal));
     const sources = Promise.all(this.#sources.map((source) => source.run(this.#stopReading.signal)));
-    const fed = sources.then(() => {
-      for (const { buffer } of this.#branches) buffer.end();
-    });
+    const markers = this.#branches.map(({ gapMarkers }) => gapMarkers?.run(this.#kill.signal));
+    const fed = sources.then(() =>
+      Promise.all(this.#branches.map(async ({ buffer, gapMarkers }) => {
+        await gapMarkers?.finish(this.#kill.signal);
+        buffer.end();
+      }))
+    );
     // A sink that ends by a bug must not leave the sources waiting for room for ever.
-    const all = Promise.all([fed, ...sinks]);
+    const all = Promise.all([fed, ...sinks, ...markers]);
     await all.catch((error: unknown) => {
       this.#stopReading.abort();
       this.#kill.abort();
@@ -174,7 +206,31 @@ export class Pipeline {
     }
     // For a file it is enough that the buffer on disk has its lines.
     const isOnDisk = config.buffer.type === "disk" && diskBuffer !== undefined;
-    return { config, sink, buffer, hasIntents: isOnDisk ? () => false : hasIntents };
+    const branch = { config, sink, buffer, hasIntents: isOnDisk ? () => false : hasIntents };
+    return { ...branch, gapMarkers: this.#gapMarkers(branch) };
+  }
+
+  /** They take a way of their own to the sink's buffer, as the lines of a source do. */
+  #gapMarkers(branch: Omit<Branch, "gapMarkers">): GapMarkers | null {
+    const { hostname, log, now, metrics } = this.#options;
+    const { config } = branch;
+    const topic = config.type === "kafka" ? config.gapMarkersTopic : config.gapMarkers ? "" : null;
+    if (topic === null) return null;
+    const sinkMetrics = metrics.sink(config.name);
+    const gaps = sinkMetrics.gaps = new Gaps(GAP_MARKER_SOURCE, now);
+    const source: LaneSource = {
+      name: GAP_MARKER_SOURCE,
+      maxLineBytes: MARKER_BYTES_MAX,
+      decoding: { codec: "text" },
+      metrics: new SourceMetrics(),
+    };
+    const shape = {
+      encoding: { ...config.encoding, codec: "raw" as const, onlyFields: null, exceptFields: null },
+      keyField: null,
+      topic,
+    };
+    const outlet = this.#lane(source, branch, { ...shape, whenFull: "block", isAlone: true });
+    return new GapMarkers({ gaps, outlet, hostname, metrics: sinkMetrics, log, now });
   }
 
   #buffer(config: SinkConfig): EventBuffer {
@@ -205,34 +261,42 @@ export class Pipeline {
     return null;
   }
 
+  #lane(source: LaneSource, branch: Omit<Branch, "gapMarkers">, options: LaneShape): Lane {
+    const { positions, hostname, metrics, log, now, pool } = this.#options;
+    const { name, maxLineBytes, decoding, metrics: sourceMetrics } = source;
+    const { config, buffer, hasIntents } = branch;
+    const { encoding, keyField, topic, whenFull, isAlone } = options;
+    return new Lane({
+      source: name,
+      sink: config.name,
+      maxLineBytes,
+      whenFull,
+      isAlone,
+      shaper: createShaper({ decoding, encoding, keyField, topic, hostname, pool, metrics: sourceMetrics }),
+      buffer,
+      checkpoint: positions,
+      hasIntents,
+      sourceMetrics,
+      sinkMetrics: metrics.sink(config.name),
+      garbagePacer: this.#garbagePacer,
+      log,
+      now,
+    });
+  }
+
   #source(config: SourceConfig, pool: BufferPool): Source | null {
     const { positions, hostname, metrics, log, once, now } = this.#options;
     const sourceMetrics = metrics.source(config.name);
+    const from: LaneSource = { ...config, metrics: sourceMetrics };
     const outlets = this.#branches.filter((branch) => branch.config.inputs.includes(config.name)).map((
       branch,
     ) =>
-      new Lane({
-        source: config.name,
-        sink: branch.config.name,
-        maxLineBytes: config.maxLineBytes,
+      this.#lane(from, branch, {
+        encoding: branch.config.encoding,
+        keyField: branch.config.type === "kafka" ? branch.config.keyField : null,
+        topic: branch.config.type === "kafka" ? branch.config.topic : "",
         whenFull: branch.config.buffer.whenFull,
-        shaper: createShaper({
-          decoding: config.decoding,
-          encoding: branch.config.encoding,
-          keyField: branch.config.type === "kafka" ? branch.config.keyField : null,
-          topic: branch.config.type === "kafka" ? branch.config.topic : "",
-          hostname,
-          pool,
-          metrics: sourceMetrics,
-        }),
-        buffer: branch.buffer,
-        checkpoint: positions,
-        hasIntents: branch.hasIntents,
-        sourceMetrics,
-        sinkMetrics: metrics.sink(branch.config.name),
-        garbagePacer: this.#garbagePacer,
-        log,
-        now,
+        isAlone: false,
       })
     );
     // A source that no sink reads is not opened; the configuration check has warned about it.
@@ -253,6 +317,7 @@ export class Pipeline {
       once,
       dataDir: this.#options.config.dataDir,
       pool,
+      gaps: (sink) => metrics.sink(sink).gaps,
       ops: this.#fileOps,
     });
   }

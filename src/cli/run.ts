@@ -12,19 +12,17 @@ import { BufferPool } from "../event/pooled_buffer.ts";
 import { pause } from "../pause.ts";
 import { Pipeline, type WrappedCommand } from "../pipeline.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
-import { faultyStorageOps } from "../storage/faulty_storage_ops.ts";
-import { DirectWriter, type GroupWriter } from "../storage/group_writer.ts";
-import { type StorageOps, systemOps } from "../storage/storage_ops.ts";
+import type { StorageOps } from "../storage/storage_ops.ts";
 import type { StreamAccount } from "../event/tally.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
-import { fileFaults } from "../telemetry/test_knobs.ts";
 import type { CommandEnd } from "../source/command.ts";
 import type { StderrWriter } from "../telemetry/stderr_writer.ts";
 import type { RunArgs } from "./args.ts";
 import { renderStartError } from "./command_context.ts";
 import { originOf } from "./data_dir_origin.ts";
 import { describeExit, exitReport } from "./exit_report.ts";
+import { faultyStorage } from "./faulty_storage.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
 import { startProgress } from "./progress.ts";
 import { startRunApi } from "./run_api.ts";
@@ -313,6 +311,7 @@ class Run {
     try {
       await pipeline.run();
     } catch (error) {
+      this.#end.abort(); // a check that is still on its way is of no use any more
       if (error instanceof StartError) throw error;
       failure = error instanceof Error ? error.message : String(error);
       this.#log.error(`Stopped: ${failure}`);
@@ -391,15 +390,4 @@ function* accountsOf(
 /** What could not be stored is told by who put it in. */
 async function closeAll(diskBuffers: ReadonlyMap<string, DiskBuffer>): Promise<void> {
   await Promise.all([...diskBuffers.values()].map((buffer) => buffer.close(BUFFER_CLOSE_MAX_MS)));
-}
-
-/**
- * A test build may be told that storage fails. Calls are counted on one thread, so nothing is left to the Worker then; in every other build this
- * gives nothing, and what it uses is left out.
- */
-function faultyStorage(): { ops: StorageOps; writer: GroupWriter } | Record<never, never> {
-  const faults = process.env.SHIPPER_TEST_BUILD ? fileFaults() : null;
-  if (faults === null) return {};
-  const ops = faultyStorageOps(systemOps, faults);
-  return { ops, writer: new DirectWriter(ops) };
 }

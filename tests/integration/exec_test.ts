@@ -174,6 +174,31 @@ describe("signals", () => {
     30_000,
   );
 
+  test(
+    "the same with the buffer on disk: nothing is lost, the exit code is 0, and the next run delivers it",
+    async () => {
+      await using dir = tempDir("exec-disk");
+      await using proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
+      const topic = await kafka.createTopic();
+      const text = "echo ready; trap 'seq 1000; exit 0' TERM; while :; do sleep 0.02; done";
+      const sink = 'buffer.type = "disk"\nbuffer.max_size = "16MiB"';
+      const pipeline = { bootstrap: proxy.address, topic, top: "shutdown_timeout_secs = 1", sink };
+      {
+        await using shipper = startExec(dir, pipeline, text);
+        await waitUntil("it ships", async () => await kafka.countRecords(topic) === 1);
+        proxy.setFault({ stall: ["request"] });
+        shipper.signal("SIGTERM");
+        expect(await shipper.waitForExit(10_000)).toMatchObject({ code: 0, signal: null });
+      }
+      proxy.heal();
+      await using next = startExec(dir, pipeline, "true");
+      expect(await next.waitForExit()).toMatchObject({ code: 0, signal: null });
+      const numbers = Array.from({ length: 1_000 }, (_, i) => `${i + 1}`);
+      expect(await valuesOf(topic)).toEqual(["ready", ...numbers]);
+    },
+    30_000,
+  );
+
   test("a second SIGTERM after the end of the command does not wait for the broker", async () => {
     await using dir = tempDir("exec-second");
     await using proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
