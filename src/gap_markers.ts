@@ -1,10 +1,11 @@
+import type { SinkConfig } from "./config/config.ts";
 import type { Outlet } from "./event/chunk.ts";
-import type { Gap, Gaps } from "./event/gaps.ts";
+import { type Gap, Gaps } from "./event/gaps.ts";
 import { unpooled } from "./event/pooled_buffer.ts";
 import { GAP_MARKER_SOURCE, type Stream } from "./event/stream.ts";
 import { pause } from "./pause.ts";
 import type { Log } from "./telemetry/log.ts";
-import type { SinkMetrics } from "./telemetry/metrics.ts";
+import type { Metrics, SinkMetrics } from "./telemetry/metrics.ts";
 
 /** While something is dropped or lost, it is told at most this often for each stream and cause. */
 export const GAP_MARKER_INTERVAL_MS = 1_000;
@@ -19,10 +20,25 @@ const MARKERS_AT_ONCE_MAX = 100;
 const DRAIN_POLL_MS = 20;
 const POLLS_PER_INTERVAL = GAP_MARKER_INTERVAL_MS / DRAIN_POLL_MS;
 
+/** From now on drops and losses are noted for the sinks that tell them. To be called before anything is opened that may find some. */
+export function startNotingGaps(sinks: readonly SinkConfig[], metrics: Metrics, now: () => number): void {
+  for (const sink of sinks) {
+    if (markersTopic(sink) !== null) metrics.sink(sink.name).gaps ??= new Gaps(GAP_MARKER_SOURCE, now);
+  }
+}
+
+/** Where a sink's markers go: "" where it knows no topics, null where it tells nothing. */
+export function markersTopic(sink: SinkConfig): string | null {
+  if (sink.type === "kafka") return sink.gapMarkersTopic;
+  return sink.gapMarkers ? "" : null;
+}
+
 export interface GapMarkersOptions {
   readonly gaps: Gaps;
   /** The way to the sink's buffer, for lines that are shipped as they are. It waits when the buffer is full. */
   readonly outlet: Outlet;
+  /** The sink does not know yet what became of batches of earlier runs. */
+  readonly isRecovering: () => boolean;
   readonly hostname: string;
   readonly metrics: SinkMetrics;
   readonly log: Log;
@@ -65,10 +81,10 @@ export class GapMarkers {
    * Ends early when `kill` aborts: then only a buffer on disk takes more. What could not be told is logged.
    */
   async finish(kill: AbortSignal): Promise<void> {
-    const { gaps, metrics, log, outlet } = this.#options;
+    const { gaps, metrics, log, outlet, isRecovering } = this.#options;
     this.#stop.abort();
     for (let poll = 1; !kill.aborted; poll++) {
-      const isDrained = metrics.inFlightEvents + metrics.bufferedEvents === 0;
+      const isDrained = metrics.inFlightEvents + metrics.bufferedEvents === 0 && !isRecovering();
       if (isDrained && !this.#hasPending()) break;
       if (isDrained || poll % POLLS_PER_INTERVAL === 0) await this.#write(kill);
       await pause(DRAIN_POLL_MS, kill);

@@ -12,9 +12,8 @@ import type {
   SourceConfig,
 } from "./config/config.ts";
 import { GAP_MARKER_SOURCE } from "./event/stream.ts";
-import { Gaps } from "./event/gaps.ts";
 import { BufferPool } from "./event/pooled_buffer.ts";
-import { GapMarkers, MARKER_BYTES_MAX } from "./gap_markers.ts";
+import { GapMarkers, MARKER_BYTES_MAX, markersTopic, startNotingGaps } from "./gap_markers.ts";
 import type { Journal } from "./journal/journal.ts";
 import type { IntentLog } from "./kafka/intent_log.ts";
 import { KafkaSink } from "./kafka/kafka_sink.ts";
@@ -214,10 +213,11 @@ export class Pipeline {
   #gapMarkers(branch: Omit<Branch, "gapMarkers">): GapMarkers | null {
     const { hostname, log, now, metrics } = this.#options;
     const { config } = branch;
-    const topic = config.type === "kafka" ? config.gapMarkersTopic : config.gapMarkers ? "" : null;
+    const topic = markersTopic(config);
     if (topic === null) return null;
+    startNotingGaps([config], metrics, now);
     const sinkMetrics = metrics.sink(config.name);
-    const gaps = sinkMetrics.gaps = new Gaps(GAP_MARKER_SOURCE, now);
+    const gaps = sinkMetrics.gaps!;
     const source: LaneSource = {
       name: GAP_MARKER_SOURCE,
       maxLineBytes: MARKER_BYTES_MAX,
@@ -230,7 +230,8 @@ export class Pipeline {
       topic,
     };
     const outlet = this.#lane(source, branch, { ...shape, whenFull: "block", isAlone: true });
-    return new GapMarkers({ gaps, outlet, hostname, metrics: sinkMetrics, log, now });
+    const isRecovering = () => branch.sink instanceof KafkaSink && branch.sink.isRecovering;
+    return new GapMarkers({ gaps, outlet, isRecovering, hostname, metrics: sinkMetrics, log, now });
   }
 
   #buffer(config: SinkConfig): EventBuffer {

@@ -26,6 +26,7 @@ function setUp(maxEvents = 10) {
   const buffer = new MemoryBuffer({ maxEvents, maxSizeBytes: 1 << 20, metrics: sinkMetrics });
   const gaps = new Gaps(GAP_MARKER_SOURCE, () => 1_000);
   const log = new KeptLog();
+  const recovering = { isOn: false };
   const sourceMetrics = new SourceMetrics();
   const outlet = new Lane({
     source: GAP_MARKER_SOURCE,
@@ -54,6 +55,7 @@ function setUp(maxEvents = 10) {
   const markers = new GapMarkers({
     gaps,
     outlet,
+    isRecovering: () => recovering.isOn,
     hostname: "h",
     metrics: sinkMetrics,
     log,
@@ -74,7 +76,7 @@ function setUp(maxEvents = 10) {
     if (status === "delivered") sinkMetrics.deliveredEventsCount += count;
     delivery.settle(count, status);
   };
-  return { metrics, sinkMetrics, buffer, gaps, log, markers, kill, end, read, settle };
+  return { metrics, sinkMetrics, buffer, gaps, recovering, log, markers, kill, end, read, settle };
 }
 
 function valuesOf({ batch: { values, count } }: Delivery): unknown[] {
@@ -170,6 +172,20 @@ test("the end waits for what is on its way, because it may still be dropped, and
   expect(hasEnded).toBe(false);
   gaps.note(stream, "record_too_large", part(1));
   settle(onItsWay);
+  await waitUntil("it is told", () => buffer.eventCount === 1);
+  settle(read()!);
+  await ended;
+});
+
+test("the end waits for what an earlier run left open, because it may turn out to be lost", async () => {
+  const { gaps, buffer, recovering, read, settle, end } = setUp();
+  recovering.isOn = true;
+  let hasEnded = false;
+  const ended = end().then(() => hasEnded = true);
+  await Bun.sleep(60);
+  expect(hasEnded).toBe(false);
+  gaps.noteCount(null, "source_gone", 3);
+  recovering.isOn = false;
   await waitUntil("it is told", () => buffer.eventCount === 1);
   settle(read()!);
   await ended;

@@ -9,6 +9,7 @@ import { readJournal } from "../journal/journal_reader.ts";
 import type { DiskBuffer } from "../buffer/disk_buffer.ts";
 import { openDiskBuffers } from "../disk_buffers.ts";
 import { BufferPool } from "../event/pooled_buffer.ts";
+import { startNotingGaps } from "../gap_markers.ts";
 import { pause } from "../pause.ts";
 import { Pipeline, type WrappedCommand } from "../pipeline.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
@@ -178,6 +179,7 @@ class Run {
     this.#metrics.journal = journal;
     const { now, random, hostname, version } = this.#process;
     const pool = new BufferPool();
+    startNotingGaps(this.#config.sinks, this.#metrics, now);
     const diskBuffers = await this.#openDiskBuffers(journal, pool);
     this.#metrics.accounts = () => accountsOf(positions, diskBuffers);
     const pipeline = new Pipeline({

@@ -1,5 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
-import { appendFileSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { bufferDir } from "../../src/disk_buffers.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleChecker, OracleWriter } from "../support/oracle.ts";
 import { startProxy } from "../support/proxy.ts";
@@ -129,6 +130,36 @@ test(
   },
   60_000,
 );
+
+test("a disk buffer whose folder is gone: what was in it is told by the next run", async () => {
+  await using dir = tempDir("gaps-gone");
+  await using proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
+  const topic = await kafka.createTopic();
+  const sink = `gap_markers = true\nbuffer.type = "disk"\nbuffer.max_size = "8MiB"`;
+  const top = "shutdown_timeout_secs = 1";
+  const config = stdinToKafka(dir, { bootstrap: proxy.address, topic, sink, top });
+  {
+    await using shipper = startShipper({ config, stdin: "pipe" });
+    await shipper.writeStdin("one\n");
+    await waitUntil("it ships", async () => await kafka.countRecords(topic) === 1);
+    proxy.setFault({ stall: ["request"] });
+    const writer = new OracleWriter("gone", "stdin");
+    await shipper.writeStdin(writer.lines(5_000));
+    // The journal learns of what is in the buffer once a second.
+    await Bun.sleep(2_500);
+    shipper.signal("SIGTERM");
+    expect(await shipper.waitForExit()).toMatchObject({ code: 0, signal: null });
+  }
+  rmSync(bufferDir(dir.file("data"), "out"), { recursive: true });
+  proxy.heal();
+  const exit = await runShipper({ config, stdin: "" });
+  expect(exit).toMatchObject({ code: 1, signal: null });
+  const lost = Number(/"message":"Lost (\d+) events that an earlier run/.exec(exit.stderr)![1]);
+  const { markers } = await contentOf(topic);
+  expect(lost).toBeGreaterThan(0);
+  expect(sum(markers.map(({ events }) => events))).toBe(lost);
+  for (const { cause } of markers) expect(["buffer_gone", "source_gone"]).toContain(cause);
+}, 60_000);
 
 test("--once waits for what may still be refused, and tells it with its place in the file", async () => {
   await using dir = tempDir("gaps-once");
