@@ -3,11 +3,12 @@ import { parseArgs, renderUsageError } from "./src/cli/args.ts";
 import { audit } from "./src/cli/audit.ts";
 import { repairJournal } from "./src/cli/buffer_repair.ts";
 import type { CommandContext } from "./src/cli/command_context.ts";
+import { exec, type ExecProcess } from "./src/cli/exec.ts";
 import { forgetSink } from "./src/cli/forget_sink.ts";
 import { helpText } from "./src/cli/help.ts";
 import { showPositions } from "./src/cli/positions.ts";
-import type { RunProcess } from "./src/cli/run.ts";
 import { run } from "./src/cli/run.ts";
+import { comesFromTerminal } from "./src/cli/terminal_signal.ts";
 import { validate } from "./src/cli/validate.ts";
 import { writeStderr, writeStdout } from "./src/cli/standard_output.ts";
 import { version } from "./src/cli/version.ts";
@@ -22,7 +23,7 @@ const STDERR_FLUSH_MAX_MS = 500;
 
 const stderr = new StderrWriter();
 
-const context: RunProcess = {
+const context: ExecProcess = {
   version: version(),
   env: process.env,
   hostname: hostname(),
@@ -38,6 +39,10 @@ const context: RunProcess = {
     process.on("SIGTERM", () => callback("SIGTERM"));
     process.on("SIGINT", () => callback("SIGINT"));
   },
+  onEverySignal: (names, callback) => {
+    for (const name of names) process.on(name, () => callback(name));
+  },
+  comesFromTerminal,
   exit: (code) => process.exit(code),
 };
 
@@ -81,6 +86,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return await repairJournal(args, commandContext);
     case "run":
       return await run(args, context);
+    case "exec":
+      return await exec(args, context);
   }
 }
 

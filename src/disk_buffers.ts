@@ -55,10 +55,7 @@ async function openOne(
   let opened: Ledger | null = null;
   const tellGone = (count: number) => {
     if (count <= 0) return;
-    const sinkMetrics = metrics.sink(sink.name);
-    sinkMetrics.lost.add("buffer_gone", count);
-    sinkMetrics.lostRecoveredCount += count;
-    sinkMetrics.eventsInCount += count;
+    metrics.sink(sink.name).loseRecovered("buffer_gone", count);
     log.error(
       `Lost at least ${count} event(s) of sink "${sink.name}": the disk buffer that they were in is not in "${dir}" any more`,
       { hint: "put its files back before the next start, if they are somewhere" },

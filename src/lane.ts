@@ -23,6 +23,8 @@ export interface LaneOptions {
   readonly sink: string;
   readonly maxLineBytes: number;
   readonly whenFull: "block" | "drop_newest" | "drop_oldest";
+  /** Its events share a record batch with no others; where that is not given, they may. */
+  readonly isAlone?: boolean;
   readonly shaper: Shaper;
   readonly buffer: EventBuffer;
   readonly checkpoint: Checkpoint;
@@ -157,7 +159,9 @@ export class Lane implements Outlet {
     if (batch === null) return;
     if (sinkMetrics.waitingSinceMs === 0) sinkMetrics.waitingSinceMs = now();
     const settled = (_status: BatchStatus, delivery: Delivery) => this.#settled(state, region, delivery);
-    buffer.write(new Delivery(batch, settled, region, state.tally));
+    const delivery = new Delivery(batch, settled, region, state.tally);
+    if (this.#options.isAlone === true) delivery.isAlone = true;
+    buffer.write(delivery);
   }
 
   #settled({ ledger }: StreamState, region: Region, delivery: Delivery): void {
@@ -200,6 +204,13 @@ export class Lane implements Outlet {
     region.settle(lines.length);
     tally.rejectedCount += lines.length;
     tally.drop(reason, lines.length);
+    const { stream, startOffset: fromOffset, endOffset: toOffset } = region;
+    this.#options.sinkMetrics.gaps?.note(stream, reason, {
+      events: lines.length,
+      bytes: 0,
+      fromOffset,
+      toOffset,
+    });
     region.countGone("dropped", reason, lines.length);
     ledger.skipped();
   }

@@ -3,18 +3,29 @@ import { DrainingBuffer } from "./buffer/draining_buffer.ts";
 import type { EventBuffer } from "./buffer/event_buffer.ts";
 import { MemoryBuffer } from "./buffer/memory_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
-import type { Config, KafkaSinkConfig, SinkConfig, SourceConfig } from "./config/config.ts";
+import type {
+  Config,
+  DecodingConfig,
+  EncodingConfig,
+  KafkaSinkConfig,
+  SinkConfig,
+  SourceConfig,
+} from "./config/config.ts";
+import { GAP_MARKER_SOURCE } from "./event/stream.ts";
 import { BufferPool } from "./event/pooled_buffer.ts";
+import { GapMarkers, MARKER_BYTES_MAX, markersTopic, startNotingGaps } from "./gap_markers.ts";
 import type { Journal } from "./journal/journal.ts";
 import type { IntentLog } from "./kafka/intent_log.ts";
 import { KafkaSink } from "./kafka/kafka_sink.ts";
-import { Lane } from "./lane.ts";
+import { Lane, type LaneOptions } from "./lane.ts";
 import { Rebuilder } from "./rebuilder.ts";
 import { createShaper } from "./shape/shaper.ts";
 import { Template } from "./shape/template.ts";
 import { createConsoleSink } from "./sink/console_sink.ts";
 import { DryRunSink } from "./sink/dry_run_sink.ts";
 import type { HealthFailure, Sink } from "./sink/sink.ts";
+import type { Command } from "./source/command.ts";
+import { createExecSource } from "./source/exec_source.ts";
 import { ExtentReader } from "./source/extent_reader.ts";
 import { faultyFileOps } from "./source/faulty_file_ops.ts";
 import { type FileOps, systemFileOps } from "./source/file_ops.ts";
@@ -23,7 +34,7 @@ import type { Source } from "./source/source.ts";
 import { createStdinSource } from "./source/stdin_source.ts";
 import { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { Log } from "./telemetry/log.ts";
-import type { Metrics } from "./telemetry/metrics.ts";
+import { type Metrics, SourceMetrics } from "./telemetry/metrics.ts";
 import { fileFaults } from "./telemetry/test_knobs.ts";
 
 export interface PipelineOptions {
@@ -41,8 +52,17 @@ export interface PipelineOptions {
   readonly once: boolean;
   /** Print what would be sent instead of sending it. */
   readonly dryRun: boolean;
+  /** Takes the place of stdin; its end is the end of the run. */
+  readonly wrapped?: WrappedCommand | null;
   readonly now: () => number;
   readonly random: () => number;
+}
+
+/** What `shipper exec` starts. */
+export interface WrappedCommand {
+  readonly command: Command;
+  /** Its output goes to this process's stdout and stderr, too. */
+  readonly tee: boolean;
 }
 
 /** A sink with what is in front of it. */
@@ -51,6 +71,24 @@ interface Branch {
   readonly sink: Sink;
   readonly buffer: EventBuffer;
   readonly hasIntents: () => boolean;
+  /** Null where nobody asked for them. */
+  readonly gapMarkers: GapMarkers | null;
+}
+
+/** Where the lines of a lane come from. */
+interface LaneSource {
+  readonly name: string;
+  readonly maxLineBytes: number;
+  readonly decoding: DecodingConfig;
+  readonly metrics: SourceMetrics;
+}
+
+/** What becomes of them. */
+interface LaneShape extends Pick<LaneOptions, "whenFull"> {
+  readonly isAlone: boolean;
+  readonly encoding: EncodingConfig;
+  readonly keyField: string | null;
+  readonly topic: string;
 }
 
 /**
@@ -105,11 +143,15 @@ export class Pipeline {
   async run(): Promise<void> {
     const sinks = this.#branches.map(({ sink, buffer }) => sink.run(buffer, this.#kill.signal));
     const sources = Promise.all(this.#sources.map((source) => source.run(this.#stopReading.signal)));
-    const fed = sources.then(() => {
-      for (const { buffer } of this.#branches) buffer.end();
-    });
+    const markers = this.#branches.map(({ gapMarkers }) => gapMarkers?.run(this.#kill.signal));
+    const fed = sources.then(() =>
+      Promise.all(this.#branches.map(async ({ buffer, gapMarkers }) => {
+        await gapMarkers?.finish(this.#kill.signal);
+        buffer.end();
+      }))
+    );
     // A sink that ends by a bug must not leave the sources waiting for room for ever.
-    const all = Promise.all([fed, ...sinks]);
+    const all = Promise.all([fed, ...sinks, ...markers]);
     await all.catch((error: unknown) => {
       this.#stopReading.abort();
       this.#kill.abort();
@@ -163,7 +205,33 @@ export class Pipeline {
     }
     // For a file it is enough that the buffer on disk has its lines.
     const isOnDisk = config.buffer.type === "disk" && diskBuffer !== undefined;
-    return { config, sink, buffer, hasIntents: isOnDisk ? () => false : hasIntents };
+    const branch = { config, sink, buffer, hasIntents: isOnDisk ? () => false : hasIntents };
+    return { ...branch, gapMarkers: this.#gapMarkers(branch) };
+  }
+
+  /** They take a way of their own to the sink's buffer, as the lines of a source do. */
+  #gapMarkers(branch: Omit<Branch, "gapMarkers">): GapMarkers | null {
+    const { hostname, log, now, metrics } = this.#options;
+    const { config } = branch;
+    const topic = markersTopic(config);
+    if (topic === null) return null;
+    startNotingGaps([config], metrics, now);
+    const sinkMetrics = metrics.sink(config.name);
+    const gaps = sinkMetrics.gaps!;
+    const source: LaneSource = {
+      name: GAP_MARKER_SOURCE,
+      maxLineBytes: MARKER_BYTES_MAX,
+      decoding: { codec: "text" },
+      metrics: new SourceMetrics(),
+    };
+    const shape = {
+      encoding: { ...config.encoding, codec: "raw" as const, onlyFields: null, exceptFields: null },
+      keyField: null,
+      topic,
+    };
+    const outlet = this.#lane(source, branch, { ...shape, whenFull: "block", isAlone: true });
+    const isRecovering = () => branch.sink instanceof KafkaSink && branch.sink.isRecovering;
+    return new GapMarkers({ gaps, outlet, isRecovering, hostname, metrics: sinkMetrics, log, now });
   }
 
   #buffer(config: SinkConfig): EventBuffer {
@@ -180,8 +248,9 @@ export class Pipeline {
     const { name, delivery, deliveryReason, durability } = config;
     const sources = this.#options.config.sources.filter((source) => config.inputs.includes(source.name));
     if (sources.some((source) => source.type === "stdin") && config.buffer.type === "memory") {
+      const what = (this.#options.wrapped ?? null) === null ? "stdin" : "a command's output";
       log.info(
-        `Sink "${name}" reads stdin with the buffer in memory: lines that are not acknowledged are lost with the process`,
+        `Sink "${name}" reads ${what} with the buffer in memory: lines that are not acknowledged are lost with the process`,
       );
     }
     if (delivery === "exactly_once" && journal !== null) {
@@ -193,40 +262,52 @@ export class Pipeline {
     return null;
   }
 
+  #lane(source: LaneSource, branch: Omit<Branch, "gapMarkers">, options: LaneShape): Lane {
+    const { positions, hostname, metrics, log, now, pool } = this.#options;
+    const { name, maxLineBytes, decoding, metrics: sourceMetrics } = source;
+    const { config, buffer, hasIntents } = branch;
+    const { encoding, keyField, topic, whenFull, isAlone } = options;
+    return new Lane({
+      source: name,
+      sink: config.name,
+      maxLineBytes,
+      whenFull,
+      isAlone,
+      shaper: createShaper({ decoding, encoding, keyField, topic, hostname, pool, metrics: sourceMetrics }),
+      buffer,
+      checkpoint: positions,
+      hasIntents,
+      sourceMetrics,
+      sinkMetrics: metrics.sink(config.name),
+      garbagePacer: this.#garbagePacer,
+      log,
+      now,
+    });
+  }
+
   #source(config: SourceConfig, pool: BufferPool): Source | null {
     const { positions, hostname, metrics, log, once, now } = this.#options;
     const sourceMetrics = metrics.source(config.name);
+    const from: LaneSource = { ...config, metrics: sourceMetrics };
     const outlets = this.#branches.filter((branch) => branch.config.inputs.includes(config.name)).map((
       branch,
     ) =>
-      new Lane({
-        source: config.name,
-        sink: branch.config.name,
-        maxLineBytes: config.maxLineBytes,
+      this.#lane(from, branch, {
+        encoding: branch.config.encoding,
+        keyField: branch.config.type === "kafka" ? branch.config.keyField : null,
+        topic: branch.config.type === "kafka" ? branch.config.topic : "",
         whenFull: branch.config.buffer.whenFull,
-        shaper: createShaper({
-          decoding: config.decoding,
-          encoding: branch.config.encoding,
-          keyField: branch.config.type === "kafka" ? branch.config.keyField : null,
-          topic: branch.config.type === "kafka" ? branch.config.topic : "",
-          hostname,
-          pool,
-          metrics: sourceMetrics,
-        }),
-        buffer: branch.buffer,
-        checkpoint: positions,
-        hasIntents: branch.hasIntents,
-        sourceMetrics,
-        sinkMetrics: metrics.sink(branch.config.name),
-        garbagePacer: this.#garbagePacer,
-        log,
-        now,
+        isAlone: false,
       })
     );
     // A source that no sink reads is not opened; the configuration check has warned about it.
     if (outlets.length === 0) return null;
     if (config.type === "stdin") {
-      return createStdinSource({ config, outlets, metrics: sourceMetrics, log, pool });
+      const common = { config, outlets, metrics: sourceMetrics, log, pool };
+      const { wrapped = null, config: { shutdownTimeoutMs } } = this.#options;
+      if (wrapped === null) return createStdinSource(common);
+      const onEnd = () => this.stopReading();
+      return createExecSource({ ...common, ...wrapped, hostname, now, shutdownTimeoutMs, onEnd });
     }
     return createFileSource({
       config,
@@ -237,6 +318,7 @@ export class Pipeline {
       once,
       dataDir: this.#options.config.dataDir,
       pool,
+      gaps: (sink) => metrics.sink(sink).gaps,
       ops: this.#fileOps,
     });
   }

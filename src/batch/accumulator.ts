@@ -234,17 +234,27 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     if (delivery.batch.keys !== null) return this.#appendKeyed(topic, delivery, from, to, nowMs);
     let index = from;
     while (index < to) {
-      const queue = this.#stickyQueue(topic);
+      const queue = delivery.isAlone ? this.#queueAlone(topic) : this.#stickyQueue(topic);
       if (queue === null || !this.#ensureOpen(queue, nowMs)) return index;
       const open = queue.open!;
       const capacityBytes = open.capacityBytes;
       const next = open.appendRange(delivery, index, to);
       this.#memoryBytes += open.capacityBytes - capacityBytes;
       if (next > index) delivery.take(next - index);
-      if (next < to) this.seal(queue);
+      if (next < to || delivery.isAlone) this.seal(queue);
       index = next;
     }
     return index;
+  }
+
+  /** A queue without an open batch, for events that share theirs with no others. Null when all have enough to do. */
+  #queueAlone(topic: TopicState<Q>): Q | null {
+    const queue = this.#stickyQueue(topic);
+    if (queue === null || queue.open === null) return queue;
+    this.seal(queue);
+    const next = this.#stickyQueue(topic);
+    if (next !== null) this.seal(next);
+    return next;
   }
 
   #appendKeyed(topic: TopicState<Q>, delivery: Delivery, from: number, to: number, nowMs: number): number {

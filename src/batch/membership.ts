@@ -1,5 +1,6 @@
 import type { BatchStatus, Delivery } from "../event/delivery.ts";
 import { eventOffset } from "../event/event_batch.ts";
+import type { Gaps } from "../event/gaps.ts";
 import type { HeldLines, TrackedRegion } from "../event/tracked_region.ts";
 
 /**
@@ -88,14 +89,20 @@ export class Membership {
     return [...counts].map(([region, count]) => ({ region, streamNumber: region.streamNumber, count }));
   }
 
-  /** Counts all members as given up for good, in the account of their streams. */
-  drop(reason: string): void {
-    this.forEachRun(({ tally }, _first, count) => tally?.drop(reason, count));
+  /** Counts all members as given up for good, in the account of their streams, and notes them where gaps are told. */
+  drop(reason: string, gaps: Gaps | null): void {
+    this.forEachRun(({ tally, batch }, first, count) => {
+      tally?.drop(reason, count);
+      gaps?.noteEvents(batch, first, count, reason);
+    });
   }
 
-  /** Counts all members as events whose fate was given up, in the account of their streams. */
-  lose(cause: string): void {
-    this.forEachRun(({ tally }, _first, count) => tally?.lose(cause, count));
+  /** Counts all members as events whose fate was given up, in the account of their streams, and notes them where gaps are told. */
+  lose(cause: string, gaps: Gaps | null): void {
+    this.forEachRun(({ tally, batch }, first, count) => {
+      tally?.lose(cause, count);
+      gaps?.noteEvents(batch, first, count, cause);
+    });
   }
 
   /** Settles all members. */

@@ -174,6 +174,7 @@ export class DiskReader {
       tally.rejectedCount += count;
       tally.lose(DAMAGED, count);
       metrics.lost.add(DAMAGED, count);
+      metrics.gaps?.noteCount(null, DAMAGED, count);
       metrics.bufferedEvents -= count;
     });
   }
@@ -299,6 +300,7 @@ export class DiskReader {
     const carriedCount = Math.min(count, Math.max(0, Math.min(to, runFirstEvent) - from));
     this.#missingCount += count - carriedCount;
     metrics.lost.add(DAMAGED, carriedCount);
+    metrics.gaps?.noteCount(null, DAMAGED, carriedCount);
     metrics.lostRecoveredCount += carriedCount;
     metrics.eventsInCount += carriedCount;
     metrics.carriedEvents -= carriedCount;

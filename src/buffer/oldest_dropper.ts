@@ -1,4 +1,5 @@
 import type { Ledger } from "../checkpoint/ledger.ts";
+import type { Stream } from "../event/stream.ts";
 import type { Tally } from "../event/tally.ts";
 import type { SegmentedLog } from "../storage/segmented_log.ts";
 import { openSegmentFile, readSegmentFrames } from "../storage/segment_file.ts";
@@ -31,7 +32,7 @@ export interface OldestDropperOptions {
 
 interface Dropped {
   readonly tally: Tally;
-  readonly source: string;
+  readonly stream: Stream;
   readonly isCarried: boolean;
   count: number;
 }
@@ -111,15 +112,16 @@ export class OldestDropper {
     region.settle(count);
     onDropped(range);
     for (const dropped of byStream) {
-      const { tally, source } = dropped;
+      const { tally, stream } = dropped;
       if (dropped.isCarried) {
-        countCarried(tally, source, dropped.count, metrics);
+        countCarried(tally, stream.source, dropped.count, metrics);
         tally.inFlightCount -= dropped.count;
       } else tally.bufferedCount -= dropped.count;
       tally.rejectedCount += dropped.count;
       tally.drop("buffer_full", dropped.count);
       metrics.bufferedEvents -= dropped.count;
-      metrics.dropped.add(`${source}\u0000buffer_full`, dropped.count);
+      metrics.dropped.add(`${stream.source}\u0000buffer_full`, dropped.count);
+      metrics.gaps?.noteCount(stream, "buffer_full", dropped.count);
     }
     log.warn(
       `The disk buffer of sink "${sink}" is full: its oldest events are dropped and counted, ${count} this time`,
@@ -167,7 +169,7 @@ function eventsOf(
         if (known !== undefined) known.count += stored.count;
         else {
           const tally = journal.accounts.tallyFor(stream);
-          byStream.set(key, { tally, source: stream.source, isCarried, count: stored.count });
+          byStream.set(key, { tally, stream, isCarried, count: stored.count });
         }
       });
       if (damagedAt.length > 0 || !isWhole) return null;

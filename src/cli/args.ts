@@ -8,6 +8,7 @@ import { commandFamily, commands, type CommandSpec, type FlagSpec, labelOf, usag
  */
 export type ParsedArgs =
   | RunArgs
+  | ExecArgs
   | ValidateArgs
   | PositionsArgs
   | ForgetSinkArgs
@@ -29,6 +30,18 @@ export interface RunArgs {
   readonly dryRun: boolean;
   /** Wins over `log.level`; null when it was not given. */
   readonly logLevel: LogLevel | null;
+}
+
+/** Runs a command and ships what it writes. */
+export interface ExecArgs {
+  readonly command: "exec";
+  readonly configPaths: readonly string[];
+  readonly requireHealthy: boolean;
+  /** Show what the command writes, too. */
+  readonly tee: boolean;
+  readonly logLevel: LogLevel | null;
+  /** The program and its arguments: what stands behind "--", at least one word, the first not empty. */
+  readonly words: readonly string[];
 }
 
 export interface ValidateArgs {
@@ -88,12 +101,15 @@ export function parseArgs(argv: readonly string[]): ParsedArgs {
   if (!("wordCount" in chosen)) return chosen;
   const { command } = chosen;
   const values = new Map<string, string[]>();
-  const problem = collectFlags(argv.slice(chosen.wordCount), command, values);
+  const separator = command.rest === undefined ? -1 : argv.indexOf("--");
+  const own = separator === -1 ? argv : argv.slice(0, separator);
+  const problem = collectFlags(own.slice(chosen.wordCount), command, values);
   // Help is given even when the rest of the line is wrong.
   if (values.has("help")) return { command: "help", topic: command === commands[0] ? null : command.name };
   if (problem !== null) return problem;
   if (values.has("version")) return { command: "version" };
-  return checkRequired(command, values) ?? buildArgs(command, values);
+  const rest = separator === -1 ? [] : argv.slice(separator + 1);
+  return checkRequired(command, values) ?? checkRest(command, rest) ?? buildArgs(command, values, rest);
 }
 
 interface ChosenCommand {
@@ -132,6 +148,12 @@ function checkRequired(command: CommandSpec, values: ReadonlyMap<string, string[
   return null;
 }
 
+function checkRest(command: CommandSpec, rest: readonly string[]): UsageError | null {
+  if (command.rest === undefined || (rest[0] ?? "") !== "") return null;
+  const message = rest.length === 0 ? "No command was named" : "The command has an empty name";
+  return usageError(`${message} behind "--"`, `write ${usageOf(command)}`);
+}
+
 function checkOnce(
   flag: FlagSpec,
   list: readonly string[] | undefined,
@@ -157,8 +179,14 @@ function checkConfigPaths(paths: readonly string[], command: CommandSpec): Usage
     : usageError(`Configuration "${twice}" was named twice`, "name each file once");
 }
 
-function buildArgs(command: CommandSpec, values: ReadonlyMap<string, string[]>): ParsedArgs {
+function buildArgs(
+  command: CommandSpec,
+  values: ReadonlyMap<string, string[]>,
+  words: readonly string[],
+): ParsedArgs {
   const configPaths = values.get("config")!;
+  const requireHealthy = values.has("require-healthy");
+  const logLevel = (values.get("log-level")?.at(-1) ?? null) as LogLevel | null;
   switch (command.name) {
     case "validate":
     case "buffer repair":
@@ -168,14 +196,16 @@ function buildArgs(command: CommandSpec, values: ReadonlyMap<string, string[]>):
       return { command: command.name, configPaths, json: values.has("json") };
     case "positions forget":
       return { command: "positions forget", configPaths, sink: values.get("sink")![0]! };
+    case "exec":
+      return { command: "exec", configPaths, requireHealthy, tee: values.has("tee"), logLevel, words };
     default:
       return {
         command: "run",
         configPaths,
-        requireHealthy: values.has("require-healthy"),
+        requireHealthy,
         once: values.has("once"),
         dryRun: values.has("dry-run"),
-        logLevel: (values.get("log-level")?.at(-1) ?? null) as LogLevel | null,
+        logLevel,
       };
   }
 }
@@ -190,7 +220,14 @@ function collectFlags(
   for (let index = 0; index < words.length; index++) {
     const word = words[index]!;
     if (!word.startsWith("-") || word === "-" || word === "--") {
-      problem ??= usageError(`Cannot use the word "${word}"`, `a configuration is named by --config ${word}`);
+      problem ??= usageError(
+        `Cannot use the word "${word}"`,
+        command.rest !== undefined
+          ? `the command goes behind --: ${usageOf(command)}`
+          : word === "--"
+          ? "a command is run by shipper exec --config FILE -- COMMAND"
+          : `a configuration is named by --config ${word}`,
+      );
       continue;
     }
     const { name, inline } = splitFlag(word);

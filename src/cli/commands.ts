@@ -7,6 +7,8 @@ export interface CommandSpec {
   readonly doc: string;
   /** In the order of the help. */
   readonly flags: readonly FlagSpec[];
+  /** What has to follow behind "--", as the usage shows it. */
+  readonly rest?: string;
   readonly examples: readonly string[];
 }
 
@@ -34,6 +36,17 @@ const helpFlag: FlagSpec = { name: "help", short: "h", doc: "Print this help." }
 const versionFlag: FlagSpec = { name: "version", short: "V", doc: "Print the version." };
 const jsonFlag: FlagSpec = { name: "json", doc: "Print JSON, for programs." };
 
+const requireHealthyFlag: FlagSpec = {
+  name: "require-healthy",
+  doc: "Exit with code 78 when a sink's health check fails at start.",
+};
+const logLevelFlag: FlagSpec = {
+  name: "log-level",
+  value: "LEVEL",
+  choices: LOG_LEVELS,
+  doc: `${LOG_LEVELS.join(", ")}; wins over log.level.`,
+};
+
 /** All commands; the first is meant when none is named. */
 export const commands: readonly CommandSpec[] = [
   {
@@ -43,17 +56,25 @@ export const commands: readonly CommandSpec[] = [
       configFlag,
       { name: "once", doc: "Read what is there, deliver all of it, and exit." },
       { name: "dry-run", doc: "Print the records that would be produced, and produce none." },
-      { name: "require-healthy", doc: "Exit with code 78 when a sink's health check fails at start." },
-      {
-        name: "log-level",
-        value: "LEVEL",
-        choices: LOG_LEVELS,
-        doc: `${LOG_LEVELS.join(", ")}; wins over log.level.`,
-      },
+      requireHealthyFlag,
+      logLevelFlag,
       helpFlag,
       versionFlag,
     ],
     examples: ["shipper --config shipper.toml", "shipper --config shipper.toml --once"],
+  },
+  {
+    name: "exec",
+    doc: "Run a command, ship what it writes through the source of type stdin, and exit as it does.",
+    flags: [
+      configFlag,
+      { name: "tee", doc: "Pass what the command writes on to stdout and stderr, too." },
+      requireHealthyFlag,
+      logLevelFlag,
+      helpFlag,
+    ],
+    rest: "COMMAND [ARG...]",
+    examples: ["shipper exec --config shipper.toml -- ./app --port 80"],
   },
   {
     name: "validate",
@@ -106,11 +127,12 @@ export function usageOf(command: CommandSpec): string {
   const required = own.filter((each) => each.required === true).map(labelOf);
   const optional = own.filter((each) => each.required !== true).map((each) => `[${labelOf(each)}]`);
   const rest = optional.length > FLAGS_NAMED_MAX ? ["[flags]"] : optional;
-  return ["shipper", command.name, ...required, ...rest].join(" ");
+  const behind = command.rest === undefined ? [] : ["--", command.rest];
+  return ["shipper", command.name, ...required, ...rest, ...behind].join(" ");
 }
 
 /** A usage names that many flags that may be left out; more of them are "[flags]". */
-const FLAGS_NAMED_MAX = 2;
+const FLAGS_NAMED_MAX = 3;
 
 /** "--config FILE". */
 export function labelOf(flag: FlagSpec): string {

@@ -1,3 +1,4 @@
+import { GAP_MARKER_SOURCE } from "../event/stream.ts";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -52,6 +53,8 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
     lostBatchEventsCount += sink.lost.total();
     leftInBuffersCount += sink.leftInBufferCount;
     for (const [source, count] of sink.undelivered.values) {
+      // No event of anybody, and told by who made them.
+      if (source === GAP_MARKER_SOURCE) continue;
       if (finite.has(source)) lostCount += count;
       else leftInFilesCount += count;
     }

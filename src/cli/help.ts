@@ -6,6 +6,10 @@ const EXIT_CODES = [
   ["2", "wrong usage of the command line"],
   ["78", "wrong configuration, failed health check with --require-healthy, or data_dir locked or unusable"],
   ["130, 143", "ended by a second signal"],
+  [
+    "126, 127",
+    "exec: the command cannot be run, or is not there; otherwise the command's own, unless that is 0",
+  ],
 ] as const;
 
 /** The help of a command, of the commands that begin with a word ("buffer"), or of the program (null). */

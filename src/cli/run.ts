@@ -1,34 +1,33 @@
-import path from "node:path";
 import { acquireDataDir } from "../checkpoint/data_dir_lock.ts";
 import { PositionStore } from "../checkpoint/position_store.ts";
 import type { Config } from "../config/config.ts";
 import { renderDiagnostics } from "../config/diagnostic_render.ts";
 import { EXIT_CONFIG, StartError } from "../errors.ts";
-import { type ApiServer, startApi } from "../http/api.ts";
+import type { ApiServer } from "../http/api.ts";
 import { Journal } from "../journal/journal.ts";
 import { readJournal } from "../journal/journal_reader.ts";
 import type { DiskBuffer } from "../buffer/disk_buffer.ts";
 import { openDiskBuffers } from "../disk_buffers.ts";
 import { BufferPool } from "../event/pooled_buffer.ts";
+import { startNotingGaps } from "../gap_markers.ts";
 import { pause } from "../pause.ts";
-import { Pipeline } from "../pipeline.ts";
+import { Pipeline, type WrappedCommand } from "../pipeline.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
-import { faultyStorageOps } from "../storage/faulty_storage_ops.ts";
-import { DirectWriter, type GroupWriter } from "../storage/group_writer.ts";
-import { type StorageOps, systemOps } from "../storage/storage_ops.ts";
+import type { StorageOps } from "../storage/storage_ops.ts";
 import type { StreamAccount } from "../event/tally.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
-import { EventLoopLag } from "../telemetry/event_loop_lag.ts";
 import { Metrics } from "../telemetry/metrics.ts";
-import { fileFaults } from "../telemetry/test_knobs.ts";
-import { computeStatus } from "../telemetry/status.ts";
+import type { CommandEnd } from "../source/command.ts";
 import type { StderrWriter } from "../telemetry/stderr_writer.ts";
 import type { RunArgs } from "./args.ts";
 import { renderStartError } from "./command_context.ts";
 import { originOf } from "./data_dir_origin.ts";
 import { describeExit, exitReport } from "./exit_report.ts";
+import { faultyStorage } from "./faulty_storage.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
 import { startProgress } from "./progress.ts";
+import { startRunApi } from "./run_api.ts";
+import { checkStdinSource } from "./stdin_source_check.ts";
 
 /** The health check has to be done by then; `--require-healthy` promises an answer within 15 s. */
 export const HEALTH_CHECK_MAX_MS = 12_000;
@@ -57,8 +56,15 @@ export interface RunProcess extends LoadFilesContext {
   readonly healthAgainMs?: number;
 }
 
-/** `shipper run`: loads, checks, ships, and returns the exit code of options.md: 0, 1 or 78; a second signal ends at once with 130 or 143. */
-export async function run(args: RunArgs, process: RunProcess): Promise<number> {
+/**
+ * `shipper run`: loads, checks, ships, and returns the exit code of options.md: 0, 1 or 78; a second signal ends at once with 130 or 143. A
+ * wrapped command is started when shipping starts, and its end is the end of the run.
+ */
+export async function run(
+  args: RunArgs,
+  process: RunProcess,
+  wrapped: WrappedCommand | null = null,
+): Promise<number> {
   const { stderr } = process;
   const { config, diagnostics } = await loadConfigFiles(args.configPaths, process);
   if (diagnostics.length > 0) stderr.write(renderDiagnostics(diagnostics, { color: stderr.isTerminal }));
@@ -72,7 +78,8 @@ export async function run(args: RunArgs, process: RunProcess): Promise<number> {
     takeLostLines: () => stderr.takeLostLines(),
   });
   try {
-    return await new Run(args, config, process, log).run();
+    if (wrapped !== null) checkStdinSource(config);
+    return await new Run(args, config, process, log, wrapped).run();
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     stderr.write(renderStartError(error));
@@ -87,17 +94,26 @@ class Run {
   readonly #config: Config;
   readonly #process: RunProcess;
   readonly #log: Logger;
+  readonly #wrapped: WrappedCommand | null;
   readonly #metrics: Metrics;
   readonly #end = new AbortController();
   #signalCount = 0;
   readonly #checkedSinks = new Set<string>();
   #isWaitingForHealth = false;
   #isUnstored = false;
+  #isEnding = false;
   #pipeline: Pipeline | null = null;
   /** It came while the journal was being opened. */
   #earlySignal: "SIGTERM" | "SIGINT" | null = null;
 
-  constructor(args: RunArgs, config: Config, process: RunProcess, log: Logger) {
+  constructor(
+    args: RunArgs,
+    config: Config,
+    process: RunProcess,
+    log: Logger,
+    wrapped: WrappedCommand | null,
+  ) {
+    this.#wrapped = wrapped;
     this.#args = args;
     this.#config = config;
     this.#process = process;
@@ -163,6 +179,7 @@ class Run {
     this.#metrics.journal = journal;
     const { now, random, hostname, version } = this.#process;
     const pool = new BufferPool();
+    startNotingGaps(this.#config.sinks, this.#metrics, now);
     const diskBuffers = await this.#openDiskBuffers(journal, pool);
     this.#metrics.accounts = () => accountsOf(positions, diskBuffers);
     const pipeline = new Pipeline({
@@ -176,6 +193,7 @@ class Run {
       log: this.#log,
       once: this.#args.once || this.#args.dryRun,
       dryRun: this.#args.dryRun,
+      wrapped: this.#wrapped,
       now,
       random,
     });
@@ -213,28 +231,15 @@ class Run {
     });
   }
 
-  async #startApi(): Promise<ApiServer | null> {
-    const { api } = this.#config;
-    if (api === null) return null;
-    const { now, version } = this.#process;
-    const eventLoopLag = new EventLoopLag({ progress: () => eventsIn(this.#metrics) });
-    eventLoopLag.start();
-    const { sources, sinks } = this.#config;
-    const server = await startApi({
-      address: api.address,
+  #startApi(): Promise<ApiServer | null> {
+    return startRunApi({
+      config: this.#config,
       metrics: this.#metrics,
-      status: () =>
-        computeStatus(this.#metrics, now(), { sources, sinks, isStopping: this.#signalCount > 0 }),
       log: this.#log,
-      version,
-      eventLoopLag,
-      dataDir: path.resolve(this.#config.dataDir),
-      pid: globalThis.process.pid,
+      now: this.#process.now,
+      version: this.#process.version,
+      isStopping: () => this.#isEnding || this.#signalCount > 0,
     });
-    this.#log.info(
-      `Listening on ${server.address} for /health, /ready, /metrics, /audit and a status page at /`,
-    );
-    return server;
   }
 
   /** Under `--require-healthy` nothing is read before the answer is there; otherwise shipping starts meanwhile. */
@@ -304,9 +309,11 @@ class Run {
     const audit = new AuditWatch(this.#metrics, this.#log);
     audit.start();
     let failure: string | null = null;
+    void this.#wrapped?.command.ended.then((end) => this.#commandEnded(pipeline, end));
     try {
       await pipeline.run();
     } catch (error) {
+      this.#end.abort(); // a check that is still on its way is of no use any more
       if (error instanceof StartError) throw error;
       failure = error instanceof Error ? error.message : String(error);
       this.#log.error(`Stopped: ${failure}`);
@@ -340,8 +347,25 @@ class Run {
       } s; a second signal ends at once`,
     );
     pipeline.stopReading();
+    this.#limitStopping(pipeline);
     // Nothing was read: there is nothing to be delivered, and no reason to wait for the answer.
     if (this.#isWaitingForHealth) this.#end.abort();
+  }
+
+  /** What it wrote is read to its end, which the source sees to. */
+  #commandEnded(pipeline: Pipeline, { exitCode, signal }: CommandEnd): void {
+    const how = signal === null ? `with exit code ${exitCode}` : `by signal ${signal}`;
+    this.#isEnding = true;
+    this.#log.info(
+      `The command ended ${how}: what it wrote is delivered within ${
+        this.#config.shutdownTimeoutMs / 1000
+      } s`,
+    );
+    this.#limitStopping(pipeline);
+  }
+
+  #limitStopping(pipeline: Pipeline): void {
+    const { shutdownTimeoutMs } = this.#config;
     const timer = setTimeout(() => {
       this.#log.warn(
         `Not everything could be delivered within ${shutdownTimeoutMs / 1000} s; stopping without it`,
@@ -368,21 +392,4 @@ function* accountsOf(
 /** What could not be stored is told by who put it in. */
 async function closeAll(diskBuffers: ReadonlyMap<string, DiskBuffer>): Promise<void> {
   await Promise.all([...diskBuffers.values()].map((buffer) => buffer.close(BUFFER_CLOSE_MAX_MS)));
-}
-
-/**
- * A test build may be told that storage fails. Calls are counted on one thread, so nothing is left to the Worker then; in every other build this
- * gives nothing, and what it uses is left out.
- */
-function faultyStorage(): { ops: StorageOps; writer: GroupWriter } | Record<never, never> {
-  const faults = process.env.SHIPPER_TEST_BUILD ? fileFaults() : null;
-  if (faults === null) return {};
-  const ops = faultyStorageOps(systemOps, faults);
-  return { ops, writer: new DirectWriter(ops) };
-}
-
-function eventsIn(metrics: Metrics): number {
-  let count = 0;
-  for (const source of metrics.sources.values()) count += source.eventsInCount;
-  return count;
 }

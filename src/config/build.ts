@@ -76,6 +76,7 @@ export function buildConsoleSink(name: string, table: CheckedTable): ConsoleSink
     target: values.target,
     encoding: buildEncoding(values),
     buffer: buildBuffer(values),
+    gapMarkers: values.gap_markers,
     healthcheck: values.healthcheck,
   };
 }
@@ -110,6 +111,7 @@ export function buildKafkaSink(name: string, table: CheckedTable, hostname: stri
     connectTimeoutMs: values.connect_timeout_ms,
     metadataRefreshMs: values.metadata_refresh_ms,
     maxInFlight: values.max_in_flight,
+    gapMarkersTopic: values.gap_markers ? values.gap_markers_topic ?? values.topic : null,
     healthcheck: values.healthcheck,
     sasl: buildSasl(values),
     tls: buildTls(values),

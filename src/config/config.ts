@@ -82,6 +82,7 @@ export interface ConsoleSinkConfig {
   readonly target: "stdout" | "stderr";
   readonly encoding: EncodingConfig;
   readonly buffer: BufferConfig;
+  readonly gapMarkers: boolean;
   readonly healthcheck: boolean;
 }
 
@@ -146,6 +147,8 @@ export interface KafkaSinkConfig {
   readonly connectTimeoutMs: number;
   readonly metadataRefreshMs: number;
   readonly maxInFlight: number;
+  /** Where gap markers go; null: none are sent. */
+  readonly gapMarkersTopic: string | null;
   readonly healthcheck: boolean;
   readonly sasl: SaslConfig | null;
   readonly tls: TlsConfig | null;

@@ -2,6 +2,7 @@ import { choice, group } from "./option.ts";
 import {
   bufferOptions,
   encodingOptions,
+  gapMarkersOption,
   healthcheckOption,
   inputsOption,
   plannedEncodingOptions,
@@ -23,6 +24,7 @@ export const consoleSinkGroup = group({
     }),
     ...encodingOptions,
     ...bufferOptions,
+    gap_markers: gapMarkersOption,
     healthcheck: healthcheckOption,
   },
   planned: plannedEncodingOptions,

@@ -3,12 +3,13 @@ import { deliveryOptions } from "./options_delivery.ts";
 import {
   bufferOptions,
   encodingOptions,
+  gapMarkersOption,
   healthcheckOption,
   inputsOption,
   MIB,
   plannedEncodingOptions,
 } from "./options_sink_common.ts";
-import { checkClientId, checkFieldPath, checkNotEmpty, checkTopic } from "./string_checks.ts";
+import { checkClientId, checkFieldPath, checkNotEmpty, checkTopic, checkTopicName } from "./string_checks.ts";
 
 const saslOptions = {
   "sasl.enabled": flag({ default: false, doc: "Log in to the brokers.", example: "true" }),
@@ -269,6 +270,14 @@ export const kafkaSinkGroup = group({
     ...batchOptions,
     ...encodingOptions,
     ...bufferOptions,
+    gap_markers: gapMarkersOption,
+    gap_markers_topic: text({
+      default: null,
+      defaultText: "`topic`, where that holds no field and no time",
+      check: checkTopicName,
+      doc: "Where gap markers go. Needed with `gap_markers` where `topic` is a template.",
+      example: '"gaps"',
+    }),
     ...connectionOptions,
     healthcheck: healthcheckOption,
     ...saslOptions,

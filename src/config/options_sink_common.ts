@@ -20,6 +20,14 @@ export const healthcheckOption = flag({
   example: "false",
 });
 
+export const gapMarkersOption = flag({
+  default: false,
+  doc:
+    "When events were dropped or lost, send one small record with their number, place, time and cause once there is room, " +
+    "so that readers see the gap; see [delivery.md](delivery.md#gap-markers).",
+  example: "true",
+});
+
 export const encodingOptions = {
   "encoding.codec": choice({
     values: ["text", "json", "raw"],

@@ -5,6 +5,7 @@ import type { consoleSinkGroup } from "./options_console_sink.ts";
 import { deliveryOptions } from "./options_delivery.ts";
 import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { quote } from "./source_text.ts";
+import { isConstantTopic } from "./string_checks.ts";
 
 /** Rules between the options of one sink. Every option was checked alone before. */
 export function checkSinkRules(table: CheckedTable, report: Report): void {
@@ -94,6 +95,7 @@ function checkKafkaRules(table: CheckedTable, report: Report): void {
   checkCompressionLevel(table, report);
   checkTimes(table, report);
   checkAutocreate(table, report);
+  checkGapMarkers(table, report);
   checkSasl(table, report);
   checkTls(table, report);
 }
@@ -219,6 +221,33 @@ function checkAutocreate(table: CheckedTable, report: Report): void {
       hint: "add topics_autocreate = true, or remove it",
     });
   }
+}
+
+/** A marker has no fields that could name its topic. */
+function checkGapMarkers(table: CheckedTable, report: Report): void {
+  const values = table.values as KafkaValues;
+  const markers = table.found.get("gap_markers");
+  const markersTopic = table.found.get("gap_markers_topic");
+  if (markers?.valid === false) return;
+  if (!values.gap_markers) {
+    warnUnused({
+      options: markersTopic?.valid === true ? [markersTopic] : [],
+      off: markers,
+      reason: "no gap markers are sent, as gap_markers is not true",
+      remedy: "add gap_markers = true",
+    }, report);
+    return;
+  }
+  const topic = given(table, "topic");
+  if (markersTopic !== undefined || topic === null || isConstantTopic(values.topic)) return;
+  report.add({
+    code: "conflict",
+    message:
+      'Cannot use "gap_markers" without "gap_markers_topic": a marker has no field that names its topic',
+    at: markers!.at,
+    related: [{ at: topic.at, label: "depends on the event" }],
+    hint: 'add gap_markers_topic, such as "gaps"',
+  });
 }
 
 function checkSasl(table: CheckedTable, report: Report): void {

@@ -100,6 +100,22 @@ export function checkTopic(value: string): StringProblem | null {
   return null;
 }
 
+/** Whether a topic is one topic whatever the event: no field, no time. */
+export function isConstantTopic(value: string): boolean {
+  return !value.includes("{{") && !value.includes("%");
+}
+
+/** The name of one topic. */
+export function checkTopicName(value: string): StringProblem | null {
+  const problem = checkTopic(value);
+  if (problem !== null || isConstantTopic(value)) return problem;
+  return bad(
+    "bad-template",
+    "one topic is expected, without fields and times",
+    'write a name, such as "gaps"',
+  );
+}
+
 /** The variables that a client id may hold; both are known at start. */
 export function checkClientId(value: string): StringProblem | null {
   for (const [reference, name] of value.matchAll(/\{\{\s*([^{}]*?)\s*\}\}/gu)) {

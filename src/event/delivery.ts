@@ -20,6 +20,8 @@ export class Delivery {
   /** The bytes that its events were read from; null where nobody keeps account of them. */
   readonly region: TrackedRegion | null;
   readonly tally: Tally | null;
+  /** Its events share a record batch with no others. */
+  isAlone = false;
   #unsettledCount: number;
   #untakenCount: number;
   #rejectedCount = 0;

@@ -4,6 +4,9 @@
  */
 export const BUFFER_SOURCE = "(disk buffer)";
 
+/** The `source` of the records that tell of drops and losses. No source of a configuration can have this name either. */
+export const GAP_MARKER_SOURCE = "(gap markers)";
+
 /**
  * A stream is anything whose bytes can be read again by offset: one generation of a log file, or one run of stdin.
  * It is an identity, not a path: a renamed file stays the same stream, a new file under an old path is another one.
@@ -19,4 +22,6 @@ export interface Stream {
   readonly sourceType: "file" | "stdin";
   /** Where the bytes were first seen, for messages and the `file` field; "" for stdin. A rename does not change it. */
   readonly path: string;
+  /** Which output of a command it is, under `shipper exec`: the field `stream` of its events. */
+  readonly pipe?: "stdout" | "stderr";
 }

@@ -287,7 +287,7 @@ export class AnswerHandler {
     batch.members.forEachRun((delivery, _first, count) => {
       metrics.dropped.add(`${delivery.batch.origin.stream.source}\u0000${reason}`, count);
     });
-    batch.members.drop(reason);
+    batch.members.drop(reason, metrics.gaps);
     metrics.inFlightEvents -= batch.count;
     metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? now() : 0;
   }

@@ -323,7 +323,7 @@ export class DoubtKeeper {
     // What is in no region any more came from a file that was forgotten, or from stdin where not all came from files.
     const goneCount = heldCount + (intent.isWhole ? restCount : 0);
     if (goneCount > 0) {
-      metrics.loseRecovered("source_gone", goneCount);
+      metrics.loseRecovered("source_gone", goneCount, gone);
       log.error(
         `Lost ${goneCount} of ${intent.describe()}: they were being sent when the last run ended, did not arrive, and their bytes are not there any more`,
         { topic: intent.topic, partition: intent.partition },
@@ -361,7 +361,7 @@ export class DoubtKeeper {
 
   #giveUp(queue: PartitionSender, intent: RecoveredIntent, out: Rebuilding, reason: string): void {
     const { exactlyOnce, log, metrics } = this.#options;
-    metrics.loseRecovered(reason, intent.count);
+    metrics.loseRecovered(reason, intent.count, intent.heldLines());
     if (reason === "source_gone") {
       log.error(
         `Lost ${intent.describe()}: they were being sent when the last run ended, did not arrive, and their bytes are not there any more`,

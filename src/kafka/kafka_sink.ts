@@ -29,6 +29,7 @@ export class KafkaSink implements Sink {
   readonly #cluster: Cluster;
   readonly #compressor: Compressor;
   #hasEnded = false;
+  #producer: Producer | null = null;
   /** Intents tell what is delivered; under at-least-once delivery the acknowledgements do. */
   hasIntents: boolean;
 
@@ -66,10 +67,15 @@ export class KafkaSink implements Sink {
     return this.#hasEnded ? null : failure;
   }
 
+  /** What became of batches of earlier runs is not known yet: some of their events may be lost. */
+  get isRecovering(): boolean {
+    return this.#producer?.isRecovering ?? false;
+  }
+
   async run(buffer: EventBuffer, kill: AbortSignal): Promise<void> {
     const { config, fixedTopic, metrics, log, now, random, intents } = this.#options;
     let failure: Error | null = null;
-    const producer = new Producer({
+    const producer = this.#producer = new Producer({
       config,
       intents,
       onDowngrade: (reason) => {

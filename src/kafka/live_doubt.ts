@@ -142,7 +142,7 @@ export class LiveDoubt {
           [{ kind: "lost", reason: "undecidable", lines: batch.members.heldLines() }],
           "undecidable",
         );
-        batch.members.lose("undecidable");
+        batch.members.lose("undecidable", metrics.gaps);
         batch.members.settle("rejected");
         batch.release();
         return;

@@ -121,8 +121,12 @@ export class Producer {
 
   /** Events that were appended and are not settled yet wait here, in flight or parked. */
   get isIdle(): boolean {
-    return this.#accumulator.active.size === 0 && this.#accumulator.parkedEvents === 0 &&
-      (this.#exact === null || this.#exact.doubts.isIdle);
+    return this.#accumulator.active.size === 0 && this.#accumulator.parkedEvents === 0 && !this.isRecovering;
+  }
+
+  /** What became of batches of earlier runs is not known yet. */
+  get isRecovering(): boolean {
+    return this.#exact !== null && !this.#exact.doubts.isIdle;
   }
 
   /** It was closed, or must not go on. */

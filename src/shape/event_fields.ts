@@ -6,7 +6,7 @@ import { type TimestampFormat, timestampToken } from "./timestamp.ts";
 
 /** The fields that every event of a chunk has besides its own, in the order in which they are written. */
 export interface EventFields {
-  /** timestamp, host, file (not for stdin) and source_type as `JSON.stringify` takes them. */
+  /** timestamp, host, file (not for stdin), source_type and stream (of a command's output alone) as `JSON.stringify` takes them. */
   readonly values: Fields;
   /** The same as JSON: name and value, `"host":"a"`. */
   readonly members: readonly EventMember[];
@@ -68,6 +68,10 @@ export class EventFieldsMaker {
     }
     values["source_type"] = stream.sourceType;
     members.push({ name: "source_type", json: `"source_type":${JSON.stringify(stream.sourceType)}` });
+    if (stream.pipe !== undefined) {
+      values["stream"] = stream.pipe;
+      members.push({ name: "stream", json: `"stream":"${stream.pipe}"` });
+    }
     return { values, members };
   }
 }
@@ -81,7 +85,7 @@ export interface Envelope {
   readonly tail: Buffer;
 }
 
-/** The envelope of a chunk's lines: message, timestamp, host, file, source_type, less what the filter takes away. */
+/** The envelope of a chunk's lines: message, timestamp, host, file, source_type, stream, less what the filter takes away. */
 export function envelopeOf(fields: EventFields, filter: FieldFilter | null): Envelope {
   const members = fields.members.filter((member) => filter?.keeps(member.name) ?? true).map((member) =>
     member.json

@@ -4,6 +4,7 @@ import type { FileSourceConfig } from "../config/config.ts";
 import { errnoName } from "../errors.ts";
 import type { Outlet } from "../event/chunk.ts";
 import type { BufferPool } from "../event/pooled_buffer.ts";
+import type { Gaps } from "../event/gaps.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import type { DeviceGate } from "./device_gate.ts";
@@ -40,6 +41,8 @@ export interface FileSourceOptions {
   /** Never read from: a pattern may match shipper's own files. */
   readonly dataDir: string;
   readonly pool: BufferPool;
+  /** Where losses of a sink are noted to be told downstream; default: nowhere. */
+  readonly gaps?: (sink: string) => Gaps | null;
   /** Milliseconds since the epoch, and milliseconds of a clock that never jumps. */
   readonly now?: () => number;
   readonly monotonic?: () => number;
@@ -116,12 +119,13 @@ class FileSource implements Source {
   }
 
   #tailContext(system: Pick<TailContext, "ops" | "gate" | "nowMs" | "monotonicMs">): TailContext {
-    const { config, outlets, checkpoint, metrics, log, once: isOnce, pool } = this.#options;
+    const { config, outlets, checkpoint, metrics, log, once: isOnce, pool, gaps = () => null } =
+      this.#options;
     const sinks = outlets.map((outlet) => outlet.sink);
     return {
       ...system,
       positions: checkpoint,
-      lost: new LostBytes({ source: config.name, sinks, positions: checkpoint, metrics, log }),
+      lost: new LostBytes({ source: config.name, sinks, positions: checkpoint, metrics, log, gaps }),
       openFiles: this.#openFiles,
       pool,
       scheduler: this.#scheduler,

@@ -1,5 +1,6 @@
 import type { SourcePositions } from "../checkpoint/checkpoint.ts";
 import type { FileRecord } from "../checkpoint/position_file.ts";
+import type { Gaps } from "../event/gaps.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import type { FileTailer } from "./file_tailer.ts";
@@ -13,6 +14,8 @@ export interface LostBytesOptions {
   readonly positions: SourcePositions;
   readonly metrics: SourceMetrics;
   readonly log: Log;
+  /** Where losses of a sink are noted to be told downstream. */
+  readonly gaps: (sink: string) => Gaps | null;
 }
 
 /** Counts bytes that were gone before a sink was given them, and says so. */
@@ -58,7 +61,8 @@ export class LostBytes {
   /** The tailer's file cannot be read, and is given up. */
   unreadable(tailer: FileTailer): void {
     const bytes = this.unreadBytes(tailer);
-    if (bytes > 0) this.#count(tailer.file.stream.id, tailer.outlet.sink, "unreadable", bytes);
+    const { file, outlet, offset } = tailer;
+    if (bytes > 0) this.#count(file.stream.id, file.lastPath, outlet.sink, "unreadable", bytes, offset);
     this.#options.log.error(
       `Giving up on "${tailer.file.lastPath}" at byte ${tailer.offset}: what it holds from there on cannot be read`,
       { source: this.#options.source },
@@ -82,7 +86,7 @@ export class LostBytes {
       const offset = positions.resumeOffset(source, id, sink) ?? 0;
       first = Math.min(first, offset);
       end = Math.max(end, positions.knownEnd(source, id, sink));
-      this.#count(id, sink, cause, bytes);
+      this.#count(id, lastPath, sink, cause, bytes, offset, positions.knownEnd(source, id, sink));
       positions.rewind(source, id, sink, offset);
     }
     if (bytesMax > 0) {
@@ -100,7 +104,7 @@ export class LostBytes {
   rewind({ id, lastPath }: FileRecord, sink: string, offset: number): void {
     const bytes = this.#rewind(id, sink, offset);
     if (bytes === 0) return;
-    this.#count(id, sink, "truncated_unread", bytes);
+    this.#count(id, lastPath, sink, "truncated_unread", bytes, offset);
     this.#options.log.error(
       `Lost ${bytes} bytes of "${lastPath}" behind byte ${offset}: the file lost its end before they were delivered`,
       { source: this.#options.source, sink },
@@ -123,16 +127,26 @@ export class LostBytes {
 
   #truncated({ file, outlet }: FileTailer, bytes: number, offset: number): void {
     if (bytes === 0) return;
-    this.#count(file.stream.id, outlet.sink, "truncated_unread", bytes);
+    this.#count(file.stream.id, file.lastPath, outlet.sink, "truncated_unread", bytes, offset);
     this.#options.log.error(
       `Lost at least ${bytes} bytes of "${file.lastPath}" from byte ${offset} on: it was truncated before they were read`,
       { source: this.#options.source, sink: outlet.sink },
     );
   }
 
-  #count(id: string, sink: string, cause: LossCause, bytes: number): void {
-    const { source, positions, metrics } = this.#options;
+  /** They lie behind `fromOffset`, and in front of `toOffset` where that is known. */
+  #count(
+    id: string,
+    path: string,
+    sink: string,
+    cause: LossCause,
+    bytes: number,
+    fromOffset: number,
+    toOffset: number | null = null,
+  ): void {
+    const { source, positions, metrics, gaps } = this.#options;
     metrics.lostBytes.add(cause, bytes);
     positions.lose(source, id, sink, cause, bytes);
+    gaps(sink)?.note({ id, source, path }, cause, { events: 0, bytes, fromOffset, toOffset });
   }
 }

@@ -5,12 +5,9 @@ import type { BufferPool } from "../event/pooled_buffer.ts";
 import type { Stream } from "../event/stream.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
+import { type ByteInput, openStdin } from "./byte_input.ts";
+import { ByteIntake, type OpenedInput, openInput } from "./byte_intake.ts";
 import type { Source } from "./source.ts";
-import { type ByteInput, openStdin } from "./stdin_input.ts";
-import { StdinLane } from "./stdin_lane.ts";
-
-/** After the stop, what the stream has read ahead comes at once; nothing for so long means that there is nothing. */
-const READ_AHEAD_WAIT_MS = 50;
 
 export interface StdinSourceOptions {
   readonly config: StdinSourceConfig;
@@ -28,12 +25,8 @@ export interface StdinSourceOptions {
 }
 
 /**
- * Reads stdin until its end. What a full outlet cannot take blocks the pipe, so that the writer waits and memory stays bounded: at most
- * `LANE_HELD_BYTES_MAX` and one read wait in front of each outlet. Several outlets are served apart, but the slowest one sets the pace
- * once its share is full: bytes of a pipe cannot be read twice.
- *
- * After the stop nothing more is read, and `run` resolves when the outlets have taken all that was: a line that was read in part is given as
- * it is. An outlet that is abandoned takes (and counts) it all at once.
+ * Reads stdin until its end; see `ByteIntake`. After the stop nothing more is read, and `run` resolves when the outlets have taken all that
+ * was.
  *
  * `run` rejects with `StartError` when stdin is something that cannot be read, such as a folder. Closed stdin is an empty one.
  */
@@ -41,51 +34,42 @@ export function createStdinSource(options: StdinSourceOptions): Source {
   return new StdinSource(options);
 }
 
-/** The part of a stream's reader that is used, without the differences between runtimes. */
-interface ByteReader {
-  read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
-  cancel(): Promise<void>;
+/** The stream of a pipe that one run reads: nothing is stored of it, so its id is of this run alone. */
+export function pipeStream(
+  source: string,
+  hostname: string,
+  nowMs: number,
+  pipe?: "stdout" | "stderr",
+): Stream {
+  const id = `stdin:${hostname}:${nowMs}:${crypto.randomUUID()}`;
+  const stream: Stream = { id, source, sourceType: "stdin", path: "" };
+  return pipe === undefined ? stream : { ...stream, pipe };
 }
 
 class StdinSource implements Source {
   readonly name: string;
   readonly #options: StdinSourceOptions;
-  readonly #lanes: readonly StdinLane[];
-  readonly #now: () => number;
+  readonly #intake: ByteIntake;
 
   constructor(options: StdinSourceOptions) {
-    this.name = options.config.name;
+    const { config: { name }, hostname = "localhost", now = Date.now } = options;
+    this.name = name;
     this.#options = options;
-    this.#now = options.now ?? Date.now;
-    const stream: Stream = {
-      id: `stdin:${options.hostname ?? "localhost"}:${this.#now()}:${crypto.randomUUID()}`,
-      source: this.name,
-      sourceType: "stdin",
-      path: "",
-    };
-    this.#lanes = options.outlets.map((outlet) => new StdinLane(outlet, stream, options.pool));
+    this.#intake = new ByteIntake({
+      ...options,
+      stream: pipeStream(name, hostname, now()),
+      label: "stdin",
+      now,
+    });
   }
 
-  async run(signal: AbortSignal): Promise<void> {
-    const failed = new AbortController();
-    // Not `signal`: what was read exists nowhere else, so it is offered after the stop, too.
-    const lanes = Promise.all(this.#lanes.map((lane) => lane.run(failed.signal)));
-    lanes.catch(() => failed.abort()); // awaited below
-    try {
-      await this.#read(AbortSignal.any([signal, failed.signal]));
-    } finally {
-      for (const lane of this.#lanes) lane.end();
-    }
-    await lanes;
+  run(signal: AbortSignal): Promise<void> {
+    return this.#intake.run(() => this.#open(), signal);
   }
 
-  async #read(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    let input: ByteInput;
-    let reader: ByteReader;
+  #open(): OpenedInput {
     try {
-      input = (this.#options.open ?? openStdin)();
-      reader = input.stream.getReader();
+      return openInput((this.#options.open ?? openStdin)());
     } catch (error) {
       this.#options.metrics.errors.add(errnoName(error));
       throw new StartError(
@@ -93,40 +77,6 @@ class StdinSource implements Source {
         `Cannot read stdin of source "${this.name}": ${errnoName(error)}`,
         "connect a pipe or a file to stdin, for example: some-command | shipper",
       );
-    }
-    let cancelTimer: ReturnType<typeof setTimeout> | null = null;
-    const cancel = () => void reader.cancel().catch(() => {}); // it is over either way
-    const stop = () => {
-      if (input.end()) cancelTimer = setTimeout(cancel, READ_AHEAD_WAIT_MS);
-      else cancel();
-      for (const lane of this.#lanes) lane.stopWaiting();
-    };
-    signal.addEventListener("abort", stop, { once: true });
-    try {
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) return;
-        if (value === undefined || value.length === 0) continue;
-        await this.#give(value, signal);
-      }
-    } catch (error) {
-      this.#options.metrics.errors.add(errnoName(error));
-      this.#options.log.error(
-        `Cannot read stdin any further (${errnoName(error)}): what was read is delivered, the rest is not`,
-        { source: this.name },
-      );
-    } finally {
-      if (cancelTimer !== null) clearTimeout(cancelTimer);
-      signal.removeEventListener("abort", stop);
-    }
-  }
-
-  /** Hands bytes to every lane, and waits until none of them is full. */
-  async #give(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-    const receivedMs = this.#now();
-    for (const lane of this.#lanes) lane.append(bytes, receivedMs);
-    for (const lane of this.#lanes) {
-      while (lane.isFull() && !signal.aborted) await lane.waitForTaken();
     }
   }
 }

@@ -1,4 +1,6 @@
+import type { Gaps } from "../event/gaps.ts";
 import type { StreamAccount } from "../event/tally.ts";
+import type { HeldLines } from "../event/tracked_region.ts";
 
 /**
  * Counters and gauges as plain numbers, written by the stages a batch at a time, read by `http/` and by the audit at exit. Nothing here
@@ -143,6 +145,8 @@ export class SinkMetrics {
   lastError: string | null = null;
   /** The last health check's failure; null before the first check and after one that passed. */
   healthFailure: Failure | null = null;
+  /** Where drops and losses are noted, so that they can be told downstream; null where nobody asked for that. */
+  gaps: Gaps | null = null;
   readonly batchEvents = new Histogram([1, 10, 100, 1_000, 5_000, 10_000, 50_000]);
   readonly batchBytes = new Histogram([1_000, 10_000, 100_000, 500_000, 1_000_000, 2_000_000]);
   /** From reading a chunk to the acknowledgement of its record batch, seconds. */
@@ -163,8 +167,9 @@ export class SinkMetrics {
     60,
   ]);
 
-  /** Events of an earlier run's batch that cannot be made again: taken up and given up at once. */
-  loseRecovered(cause: string, count: number): void {
+  /** Events of an earlier run's batch that cannot be made again: taken up and given up at once. `lines`: those of which more is known. */
+  loseRecovered(cause: string, count: number, lines: readonly HeldLines[] = []): void {
+    this.gaps?.noteHeld(lines, count, cause);
     this.eventsInCount += count;
     this.lostRecoveredCount += count;
     this.lost.add(cause, count);

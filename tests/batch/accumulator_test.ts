@@ -282,3 +282,33 @@ class ModelRun {
     batch.members.settle("delivered");
   }
 }
+
+test("a delivery that is alone shares its batch with no other", () => {
+  for (const partitions of [1, 3]) {
+    const acc = accumulator();
+    acc.setPartitionCount("logs", partitions, 0);
+    const alone = delivery(["marker"]);
+    alone.delivery.isAlone = true;
+    const held: string[] = [];
+    for (const { delivery: from } of [delivery(["a", "b"]), alone, delivery(["c"])]) {
+      while (acc.append(from, 0, 0) === 0) {
+        const queue = [...acc.active][0]!;
+        held.push(queue.sealed[0]!.texts.join());
+        acc.finish(queue, queue.sealed[0]!);
+      }
+    }
+    for (const { sealed, open } of acc.active) {
+      held.push(...(open === null ? sealed : [...sealed, open]).map((batch) => batch.texts.join()));
+    }
+    expect(held.toSorted(), `${partitions}`).toEqual(["a,b", "c", "marker"]);
+  }
+});
+
+test("a delivery that is alone waits while every partition has enough to do", () => {
+  const acc = accumulator();
+  acc.setPartitionCount("logs", 1, 0);
+  expect(acc.append(delivery(texts(100)).delivery, 0, 0)).toBe(SEALED_MAX * BATCH_EVENTS);
+  const alone = delivery(["marker"]);
+  alone.delivery.isAlone = true;
+  expect(acc.append(alone.delivery, 0, 0)).toBe(0);
+});

@@ -12,7 +12,17 @@ const RUN = {
   logLevel: null,
 };
 
-const ALL_COMMANDS = "the commands are: run, validate, positions, positions forget, audit, buffer repair";
+const EXEC = {
+  command: "exec",
+  configPaths: ["a.toml"],
+  requireHealthy: false,
+  tee: false,
+  logLevel: null,
+  words: ["./app"],
+};
+
+const ALL_COMMANDS =
+  "the commands are: run, exec, validate, positions, positions forget, audit, buffer repair";
 
 describe("what is understood", () => {
   const cases: [string, object][] = [
@@ -32,6 +42,18 @@ describe("what is understood", () => {
     }],
     ["-c a.toml --log-level debug", { ...RUN, logLevel: "debug" }],
     ["-c a.toml --log-level=debug --log-level warn", { ...RUN, logLevel: "warn" }],
+    ["exec -c a.toml -- ./app", EXEC],
+    ["exec -c a.toml -- ./app -c x --help -- run", {
+      ...EXEC,
+      words: ["./app", "-c", "x", "--help", "--", "run"],
+    }],
+    ["exec --tee --require-healthy --log-level warn -c a.toml -- ./app", {
+      ...EXEC,
+      tee: true,
+      requireHealthy: true,
+      logLevel: "warn",
+    }],
+    ["exec --help -- ./app", { command: "help", topic: "exec" }],
     ["validate -c a.toml -c b.toml", { command: "validate", configPaths: ["a.toml", "b.toml"] }],
     ["positions -c a.toml", { command: "positions", configPaths: ["a.toml"], json: false }],
     ["positions --json -c a.toml -c b.toml", {
@@ -103,6 +125,42 @@ describe("what is refused", () => {
       "shipper.toml",
       'There is no command "shipper.toml"',
       "a configuration is named by --config shipper.toml",
+    ],
+    [
+      "exec -c a.toml",
+      'No command was named behind "--"',
+      "write shipper exec --config FILE [--tee] [--require-healthy] [--log-level LEVEL] -- COMMAND [ARG...]",
+    ],
+    [
+      "exec -c a.toml --",
+      'No command was named behind "--"',
+      "write shipper exec --config FILE [--tee] [--require-healthy] [--log-level LEVEL] -- COMMAND [ARG...]",
+    ],
+    [
+      "exec -c a.toml -- ",
+      'The command has an empty name behind "--"',
+      "write shipper exec --config FILE [--tee] [--require-healthy] [--log-level LEVEL] -- COMMAND [ARG...]",
+    ],
+    [
+      "exec -c a.toml ./app",
+      'Cannot use the word "./app"',
+      "the command goes behind --: shipper exec --config FILE [--tee] [--require-healthy] [--log-level LEVEL] -- COMMAND [ARG...]",
+    ],
+    [
+      "exec -- ./app",
+      "No configuration was named",
+      "shipper exec --config FILE; shipper --help lists the flags",
+    ],
+    [
+      "exec -c a.toml --once -- ./app",
+      '"shipper exec" has no flag "--once"',
+      'it is a flag of "shipper run"',
+    ],
+    ["-c a.toml --tee", '"shipper run" has no flag "--tee"', 'it is a flag of "shipper exec"'],
+    [
+      "-c a.toml -- ./app",
+      'Cannot use the word "--"',
+      "a command is run by shipper exec --config FILE -- COMMAND",
     ],
     ["frobnicate", 'There is no command "frobnicate"', ALL_COMMANDS],
     ["help frobnicate", 'There is no command "frobnicate"', ALL_COMMANDS],

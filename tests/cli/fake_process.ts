@@ -1,4 +1,5 @@
-import type { RunArgs } from "../../src/cli/args.ts";
+import type { ExecArgs, RunArgs } from "../../src/cli/args.ts";
+import { exec, type ForwardedSignal } from "../../src/cli/exec.ts";
 import { run, type RunProcess } from "../../src/cli/run.ts";
 import type { StderrWriter } from "../../src/telemetry/stderr_writer.ts";
 
@@ -8,6 +9,9 @@ export class FakeProcess {
   /** Added to the wall clock. */
   skewMs = 0;
   exitCodes: number[] = [];
+  /** Signals come from the terminal, which sends them to the command, too. */
+  isTerminalSender = false;
+  #onExecSignal: (name: ForwardedSignal) => void = () => {};
   readonly #onSignals: ((signal: "SIGTERM" | "SIGINT") => void)[] = [];
 
   /** Runs shipper to its end with this configuration file; gives its exit code. */
@@ -23,8 +27,33 @@ export class FakeProcess {
     }, this.#process());
   }
 
+  /** The same for `shipper exec`. */
+  exec(configPath: string, words: readonly string[], args: Partial<ExecArgs> = {}): Promise<number> {
+    return exec(
+      {
+        command: "exec",
+        configPaths: [configPath],
+        requireHealthy: false,
+        tee: false,
+        logLevel: null,
+        words,
+        ...args,
+      },
+      {
+        ...this.#process(),
+        onEverySignal: (_names, callback) => this.#onExecSignal = callback,
+        comesFromTerminal: () => this.isTerminalSender,
+      },
+    );
+  }
+
   signal(name: "SIGTERM" | "SIGINT"): void {
     for (const callback of this.#onSignals) callback(name);
+  }
+
+  /** To a run of `exec`. */
+  execSignal(name: ForwardedSignal): void {
+    this.#onExecSignal(name);
   }
 
   /** The log's lines of a level. */

@@ -83,6 +83,7 @@ test("defaults fill what is left out", () => {
       connectTimeoutMs: 5_000,
       metadataRefreshMs: 300_000,
       maxInFlight: 5,
+      gapMarkersTopic: null,
       healthcheck: true,
       sasl: null,
       tls: null,
@@ -111,6 +112,12 @@ test("dotted keys, inline tables and headers are the same", () => {
   expect(dotted.buffer).toMatchObject({ maxEvents: 7, whenFull: "drop_newest" });
   expect(kafka('buffer = { max_events = 7, when_full = "drop_newest" }\n')).toEqual(dotted);
   expect(kafka('[sinks.events.buffer]\nmax_events = 7\nwhen_full = "drop_newest"\n')).toEqual(dotted);
+});
+
+test("gap markers go to the sink's topic unless another one is named", () => {
+  expect(kafka("gap_markers = true\n").gapMarkersTopic).toBe(kafka("").topic);
+  expect(kafka('gap_markers = true\ngap_markers_topic = "gaps"\n').gapMarkersTopic).toBe("gaps");
+  expect(kafka("").gapMarkersTopic).toBeNull();
 });
 
 test("sizes are bytes or have a unit", () => {

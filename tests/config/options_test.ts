@@ -50,6 +50,9 @@ function withExample(group: OptionGroup, key: string, option: Option<unknown>): 
     "tls.server_name": "tls.enabled = true\n",
     "autocreate.partitions": "topics_autocreate = true\n",
     "autocreate.replication_factor": "topics_autocreate = true\n",
+    "gap_markers_topic": "gap_markers = true\n",
+    // The example of a topic depends on the event.
+    ...(group.type === "kafka" ? { "gap_markers": 'gap_markers_topic = "gaps"\n' } : {}),
   };
   const line = `${key} = ${option.example}\n${needs[key] ?? ""}`;
   const fill = (each: OptionGroup) =>

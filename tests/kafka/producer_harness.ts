@@ -42,6 +42,7 @@ export const plainSink: KafkaSinkConfig = {
   connectTimeoutMs: 2_000,
   metadataRefreshMs: 300_000,
   maxInFlight: 5,
+  gapMarkersTopic: null,
   healthcheck: true,
   sasl: null,
   tls: null,

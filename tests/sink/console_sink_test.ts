@@ -18,6 +18,7 @@ const config: ConsoleSinkConfig = {
   target: "stdout",
   encoding: { codec: "text", onlyFields: null, exceptFields: null, timestampFormat: "rfc3339" },
   buffer: { type: "memory", maxEvents: 1, maxSizeBytes: 1, whenFull: "block" },
+  gapMarkers: false,
   healthcheck: true,
 };
 const never = new AbortController().signal;

@@ -16,14 +16,25 @@ export interface ByteInput {
 
 /** This process's stdin. Throws the system's error when it cannot be read. */
 export function openStdin(): ByteInput {
-  return { stream: Bun.stdin.stream() as ReadableStream<Uint8Array>, end: putNullInPlace };
+  return {
+    stream: Bun.stdin.stream() as ReadableStream<Uint8Array>,
+    end: () => putNullInPlace(STDIN_FD),
+  };
+}
+
+/**
+ * The reading end of a pipe. `end` closes it, so that who writes gets EPIPE; the number stays taken, by the null device, because the stream
+ * goes on using it.
+ */
+export function openPipe(fd: number): ByteInput {
+  return { stream: Bun.file(fd).stream(), end: () => putNullInPlace(fd) };
 }
 
 /**
  * Bun reads a pipe ahead, and bytes that were taken out of a pipe exist nowhere else: canceling the stream would throw them away. So the
- * null device is put in the place of stdin, in one step, because the number must not be free for another file for a moment.
+ * null device is put in the place of the pipe, in one step, because the number must not be free for another file for a moment.
  */
-function putNullInPlace(): boolean {
+function putNullInPlace(fd: number): boolean {
   const libc = openLibc({ dup2: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 } });
   if (libc === null) return false;
   let nullFd: number;
@@ -32,7 +43,7 @@ function putNullInPlace(): boolean {
   } catch {
     return false; // no descriptor left, or no /dev: what is read ahead cannot be told from what comes
   }
-  const isDone = libc.symbols.dup2(nullFd, STDIN_FD) === STDIN_FD;
-  if (nullFd !== STDIN_FD) fs.closeSync(nullFd);
+  const isDone = libc.symbols.dup2(nullFd, fd) === fd;
+  if (nullFd !== fd) fs.closeSync(nullFd);
   return isDone;
 }
