@@ -31,6 +31,8 @@ import { faultyFileOps } from "./source/faulty_file_ops.ts";
 import { type FileOps, systemFileOps } from "./source/file_ops.ts";
 import { createFileSource } from "./source/file_source.ts";
 import type { Source } from "./source/source.ts";
+import type { StdinFile } from "./source/stdin_file.ts";
+import { createStdinFileSource } from "./source/stdin_file_source.ts";
 import { createStdinSource } from "./source/stdin_source.ts";
 import { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { Log } from "./telemetry/log.ts";
@@ -54,6 +56,8 @@ export interface PipelineOptions {
   readonly dryRun: boolean;
   /** Takes the place of stdin; its end is the end of the run. */
   readonly wrapped?: WrappedCommand | null;
+  /** The file on stdin whose position is kept; null or not there: stdin is read as a pipe. */
+  readonly stdinFile?: StdinFile | null;
   readonly now: () => number;
   readonly random: () => number;
 }
@@ -249,6 +253,9 @@ export class Pipeline {
     const sources = this.#options.config.sources.filter((source) => config.inputs.includes(source.name));
     if (sources.some((source) => source.type === "stdin") && config.buffer.type === "memory") {
       const what = (this.#options.wrapped ?? null) === null ? "stdin" : "a command's output";
+    const hasPipe = sources.some((source) => source.type === "stdin") &&
+      (this.#options.stdinFile ?? null) === null;
+    if (hasPipe && config.buffer.type === "memory") {
       log.info(
         `Sink "${name}" reads ${what} with the buffer in memory: lines that are not acknowledged are lost with the process`,
       );
@@ -308,6 +315,10 @@ export class Pipeline {
       if (wrapped === null) return createStdinSource(common);
       const onEnd = () => this.stopReading();
       return createExecSource({ ...common, ...wrapped, hostname, now, shutdownTimeoutMs, onEnd });
+      const shared = { config, outlets, metrics: sourceMetrics, log, pool };
+      const file = this.#options.stdinFile ?? null;
+      if (file === null) return createStdinSource(shared);
+      return createStdinFileSource({ ...shared, file, checkpoint: positions, ops: this.#fileOps });
     }
     return createFileSource({
       config,

@@ -14,6 +14,7 @@ import { pause } from "../pause.ts";
 import { Pipeline, type WrappedCommand } from "../pipeline.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
 import type { StorageOps } from "../storage/storage_ops.ts";
+import { findStdinFile, type StdinFile } from "../source/stdin_file.ts";
 import type { StreamAccount } from "../event/tally.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
@@ -103,6 +104,7 @@ class Run {
   #isUnstored = false;
   #isEnding = false;
   #pipeline: Pipeline | null = null;
+  #stdinFile: StdinFile | null = null;
   /** It came while the journal was being opened. */
   #earlySignal: "SIGTERM" | "SIGINT" | null = null;
 
@@ -124,7 +126,8 @@ class Run {
   async run(): Promise<number> {
     this.#process.onSignal((signal) => this.#onSignal(signal));
     const { sources, sinks } = this.#config;
-    const needsDir = sources.some((source) => source.type === "file") ||
+    this.#stdinFile = sources.some((source) => source.type === "stdin") ? this.#findStdinFile() : null;
+    const needsDir = this.#stdinFile !== null || sources.some((source) => source.type === "file") ||
       sinks.some((sink) => sink.buffer.type === "disk");
     const keepsPositions = needsDir && !this.#args.dryRun;
     const lock = keepsPositions ? acquireDataDir(this.#config.dataDir) : null;
@@ -133,6 +136,14 @@ class Run {
     } finally {
       lock?.release();
     }
+  }
+
+  /** Null where stdin is a pipe, or is read as one. */
+  #findStdinFile(): StdinFile | null {
+    const found = findStdinFile();
+    if (typeof found !== "string") return this.#args.dryRun ? null : found;
+    this.#log.info(`Reading the file on stdin as a pipe, so that its position is not kept: ${found}`);
+    return null;
   }
 
   /** The journal, or, where at-least-once sinks alone could do without, the positions that are stored and cannot be stored any more. */
@@ -194,6 +205,7 @@ class Run {
       once: this.#args.once || this.#args.dryRun,
       dryRun: this.#args.dryRun,
       wrapped: this.#wrapped,
+      stdinFile: this.#stdinFile,
       now,
       random,
     });
@@ -328,6 +340,7 @@ class Run {
       isOnce: this.#args.once,
       hasFailed: failure !== null,
       isStored,
+      isStdinStored: this.#stdinFile !== null,
     });
     describeExit(report, this.#log);
     return report.exitCode;

@@ -4,7 +4,7 @@ import type { Log } from "../telemetry/log.ts";
 import { type DeviceGate, processDeviceGate } from "./device_gate.ts";
 import { verifyFingerprint } from "./file_identity.ts";
 import type { FileOps, FileStat } from "./file_ops.ts";
-import { FolderSearch, isNotFound, isSameInode } from "./folder_search.ts";
+import { FolderSearch, isNotFound, isSameInode, pathsOf } from "./folder_search.ts";
 import { openFilesMaxDefault } from "./open_files.ts";
 
 /** Files that are kept open between two reads, at most; fewer under a low limit on open files. */
@@ -155,7 +155,7 @@ export class ExtentReader {
   async #locate(record: FileRecord): Promise<ExtentFile | null> {
     const { ops, log } = this.#options;
     for (let tries = 0; tries <= RELOCATIONS_MAX; tries++) {
-      for (const path of new Set([record.lastPath, record.path])) {
+      for (const path of pathsOf(record)) {
         const opened = await this.#open(path, record);
         if (opened !== "elsewhere") return opened;
       }

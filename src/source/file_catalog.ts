@@ -4,6 +4,7 @@ import type { FileRecord } from "../checkpoint/position_file.ts";
 import type { SourcePositions } from "../checkpoint/checkpoint.ts";
 import { errnoName } from "../errors.ts";
 import type { Outlet } from "../event/chunk.ts";
+import { fileStream } from "../event/stream.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import { HUNG_MS, untilHung } from "./device_gate.ts";
@@ -49,7 +50,7 @@ export interface Candidate {
   readonly isMatched: boolean;
   /** Read it after this one, for each outlet. */
   readonly predecessor: TailedFile | null;
-  /** Where an outlet starts that has no position in it. */
+  /** Where an outlet starts that has no position in it, or whose position means other content. */
   readonly startOffset: number;
 }
 
@@ -282,12 +283,11 @@ export class FileCatalog {
     } else if (record !== null && opened.rewinds.size > 0) this.#rewind(record, opened.rewinds);
     const handle = new OpenFile(opened.fd, inode, candidate.path);
     const file = this.#make({
-      stream: {
-        id: streamId(inode, generation),
-        source: config.name,
-        sourceType: "file",
-        path: record?.path ?? candidate.basePath,
-      },
+      stream: fileStream(
+        streamId(inode, generation),
+        config.name,
+        record?.path ?? candidate.basePath,
+      ),
       inode,
       device: String(stat.dev),
       generation,
@@ -302,9 +302,8 @@ export class FileCatalog {
       mtimeMs: stat.mtimeMs,
       lastPath: candidate.path,
     }, (id, sink) => {
-      if (isReplaced) return 0;
-      return checkpoint.resumeOffset(config.name, id, sink) ??
-        Math.min(candidate.startOffset, stat.sizeBytes);
+      const stored = isReplaced ? null : checkpoint.resumeOffset(config.name, id, sink);
+      return stored ?? Math.min(candidate.startOffset, stat.sizeBytes);
     }, isSame ? record : null);
     if (isReplaced) checkpoint.forget(config.name, record.id);
     if (candidate.predecessor !== null) file.follow(candidate.predecessor);

@@ -134,6 +134,7 @@ class FileSource implements Source {
       rotateWaitMs: config.rotateWaitMs,
       partialFlushAfterMs: config.partialFlushAfterMs,
       isOnce,
+      isToLastEnd: false,
       onCutOff: (file, sizeBytes) => this.#catalog.cutOff(file, sizeBytes),
       onCutBack: (tailer, offset, sizeBytes) => this.#catalog.cutBack(tailer, offset, sizeBytes),
       onHead: (file, head) => this.#catalog.sawHead(file, head),

@@ -39,7 +39,7 @@ export class FileTailer {
   /** When the last read found the end of the file (monotonic). */
   lastEndMs = -Infinity;
   readonly #context: TailContext;
-  /** For a run that ends: the size at its start. */
+  /** For a run that ends: the size at its start; infinite where it ends at the end that is found. */
   readonly #finalBytes: number;
   #isDirty = false;
   #isQueued = false;
@@ -67,7 +67,7 @@ export class FileTailer {
     this.outletIndex = outletIndex;
     this.startOffset = startOffset;
     this.offset = startOffset;
-    this.#finalBytes = file.sizeBytes;
+    this.#finalBytes = context.isToLastEnd ? Infinity : file.sizeBytes;
     this.#size = new ReadSize(context.maxLineBytes);
   }
 

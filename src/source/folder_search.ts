@@ -41,7 +41,7 @@ export class FolderSearch {
 
   /** Where the file is now, in the folder of its path or of the place where it was last seen. */
   async find(file: SearchedFile): Promise<Found | null> {
-    for (const folder of new Set([path.dirname(file.lastPath), path.dirname(file.path)])) {
+    for (const folder of new Set(pathsOf(file).map((each) => path.dirname(each)))) {
       const { byKey } = await this.#list(folder, () => true);
       const place = byKey.get(recordInodeKey(file)) ?? byDevicelessKey(byKey, file);
       if (place !== null) return place;
@@ -108,6 +108,11 @@ export class FolderSearch {
       return null; // gone since it was listed, or not ours to look at
     }
   }
+}
+
+/** Where it was last seen, and where it was first; one of them for a file that came on stdin. */
+export function pathsOf({ lastPath, path: first }: Pick<FileRecord, "path" | "lastPath">): string[] {
+  return first === "" || first === lastPath ? [lastPath] : [lastPath, first];
 }
 
 /** Nothing has that name. */
