@@ -21,6 +21,8 @@ export interface ExtentReaderOptions {
   /** What is stored of a stream; null when nothing is. */
   readonly records: (source: string, streamId: string) => FileRecord | null;
   readonly log: Log;
+  /** Path of the copy, with the same offsets, of a stream whose file is nowhere; null when there is none. */
+  readonly copyPath?: (source: string, streamId: string) => string | null;
   /** By default the one of the process. */
   readonly gate?: DeviceGate;
   /** Default: MOUNT_WAIT_MS, from when this is made. */
@@ -163,6 +165,8 @@ export class ExtentReader {
       const search = new FolderSearch({ ops, log, onFailure: (_, error) => failure ??= error });
       const place = await search.find(record);
       if (place === null) {
+        const copy = await this.#openCopy(record);
+        if (copy !== null) return copy;
         if (failure !== null) throw failure;
         if (performance.now() >= this.#mountedByMs || await search.isDeleted(record)) return null;
         throw Object.assign(new Error("Its filesystem does not seem to be mounted yet"), { code: "ENOENT" });
@@ -171,6 +175,19 @@ export class ExtentReader {
       if (opened !== "elsewhere") return opened;
     }
     throw Object.assign(new Error("The file is renamed again and again"), { code: "MOVED" });
+  }
+
+  async #openCopy({ source, id }: FileRecord): Promise<ExtentFile | null> {
+    const { ops, copyPath } = this.#options;
+    const path = copyPath?.(source, id) ?? null;
+    if (path === null) return null;
+    const fd = await ops.open(path);
+    try {
+      return { fd, device: String((await ops.fstat(fd)).dev), busyCount: 0, isDropped: false };
+    } catch (error) {
+      ops.close(fd);
+      throw error;
+    }
   }
 
   /** Null when its content is another one by now; "elsewhere" when another file, or none, has that path. */
