@@ -132,6 +132,7 @@ export class Pipeline {
       ops: this.#fileOps,
       records: (source, id) => positions.record(source, id),
       copyPath: (source, id) => this.#rescue?.copyOf(source, id)?.dataPath ?? null,
+      readHeld: async (source, id, ...where) => await this.#rescue?.readHeld(source, id, ...where) ?? null,
       log,
     });
     this.#rebuilder = new Rebuilder({ ...options, extents: this.#extents });

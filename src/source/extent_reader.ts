@@ -23,6 +23,14 @@ export interface ExtentReaderOptions {
   readonly log: Log;
   /** Path of the copy, with the same offsets, of a stream whose file is nowhere; null when there is none. */
   readonly copyPath?: (source: string, streamId: string) => string | null;
+  /** Reads from a stream's file that is open here and has no name any more; null when there is none. */
+  readonly readHeld?: (
+    source: string,
+    streamId: string,
+    target: Buffer,
+    length: number,
+    position: number,
+  ) => Promise<number | null>;
   /** By default the one of the process. */
   readonly gate?: DeviceGate;
   /** Default: MOUNT_WAIT_MS, from when this is made. */
@@ -77,7 +85,8 @@ export class ExtentReader {
     const key = `${source}\u0000${streamId}`;
     try {
       const file = await this.#fileOf(key, record);
-      return file === null ? null : await this.#readFrom(key, file, startOffset, endOffset);
+      const bytes = file === null ? null : await this.#readFrom(key, file, startOffset, endOffset);
+      return bytes ?? await this.#readHeld(record, startOffset, endOffset);
     } catch (error) {
       const code = errnoName(error);
       const failure = new Error(
@@ -151,6 +160,21 @@ export class ExtentReader {
       file.busyCount--;
       if (file.isDropped && file.busyCount === 0) this.#options.ops.close(file.fd);
     }
+  }
+
+  async #readHeld(
+    { source, id }: FileRecord,
+    startOffset: number,
+    endOffset: number,
+  ): Promise<Buffer | null> {
+    const bytes = Buffer.allocUnsafe(endOffset - startOffset);
+    for (let length = 0; length < bytes.length;) {
+      const rest = bytes.subarray(length);
+      const count = await this.#options.readHeld?.(source, id, rest, rest.length, startOffset + length) ?? 0;
+      if (count === 0) return null;
+      length += count;
+    }
+    return bytes;
   }
 
   /** The file where it was last seen, at its first path, or under any name in the folders of both. */

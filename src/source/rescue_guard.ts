@@ -1,3 +1,4 @@
+import path from "node:path";
 import type { SourcePositions } from "../checkpoint/checkpoint.ts";
 import { errnoName } from "../errors.ts";
 import { formatBytes } from "../telemetry/format.ts";
@@ -9,7 +10,7 @@ import type { FileOps, FileStat } from "./file_ops.ts";
 import { FolderSearch } from "./folder_search.ts";
 import type { OpenFiles } from "./open_files.ts";
 import type { RescueCopy } from "./rescue_copy.ts";
-import type { Refusal, RescueStore } from "./rescue_store.ts";
+import type { ReadHeld, Refusal, RescueStore } from "./rescue_store.ts";
 import type { TailedFile } from "./tailed_file.ts";
 
 /** At the end of a run copying goes on for no longer. */
@@ -72,6 +73,7 @@ export class RescueGuard {
     file.handle.userCount++;
     const isStored = file.isRescued;
     this.#guarded.set(file, { file, isStored, place: file.lastPath, searchAtMs: 0, toldReason: null });
+    if (!isStored) this.#options.store.hold(file.stream.source, file.stream.id, this.#reader(file));
     this.kick();
   }
 
@@ -159,7 +161,8 @@ export class RescueGuard {
       ino: String(ino),
       birthtimeNs: String(birthtimeNs),
     });
-    if (found === null) {
+    // NFS gives a deleted file such a name until the last one closes it.
+    if (found === null || path.basename(found.path).startsWith(".nfs")) {
       guarded.searchAtMs = performance.now() + SEARCH_AGAIN_MS;
       return false;
     }
@@ -174,11 +177,11 @@ export class RescueGuard {
     if (copy !== null && needs !== null && needs >= copy.endOffset) {
       await untilHung(store.release(copy), RELEASE_WAIT_MS, () => {});
     }
+    const read = this.#reader(file);
     for (;;) {
       const result = await store.append(
         file.stream,
-        async (target, length, position) =>
-          await this.#withFile(file, (fd) => this.#options.ops.read(fd, target, length, position)) ?? 0,
+        async (target, length, position) => await read(target, length, position) ?? 0,
         sizeBytes,
       );
       if (typeof result !== "number") return this.#refused(guarded, sizeBytes, result);
@@ -225,6 +228,11 @@ export class RescueGuard {
     }
   }
 
+  #reader(file: TailedFile): ReadHeld {
+    return (target, length, position) =>
+      this.#withFile(file, (fd) => this.#options.ops.read(fd, target, length, position));
+  }
+
   /** What `use` gives for the open file; null when it was closed, which is so for files that have a name somewhere. */
   async #withFile<T>(file: TailedFile, use: (fd: number) => Promise<T>): Promise<T | null> {
     const { gate, openFiles } = this.#options;
@@ -244,7 +252,10 @@ export class RescueGuard {
   }
 
   #drop(guarded: Guarded): void {
-    if (this.#guarded.delete(guarded.file)) this.#options.openFiles.drop(guarded.file.handle);
+    const { file } = guarded;
+    if (!this.#guarded.delete(file)) return;
+    this.#options.openFiles.drop(file.handle);
+    this.#options.store.unhold(file.stream.source, file.stream.id);
   }
 
   /** The file cannot be looked at or read: whoever tails it tells so, and the next look tries again. */

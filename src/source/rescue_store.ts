@@ -41,6 +41,9 @@ export type Refusal =
 /** Reads from the file that is copied; see `FileOps.read`. */
 export type ReadFile = (target: Buffer, length: number, position: number) => Promise<number>;
 
+/** The same; null when the file is closed. */
+export type ReadHeld = (target: Buffer, length: number, position: number) => Promise<number | null>;
+
 /** The copies in `data_dir/rescue`, of all sources. One piece is written at a time, so that of the thread pool one slot is taken at most. */
 export class RescueStore {
   readonly #options: RescueStoreOptions;
@@ -48,6 +51,7 @@ export class RescueStore {
   readonly #dir: string;
   /** By `rescueKey`. */
   readonly #copies = new Map<string, RescueCopy>();
+  readonly #held = new Map<string, ReadHeld>();
   readonly #releasing = new Map<RescueCopy, Promise<void>>();
   readonly #told: ToldOnce;
   #last: Promise<unknown> = Promise.resolve();
@@ -99,6 +103,26 @@ export class RescueStore {
     return this.#options.needs(source, id);
   }
 
+  /** The bytes of this stream can be read though nothing leads to its file: `read` is given to `readHeld`, until `unhold`. */
+  hold(source: string, id: string, read: ReadHeld): void {
+    this.#held.set(rescueKey(source, id), read);
+  }
+
+  unhold(source: string, id: string): void {
+    this.#held.delete(rescueKey(source, id));
+  }
+
+  /** Reads from a file that is open and has no name, whether it is copied or not; null when there is none. Rejects with the system's error. */
+  async readHeld(
+    source: string,
+    id: string,
+    target: Buffer,
+    length: number,
+    position: number,
+  ): Promise<number | null> {
+    return await this.#held.get(rescueKey(source, id))?.(target, length, position) ?? null;
+  }
+
   /**
    * Copies one more piece of a stream behind what is copied, at most up to `sizeBytes`; the first one from the lowest byte that a sink needs.
    * `isAtEnd`: the file ends at `sizeBytes`. Resolves with the bytes copied (0: there are none) or why none were. Rejects as `read` does.
@@ -121,6 +145,8 @@ export class RescueStore {
     const count = await read(buffer, buffer.length, startOffset);
     if (count === 0) return 0;
     return await this.#exclusive(async () => {
+      // Its bytes were delivered, and it was removed meanwhile: the next look begins another one.
+      if (known?.isRemoved === true) return 0;
       try {
         const room = await this.#room(count, known);
         if (typeof room !== "number") return room;

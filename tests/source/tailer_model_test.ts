@@ -2,9 +2,9 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import fs from "node:fs";
 import path from "node:path";
-import { systemRescueOps } from "../../src/source/rescue_ops.ts";
 import type { Running } from "./harness.ts";
 import { Bench, until } from "./harness.ts";
+import { roomyOps } from "./rescue_bench.ts";
 
 /** What a writer, logrotate and an operator do. */
 type Action =
@@ -39,12 +39,6 @@ const losingAction: fc.Arbitrary<Action> = fc.oneof(
   { weight: 12, arbitrary: action },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("lose" as const), isMoved: fc.boolean() }) },
 );
-
-/** Room on the disk, whatever the one under the tests has. */
-const roomyOps = {
-  ...systemRescueOps,
-  space: () => Promise.resolve({ freeBytes: 1_073_741_824, totalBytes: 2_147_483_648 }),
-};
 
 const SINKS = ["limited", "free"] as const;
 const KEPT = 30;
