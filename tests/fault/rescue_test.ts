@@ -42,10 +42,18 @@ interface Outage {
 }
 
 /** A broker that can be taken away, and a configuration that goes to it. */
-async function outage(dir: TempDir, more: { readonly top?: string } = {}): Promise<Outage & AsyncDisposable> {
+async function outage(
+  dir: TempDir,
+  more: { readonly top?: string; readonly buffer?: string } = {},
+): Promise<Outage & AsyncDisposable> {
   const proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
   const topic = await kafka.createTopic({ partitions: PARTITIONS });
-  const config = filesToKafka(dir, { bootstrap: proxy.address, topic, sink: SINK, ...more });
+  const config = filesToKafka(dir, {
+    bootstrap: proxy.address,
+    topic,
+    top: more.top ?? "",
+    sink: more.buffer ?? SINK,
+  });
   return { proxy, topic, config, [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose]() };
 }
 
@@ -136,6 +144,29 @@ test(
     const exit = await runShipper({ config: way.config, args: ["--once"], testBuild: true, env: QUICK });
     expect(exit).toMatchObject({ code: 0 });
     await expectExactly(kafka, way.topic, [writer]);
+  },
+  60_000,
+);
+
+test(
+  "a small disk buffer that is full, the file deleted, killed: the rest of it is in the copy",
+  async () => {
+    await using dir = tempDir("rescue-disk");
+    const buffer = `batch.max_bytes = 6000\nbuffer.type = "disk"\nbuffer.max_size = "8MiB"`;
+    await using way = await outage(dir, { buffer });
+    const writer = new OracleWriter("rescue-disk", "a.log");
+    await using shipper = await shipSome(way, dir, [writer]);
+    for (let round = 0; round < 4; round++) writer.append(dir.file("a.log"), 50_000);
+    const { size } = statSync(dir.file("a.log"));
+    await Bun.sleep(1_000);
+    unlinkSync(dir.file("a.log"));
+    await untilCopied(dir, [size]);
+    await shipper.kill();
+    way.proxy.heal();
+    const exit = await runShipper({ config: way.config, args: ["--once"], testBuild: true, env: QUICK });
+    expect(exit).toMatchObject({ code: 0 });
+    await expectExactly(kafka, way.topic, [writer]);
+    expect(copiesLeft(dir)).toEqual([]);
   },
   60_000,
 );

@@ -19,20 +19,31 @@ beforeAll(async () => {
   kafka = await sharedCluster();
 }, 120_000);
 
-for (const crashAt of ["after_intent_fsync:3", "after_send:2", "after_ack:2", "random"] as const) {
+const DISK = `buffer.type = "disk"\nbuffer.max_size = "64MiB"\n`;
+
+for (
+  const [crashAt, buffer] of [
+    ["after_intent_fsync:3", ""],
+    ["after_send:2", ""],
+    ["after_ack:2", ""],
+    ["random", ""],
+    ["before_buffer_commit:3", DISK],
+    ["after_buffer_commit:3", DISK],
+    ["random", DISK],
+  ] as const
+) {
   test(
-    `shipper < file, killed (${crashAt}) and started again: exactly once, and then what was appended`,
+    `shipper < file, ${
+      buffer === "" ? "" : "with a disk buffer, "
+    }killed (${crashAt}) and started again: exactly once, and then what was appended`,
     async () => {
       await using dir = tempDir("stdin-file");
       const topic = await kafka.createTopic({ partitions: 3 });
       const writer = new OracleWriter("stdin-file", "in");
       const file = dir.file("in");
       writer.append(file, 40_000);
-      const config = stdinToKafka(dir, {
-        bootstrap: kafka.bootstrap,
-        topic,
-        sink: "batch.max_bytes = 50000",
-      });
+      const sink = `${buffer}batch.max_bytes = 50000`;
+      const config = stdinToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink });
       const wrapper = withInput(file);
       if (crashAt === "random") {
         await using shipper = startShipper({ config, wrapper });
