@@ -15,6 +15,7 @@ import { Pipeline, type WrappedCommand } from "../pipeline.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
 import type { StorageOps } from "../storage/storage_ops.ts";
 import { findStdinFile, type StdinFile } from "../source/stdin_file.ts";
+import { findStdinFile, type StdinFile } from "../source/stdin_file.ts";
 import type { StreamAccount } from "../event/tally.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
@@ -29,6 +30,7 @@ import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
 import { startProgress } from "./progress.ts";
 import { startRunApi } from "./run_api.ts";
 import { checkStdinSource } from "./stdin_source_check.ts";
+import { stdinFileOf } from "./stdin_file_of.ts";
 
 /** The health check has to be done by then; `--require-healthy` promises an answer within 15 s. */
 export const HEALTH_CHECK_MAX_MS = 12_000;
@@ -126,7 +128,7 @@ class Run {
   async run(): Promise<number> {
     this.#process.onSignal((signal) => this.#onSignal(signal));
     const { sources, sinks } = this.#config;
-    this.#stdinFile = sources.some((source) => source.type === "stdin") ? this.#findStdinFile() : null;
+    if (!this.#args.dryRun) this.#stdinFile = stdinFileOf(sources, this.#log);
     const needsDir = this.#stdinFile !== null || sources.some((source) => source.type === "file") ||
       sinks.some((sink) => sink.buffer.type === "disk");
     const keepsPositions = needsDir && !this.#args.dryRun;
@@ -136,14 +138,6 @@ class Run {
     } finally {
       lock?.release();
     }
-  }
-
-  /** Null where stdin is a pipe, or is read as one. */
-  #findStdinFile(): StdinFile | null {
-    const found = findStdinFile();
-    if (typeof found !== "string") return this.#args.dryRun ? null : found;
-    this.#log.info(`Reading the file on stdin as a pipe, so that its position is not kept: ${found}`);
-    return null;
   }
 
   /** The journal, or, where at-least-once sinks alone could do without, the positions that are stored and cannot be stored any more. */
