@@ -282,11 +282,10 @@ export class Pipeline {
     const { journal, log } = this.#options;
     const { name, delivery, deliveryReason, durability } = config;
     const sources = this.#options.config.sources.filter((source) => config.inputs.includes(source.name));
-    if (sources.some((source) => source.type === "stdin") && config.buffer.type === "memory") {
-      const what = (this.#options.wrapped ?? null) === null ? "stdin" : "a command's output";
     const hasPipe = sources.some((source) => source.type === "stdin") &&
       (this.#options.stdinFile ?? null) === null;
     if (hasPipe && config.buffer.type === "memory") {
+      const what = (this.#options.wrapped ?? null) === null ? "stdin" : "a command's output";
       log.info(
         `Sink "${name}" reads ${what} with the buffer in memory: lines that are not acknowledged are lost with the process`,
       );
@@ -342,14 +341,14 @@ export class Pipeline {
     if (outlets.length === 0) return null;
     if (config.type === "stdin") {
       const common = { config, outlets, metrics: sourceMetrics, log, pool };
-      const { wrapped = null, config: { shutdownTimeoutMs } } = this.#options;
+      const { wrapped = null, stdinFile: file = null, config: { shutdownTimeoutMs } } = this.#options;
+      if (file !== null) {
+        const gaps = (sink: string) => metrics.sink(sink).gaps;
+        return createStdinFileSource({ ...common, file, checkpoint: positions, gaps, ops: this.#fileOps });
+      }
       if (wrapped === null) return createStdinSource(common);
       const onEnd = () => this.stopReading();
       return createExecSource({ ...common, ...wrapped, hostname, now, shutdownTimeoutMs, onEnd });
-      const shared = { config, outlets, metrics: sourceMetrics, log, pool };
-      const file = this.#options.stdinFile ?? null;
-      if (file === null) return createStdinSource(shared);
-      return createStdinFileSource({ ...shared, file, checkpoint: positions, ops: this.#fileOps });
     }
     return createFileSource({
       config,

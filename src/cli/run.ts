@@ -14,8 +14,6 @@ import { pause } from "../pause.ts";
 import { Pipeline, type WrappedCommand } from "../pipeline.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
 import type { StorageOps } from "../storage/storage_ops.ts";
-import { findStdinFile, type StdinFile } from "../source/stdin_file.ts";
-import { findStdinFile, type StdinFile } from "../source/stdin_file.ts";
 import type { StreamAccount } from "../event/tally.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
@@ -106,8 +104,8 @@ class Run {
   #isUnstored = false;
   #isEnding = false;
   #pipeline: Pipeline | null = null;
-  #stdinFile: StdinFile | null = null;
-  /** It came while the journal was being opened. */
+  #stdinFile: ReturnType<typeof stdinFileOf> = null;
+  /** While the journal was opened. */
   #earlySignal: "SIGTERM" | "SIGINT" | null = null;
 
   constructor(
@@ -127,16 +125,16 @@ class Run {
 
   async run(): Promise<number> {
     this.#process.onSignal((signal) => this.#onSignal(signal));
-    const { sources, sinks } = this.#config;
-    if (!this.#args.dryRun) this.#stdinFile = stdinFileOf(sources, this.#log);
-    const needsDir = this.#stdinFile !== null || sources.some((source) => source.type === "file") ||
-      sinks.some((sink) => sink.buffer.type === "disk");
-    const keepsPositions = needsDir && !this.#args.dryRun;
-    const lock = keepsPositions ? acquireDataDir(this.#config.dataDir) : null;
+    const { sources, sinks, dataDir } = this.#config;
+    if (this.#wrapped === null && !this.#args.dryRun) this.#stdinFile = stdinFileOf(sources, this.#log);
+    const hasDisk = sinks.some((sink) => sink.buffer.type === "disk");
+    const needsDir = hasDisk || this.#stdinFile !== null || sources.some(({ type }) => type === "file");
+    if (!needsDir || this.#args.dryRun) return await this.#ship(new PositionStore());
+    const lock = acquireDataDir(dataDir);
     try {
-      return await this.#ship(keepsPositions ? await this.#openJournal() : new PositionStore());
+      return await this.#ship(await this.#openJournal());
     } finally {
-      lock?.release();
+      lock.release();
     }
   }
 

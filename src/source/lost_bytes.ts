@@ -115,7 +115,7 @@ export class LostBytes {
   tornCopy({ id, lastPath }: FileRecord, sink: string, offset: number): void {
     const bytes = this.#rewind(id, sink, offset);
     if (bytes === 0) return;
-    this.#count(id, sink, "deleted", bytes);
+    this.#count(id, lastPath, sink, "deleted", bytes, offset);
     this.#options.log.error(
       `Lost ${bytes} bytes of "${lastPath}" behind byte ${offset}: the file is gone, and they were not copied before shipper ended`,
       { source: this.#options.source, sink },

@@ -2,6 +2,7 @@ import type { SourcePositions } from "../checkpoint/checkpoint.ts";
 import type { FileSourceConfig, StdinSourceConfig } from "../config/config.ts";
 import { errnoName, StartError } from "../errors.ts";
 import type { Outlet } from "../event/chunk.ts";
+import type { Gaps } from "../event/gaps.ts";
 import type { BufferPool } from "../event/pooled_buffer.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
@@ -31,6 +32,8 @@ export interface StdinFileSourceOptions {
   readonly metrics: SourceMetrics;
   readonly log: Log;
   readonly pool: BufferPool;
+  /** Where what is lost for a sink is noted; null or not there: nowhere. */
+  readonly gaps?: (sink: string) => Gaps | null;
   readonly ops?: FileOps;
   readonly gate?: DeviceGate;
 }
@@ -93,7 +96,7 @@ class StdinFileSource implements Source {
       discovery: FileDiscovery;
     },
   ): TailContext {
-    const { outlets, checkpoint, metrics, log, pool } = this.#options;
+    const { outlets, checkpoint, metrics, log, pool, gaps = () => null } = this.#options;
     const sinks = outlets.map((outlet) => outlet.sink);
     return {
       ops: this.#ops,
@@ -101,7 +104,7 @@ class StdinFileSource implements Source {
       nowMs: Date.now,
       monotonicMs,
       positions: checkpoint,
-      lost: new LostBytes({ source: config.name, sinks, positions: checkpoint, metrics, log }),
+      lost: new LostBytes({ source: config.name, sinks, positions: checkpoint, metrics, log, gaps }),
       openFiles: this.#openFiles,
       pool,
       scheduler: this.#scheduler,
