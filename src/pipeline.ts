@@ -30,7 +30,11 @@ import { ExtentReader } from "./source/extent_reader.ts";
 import { faultyFileOps } from "./source/faulty_file_ops.ts";
 import { type FileOps, systemFileOps } from "./source/file_ops.ts";
 import { createFileSource } from "./source/file_source.ts";
+import { faultyRescueOps, systemRescueOps } from "./source/rescue_ops.ts";
+import { RescueStore } from "./source/rescue_store.ts";
 import type { Source } from "./source/source.ts";
+import type { StdinFile } from "./source/stdin_file.ts";
+import { createStdinFileSource } from "./source/stdin_file_source.ts";
 import { createStdinSource } from "./source/stdin_source.ts";
 import { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { Log } from "./telemetry/log.ts";
@@ -54,6 +58,8 @@ export interface PipelineOptions {
   readonly dryRun: boolean;
   /** Takes the place of stdin; its end is the end of the run. */
   readonly wrapped?: WrappedCommand | null;
+  /** The file on stdin whose position is kept; null or not there: stdin is read as a pipe. */
+  readonly stdinFile?: StdinFile | null;
   readonly now: () => number;
   readonly random: () => number;
 }
@@ -64,6 +70,8 @@ export interface WrappedCommand {
   /** Its output goes to this process's stdout and stderr, too. */
   readonly tee: boolean;
 }
+/** A journal that cannot be written keeps copies of deleted files for the next run. */
+const RESCUE_CLOSE_MAX_MS = 2_000;
 
 /** A sink with what is in front of it. */
 interface Branch {
@@ -108,6 +116,7 @@ export class Pipeline {
   readonly #sources: Source[];
   readonly #garbagePacer = new GarbagePacer();
   readonly #fileOps: FileOps;
+  readonly #rescue: RescueStore | null;
   readonly #extents: ExtentReader;
   readonly #rebuilder: Rebuilder;
   readonly #stopReading = new AbortController();
@@ -118,9 +127,12 @@ export class Pipeline {
     const { positions, log, pool } = options;
     const faults = fileFaults();
     this.#fileOps = faults === null ? systemFileOps : faultyFileOps(systemFileOps, faults);
+    this.#rescue = this.#rescueStore();
     this.#extents = new ExtentReader({
       ops: this.#fileOps,
       records: (source, id) => positions.record(source, id),
+      copyPath: (source, id) => this.#rescue?.copyOf(source, id)?.dataPath ?? null,
+      readHeld: async (source, id, ...where) => await this.#rescue?.readHeld(source, id, ...where) ?? null,
       log,
     });
     this.#rebuilder = new Rebuilder({ ...options, extents: this.#extents });
@@ -156,7 +168,10 @@ export class Pipeline {
       this.#stopReading.abort();
       this.#kill.abort();
       throw error;
-    }).finally(() => this.#extents.close());
+    }).finally(async () => {
+      this.#extents.close();
+      await this.#rescue?.close(RESCUE_CLOSE_MAX_MS);
+    });
   }
 
   /** Sources stop; what they gave is still delivered. */
@@ -168,6 +183,26 @@ export class Pipeline {
   kill(): void {
     this.#stopReading.abort();
     this.#kill.abort();
+  }
+
+  /** Null where no position is stored: nothing would find a copy again. */
+  #rescueStore(): RescueStore | null {
+    const { config, positions, journal, dryRun, log } = this.#options;
+    if (journal === null || dryRun) return null;
+    const faults = fileFaults();
+    return new RescueStore({
+      dataDir: config.dataDir,
+      sizeBytesMax: config.rescueSizeBytesMax,
+      log,
+      needs: (source, id) => {
+        if (positions.record(source, id) === null) return null;
+        const sinks = config.sinks.filter(({ inputs }) => inputs.includes(source));
+        const known = sinks.flatMap(({ name }) => positions.position(source, id, name) ?? []);
+        return known.length === 0 ? 0 : Math.min(...known);
+      },
+      flush: () => positions.flush(),
+      ...(faults === null ? {} : { ops: faultyRescueOps(systemRescueOps, faults) }),
+    });
   }
 
   #branch(config: SinkConfig): Branch {
@@ -247,7 +282,9 @@ export class Pipeline {
     const { journal, log } = this.#options;
     const { name, delivery, deliveryReason, durability } = config;
     const sources = this.#options.config.sources.filter((source) => config.inputs.includes(source.name));
-    if (sources.some((source) => source.type === "stdin") && config.buffer.type === "memory") {
+    const hasPipe = sources.some((source) => source.type === "stdin") &&
+      (this.#options.stdinFile ?? null) === null;
+    if (hasPipe && config.buffer.type === "memory") {
       const what = (this.#options.wrapped ?? null) === null ? "stdin" : "a command's output";
       log.info(
         `Sink "${name}" reads ${what} with the buffer in memory: lines that are not acknowledged are lost with the process`,
@@ -304,7 +341,11 @@ export class Pipeline {
     if (outlets.length === 0) return null;
     if (config.type === "stdin") {
       const common = { config, outlets, metrics: sourceMetrics, log, pool };
-      const { wrapped = null, config: { shutdownTimeoutMs } } = this.#options;
+      const { wrapped = null, stdinFile: file = null, config: { shutdownTimeoutMs } } = this.#options;
+      if (file !== null) {
+        const gaps = (sink: string) => metrics.sink(sink).gaps;
+        return createStdinFileSource({ ...common, file, checkpoint: positions, gaps, ops: this.#fileOps });
+      }
       if (wrapped === null) return createStdinSource(common);
       const onEnd = () => this.stopReading();
       return createExecSource({ ...common, ...wrapped, hostname, now, shutdownTimeoutMs, onEnd });
@@ -319,6 +360,7 @@ export class Pipeline {
       dataDir: this.#options.config.dataDir,
       pool,
       gaps: (sink) => metrics.sink(sink).gaps,
+      rescue: this.#rescue,
       ops: this.#fileOps,
     });
   }

@@ -22,7 +22,7 @@ export interface FileRecord {
   readonly source: string;
   /** Stream id; unique within a source. */
   readonly id: string;
-  /** The path that its events carry; never changes. */
+  /** The path that its events carry; never changes. "" for a file that came on stdin: its events carry none. */
   readonly path: string;
   /** Where it was last seen: the path, or a rotated name. */
   readonly lastPath: string;

@@ -35,7 +35,7 @@ export interface PositionStoreOptions {
  * that is rotated after a crash is only found by what is stored of it; other changes at most once a second. Intents tell most of what changes
  * under exactly-once delivery, so that nothing is written here for a line that was delivered.
  *
- * Streams of stdin are tracked and never stored: they cannot be read again.
+ * Streams of a pipe on stdin are tracked and never stored: they cannot be read again.
  */
 export class PositionStore implements SourcePositions {
   readonly #now: () => number;

@@ -1,4 +1,4 @@
-import type { Stream } from "../event/stream.ts";
+import { fileStream, type Stream } from "../event/stream.ts";
 import type { Ledger } from "./ledger.ts";
 import type { FileRecord } from "./position_file.ts";
 
@@ -21,7 +21,7 @@ export class StreamEntry {
   /** For ledgers that are restored before their source has offered anything. */
   stream(): Stream {
     const { id, source, path } = this.record;
-    return { id, source, sourceType: "file", path };
+    return fileStream(id, source, path);
   }
 
   isDelivered(): boolean {

@@ -31,6 +31,8 @@ export interface ExitFacts {
   readonly hasFailed: boolean;
   /** The last positions are on disk. */
   readonly isStored: boolean;
+  /** stdin is a file whose position is kept. */
+  readonly isStdinStored: boolean;
 }
 
 /** Errno names of what a change of rights heals. */
@@ -39,7 +41,7 @@ const REFUSALS = ["EACCES", "EPERM"];
 /** Adds up what became of everything that was read. */
 export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): ExitReport {
   const finite = new Set(
-    config.sources.filter((source) => source.type === "stdin").map((source) => source.name),
+    config.sources.filter(({ type }) => type === "stdin" && !facts.isStdinStored).map(({ name }) => name),
   );
   let deliveredCount = 0;
   let droppedCount = 0;

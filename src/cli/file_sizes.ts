@@ -1,6 +1,7 @@
 import path from "node:path";
 import type { FileRecord } from "../checkpoint/position_file.ts";
 import { type FileOps, systemFileOps } from "../source/file_ops.ts";
+import { pathsOf } from "../source/folder_search.ts";
 import { KnownRecords } from "../source/known_records.ts";
 
 /** Names of a folder that are looked at for a file that was renamed. */
@@ -23,7 +24,7 @@ export class FileSizes {
 
   /** Bytes; null when the file is gone, or was truncated so that its old bytes are. */
   async sizeOf(record: FileRecord): Promise<number | null> {
-    for (const place of [record.lastPath, record.path]) {
+    for (const place of pathsOf(record)) {
       if (!this.#has(record)) await this.#look(place);
     }
     const folder = path.dirname(record.lastPath);

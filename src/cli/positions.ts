@@ -2,6 +2,8 @@ import type { Ledger } from "../checkpoint/ledger.ts";
 import type { StreamEntry } from "../checkpoint/stream_entry.ts";
 import type { Config } from "../config/config.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
+import { rescueKey } from "../source/rescue_index.ts";
+import { readRescueIndexes } from "../source/rescue_store.ts";
 import { formatBytes, formatCount, formatDuration } from "../telemetry/format.ts";
 import type { PositionsArgs } from "./args.ts";
 import { type CommandContext, withConfig } from "./command_context.ts";
@@ -27,6 +29,8 @@ export interface PositionRow {
   readonly holes: { readonly count: number; readonly bytes: number };
   /** Batches whose acknowledgement is not stored, and the events of this file in them. */
   readonly live: LiveCounts;
+  /** The file is gone, and what no sink had delivered of it is in data_dir: `sizeBytes` is the end of that copy. */
+  readonly isRescued: boolean;
   /** Null when the file is gone. */
   readonly sizeBytes: number | null;
   /** Bytes from the position to the end; null when the file is gone. */
@@ -69,15 +73,29 @@ export async function showPositions(args: PositionsArgs, context: CommandContext
 export async function positionRows(content: JournalContent, config: Config): Promise<PositionRow[]> {
   const live = new LiveBatches(content);
   const entries = sortedEntries(content);
+  const copies = copyEnds(config.dataDir);
   const sizes = new FileSizes(entries.map(({ record }) => record));
   const rows: PositionRow[] = [];
   for (const entry of entries) {
-    const sizeBytes = await sizes.sizeOf(entry.record);
+    const fileBytes = await sizes.sizeOf(entry.record);
+    const copyEnd = copies.get(rescueKey(entry.record.source, entry.record.id)) ?? null;
+    const isRescued = fileBytes === null && copyEnd !== null;
+    const facts = { live, sizeBytes: fileBytes ?? copyEnd, isRescued };
     for (const [sink, ledger] of [...entry.ledgers].sort(([a], [b]) => a < b ? -1 : 1)) {
-      rows.push(row(entry, sink, ledger, { isConfigured: isConfigured(config, sink), live, sizeBytes }));
+      rows.push(row(entry, sink, ledger, { ...facts, isConfigured: isConfigured(config, sink) }));
     }
   }
   return rows;
+}
+
+/** Where the copies in data_dir end, by `rescueKey`. */
+function copyEnds(dataDir: string): Map<string, number> {
+  const ends = new Map<string, number>();
+  for (const index of readRescueIndexes(dataDir).values()) {
+    if (index === null) continue;
+    ends.set(rescueKey(index.header.source, index.header.id), index.pieces.at(-1)!.endOffset);
+  }
+  return ends;
 }
 
 function isConfigured({ sinks }: Config, name: string): boolean {
@@ -88,7 +106,7 @@ function row(
   entry: StreamEntry,
   sink: string,
   ledger: Ledger,
-  facts: { isConfigured: boolean; live: LiveBatches; sizeBytes: number | null },
+  facts: { isConfigured: boolean; live: LiveBatches; sizeBytes: number | null; isRescued: boolean },
 ): PositionRow {
   const { sizeBytes } = facts;
   return {
@@ -101,6 +119,7 @@ function row(
     frontier: ledger.frontier,
     holes: ledger.holes(),
     live: facts.live.of(entry, sink),
+    isRescued: facts.isRescued,
     sizeBytes,
     lagBytes: sizeBytes === null ? null : Math.max(0, sizeBytes - ledger.position),
     lastSeenMs: entry.seenMs,
@@ -130,7 +149,9 @@ function table(rows: readonly PositionRow[], nowMs: number): string {
       formatCount(each.frontier),
       each.holes.count === 0 ? "0" : `${each.holes.count} (${formatBytes(each.holes.bytes)})`,
       each.live.batches === 0 ? "0" : `${each.live.batches} (${countOf(each.live.events, "event")})`,
-      each.sizeBytes === null ? "gone" : formatCount(each.sizeBytes),
+      each.sizeBytes === null
+        ? "gone"
+        : `${formatCount(each.sizeBytes)}${each.isRescued ? " (rescued)" : ""}`,
       each.lagBytes === null ? "-" : formatBytes(each.lagBytes),
       `${formatDuration(nowMs - each.lastSeenMs)} ago`,
     ]),

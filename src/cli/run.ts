@@ -28,6 +28,7 @@ import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
 import { startProgress } from "./progress.ts";
 import { startRunApi } from "./run_api.ts";
 import { checkStdinSource } from "./stdin_source_check.ts";
+import { stdinFileOf } from "./stdin_file_of.ts";
 
 /** The health check has to be done by then; `--require-healthy` promises an answer within 15 s. */
 export const HEALTH_CHECK_MAX_MS = 12_000;
@@ -103,7 +104,8 @@ class Run {
   #isUnstored = false;
   #isEnding = false;
   #pipeline: Pipeline | null = null;
-  /** It came while the journal was being opened. */
+  #stdinFile: ReturnType<typeof stdinFileOf> = null;
+  /** While the journal was opened. */
   #earlySignal: "SIGTERM" | "SIGINT" | null = null;
 
   constructor(
@@ -123,15 +125,16 @@ class Run {
 
   async run(): Promise<number> {
     this.#process.onSignal((signal) => this.#onSignal(signal));
-    const { sources, sinks } = this.#config;
-    const needsDir = sources.some((source) => source.type === "file") ||
-      sinks.some((sink) => sink.buffer.type === "disk");
-    const keepsPositions = needsDir && !this.#args.dryRun;
-    const lock = keepsPositions ? acquireDataDir(this.#config.dataDir) : null;
+    const { sources, sinks, dataDir } = this.#config;
+    if (this.#wrapped === null && !this.#args.dryRun) this.#stdinFile = stdinFileOf(sources, this.#log);
+    const hasDisk = sinks.some((sink) => sink.buffer.type === "disk");
+    const needsDir = hasDisk || this.#stdinFile !== null || sources.some(({ type }) => type === "file");
+    if (!needsDir || this.#args.dryRun) return await this.#ship(new PositionStore());
+    const lock = acquireDataDir(dataDir);
     try {
-      return await this.#ship(keepsPositions ? await this.#openJournal() : new PositionStore());
+      return await this.#ship(await this.#openJournal());
     } finally {
-      lock?.release();
+      lock.release();
     }
   }
 
@@ -194,6 +197,7 @@ class Run {
       once: this.#args.once || this.#args.dryRun,
       dryRun: this.#args.dryRun,
       wrapped: this.#wrapped,
+      stdinFile: this.#stdinFile,
       now,
       random,
     });
@@ -328,6 +332,7 @@ class Run {
       isOnce: this.#args.once,
       hasFailed: failure !== null,
       isStored,
+      isStdinStored: this.#stdinFile !== null,
     });
     describeExit(report, this.#log);
     return report.exitCode;

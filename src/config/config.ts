@@ -7,6 +7,7 @@ export interface Config {
   readonly api: ApiConfig | null;
   readonly log: LogConfig;
   readonly shutdownTimeoutMs: number;
+  readonly rescueSizeBytesMax: number;
   /** Those that at least one sink reads. */
   readonly sources: readonly SourceConfig[];
   readonly sinks: readonly SinkConfig[];

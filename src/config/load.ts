@@ -89,6 +89,7 @@ export function loadConfig(
     api: buildApi(top.api),
     log: buildLog(top.log),
     shutdownTimeoutMs: toMs(top.top.values["shutdown_timeout_secs"] as number),
+    rescueSizeBytesMax: top.top.values["rescue_max_size"] as number,
     sources: sources.filter((each) => read.has(each.name)).map(buildSource),
     sinks: sinks.map((each) => buildSink(each, context)),
   };

@@ -132,7 +132,8 @@ export const stdinSourceGroup = group({
   title: "Source: stdin",
   doc:
     "Reads standard input to its end. When it has ended and everything is delivered, shipper exits. When the sink " +
-    "is slow, the pipe waits.",
+    "is slow, the pipe waits. A regular file on standard input (`shipper < FILE`, Linux) is read as a file: its " +
+    "position is kept in `data_dir`, and the next run with it goes on there.",
   options: {
     type: choice({ values: ["stdin"], required: true, doc: "The kind of source.", example: '"stdin"' }),
     max_line_bytes: maxLineBytes,

@@ -1,4 +1,4 @@
-import { choice, flag, group, seconds, text } from "./option.ts";
+import { choice, flag, group, seconds, size, text } from "./option.ts";
 import { checkListenAddress, checkNotEmpty } from "./string_checks.ts";
 
 export const topGroup = group({
@@ -14,6 +14,16 @@ export const topGroup = group({
       doc:
         "The folder for positions. It is made when it is missing, with mode 0700, and locked while shipper runs.",
       example: '"/var/lib/shipper"',
+    }),
+    rescue_max_size: size({
+      default: 1_073_741_824,
+      min: 0,
+      max: 1_099_511_627_776,
+      doc:
+        "Files that are deleted, or moved out of their folder, before every sink has delivered them are copied to " +
+        "`data_dir/rescue`, so that a crash does not lose them; at most so much at a time. `0` copies nothing. At least " +
+        "5 % and 16 MiB of the disk are left free.",
+      example: '"200MiB"',
     }),
     shutdown_timeout_secs: seconds({
       default: 10,

@@ -14,14 +14,19 @@ export const GAP_MARKER_SOURCE = "(gap markers)";
  * One object a stream, shared by every batch that came from it, so that nothing is allocated per event.
  */
 export interface Stream {
-  /** Stable over restarts for files ("dev:ino:birthtime"), unique per run for stdin. Key of the stored position. */
+  /** Stable over restarts for files ("dev:ino:birthtime"), unique per run for a pipe on stdin. Key of the stored position. */
   readonly id: string;
   /** Name of the source in the configuration, for example "app" of `[sources.app]`. */
   readonly source: string;
   /** `source_type` field of its events: "file" or "stdin". */
   readonly sourceType: "file" | "stdin";
-  /** Where the bytes were first seen, for messages and the `file` field; "" for stdin. A rename does not change it. */
+  /** Where the bytes were first seen, for messages and the `file` field; "" for stdin, also where a file is on it. A rename does not change it. */
   readonly path: string;
   /** Which output of a command it is, under `shipper exec`: the field `stream` of its events. */
   readonly pipe?: "stdout" | "stderr";
+}
+
+/** The stream of stored bytes: those of a file on stdin have no path. */
+export function fileStream(id: string, source: string, path: string): Stream {
+  return { id, source, sourceType: path === "" ? "stdin" : "file", path };
 }

@@ -4,7 +4,7 @@ import type { Log } from "../telemetry/log.ts";
 import { type DeviceGate, processDeviceGate } from "./device_gate.ts";
 import { verifyFingerprint } from "./file_identity.ts";
 import type { FileOps, FileStat } from "./file_ops.ts";
-import { FolderSearch, isNotFound, isSameInode } from "./folder_search.ts";
+import { FolderSearch, isNotFound, isSameInode, pathsOf } from "./folder_search.ts";
 import { openFilesMaxDefault } from "./open_files.ts";
 
 /** Files that are kept open between two reads, at most; fewer under a low limit on open files. */
@@ -21,6 +21,16 @@ export interface ExtentReaderOptions {
   /** What is stored of a stream; null when nothing is. */
   readonly records: (source: string, streamId: string) => FileRecord | null;
   readonly log: Log;
+  /** Path of the copy, with the same offsets, of a stream whose file is nowhere; null when there is none. */
+  readonly copyPath?: (source: string, streamId: string) => string | null;
+  /** Reads from a stream's file that is open here and has no name any more; null when there is none. */
+  readonly readHeld?: (
+    source: string,
+    streamId: string,
+    target: Buffer,
+    length: number,
+    position: number,
+  ) => Promise<number | null>;
   /** By default the one of the process. */
   readonly gate?: DeviceGate;
   /** Default: MOUNT_WAIT_MS, from when this is made. */
@@ -75,7 +85,8 @@ export class ExtentReader {
     const key = `${source}\u0000${streamId}`;
     try {
       const file = await this.#fileOf(key, record);
-      return file === null ? null : await this.#readFrom(key, file, startOffset, endOffset);
+      const bytes = file === null ? null : await this.#readFrom(key, file, startOffset, endOffset);
+      return bytes ?? await this.#readHeld(record, startOffset, endOffset);
     } catch (error) {
       const code = errnoName(error);
       const failure = new Error(
@@ -151,11 +162,26 @@ export class ExtentReader {
     }
   }
 
+  async #readHeld(
+    { source, id }: FileRecord,
+    startOffset: number,
+    endOffset: number,
+  ): Promise<Buffer | null> {
+    const bytes = Buffer.allocUnsafe(endOffset - startOffset);
+    for (let length = 0; length < bytes.length;) {
+      const rest = bytes.subarray(length);
+      const count = await this.#options.readHeld?.(source, id, rest, rest.length, startOffset + length) ?? 0;
+      if (count === 0) return null;
+      length += count;
+    }
+    return bytes;
+  }
+
   /** The file where it was last seen, at its first path, or under any name in the folders of both. */
   async #locate(record: FileRecord): Promise<ExtentFile | null> {
     const { ops, log } = this.#options;
     for (let tries = 0; tries <= RELOCATIONS_MAX; tries++) {
-      for (const path of new Set([record.lastPath, record.path])) {
+      for (const path of pathsOf(record)) {
         const opened = await this.#open(path, record);
         if (opened !== "elsewhere") return opened;
       }
@@ -163,6 +189,8 @@ export class ExtentReader {
       const search = new FolderSearch({ ops, log, onFailure: (_, error) => failure ??= error });
       const place = await search.find(record);
       if (place === null) {
+        const copy = await this.#openCopy(record);
+        if (copy !== null) return copy;
         if (failure !== null) throw failure;
         if (performance.now() >= this.#mountedByMs || await search.isDeleted(record)) return null;
         throw Object.assign(new Error("Its filesystem does not seem to be mounted yet"), { code: "ENOENT" });
@@ -171,6 +199,19 @@ export class ExtentReader {
       if (opened !== "elsewhere") return opened;
     }
     throw Object.assign(new Error("The file is renamed again and again"), { code: "MOVED" });
+  }
+
+  async #openCopy({ source, id }: FileRecord): Promise<ExtentFile | null> {
+    const { ops, copyPath } = this.#options;
+    const path = copyPath?.(source, id) ?? null;
+    if (path === null) return null;
+    const fd = await ops.open(path);
+    try {
+      return { fd, device: String((await ops.fstat(fd)).dev), busyCount: 0, isDropped: false };
+    } catch (error) {
+      ops.close(fd);
+      throw error;
+    }
   }
 
   /** Null when its content is another one by now; "elsewhere" when another file, or none, has that path. */

@@ -4,11 +4,13 @@ import type { FileRecord } from "../checkpoint/position_file.ts";
 import type { SourcePositions } from "../checkpoint/checkpoint.ts";
 import { errnoName } from "../errors.ts";
 import type { Outlet } from "../event/chunk.ts";
+import { fileStream } from "../event/stream.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import { HUNG_MS, untilHung } from "./device_gate.ts";
 import type { FileDiscovery } from "./file_discovery.ts";
 import { EMPTY_FINGERPRINT, fingerprintOf, inodeKey, streamId } from "./file_identity.ts";
+import { fileLags } from "./file_lags.ts";
 import type { Opened } from "./file_opening.ts";
 import { openFile } from "./file_opening.ts";
 import type { FileStat } from "./file_ops.ts";
@@ -17,6 +19,7 @@ import { KnownRecords } from "./known_records.ts";
 import { knowledgeOf } from "./mark_check.ts";
 import { OpenFile } from "./open_files.ts";
 import { OwnFolders } from "./own_folders.ts";
+import type { RescueGuard } from "./rescue_guard.ts";
 import type { TailContext } from "./tail_context.ts";
 import { TailedFile } from "./tailed_file.ts";
 
@@ -36,6 +39,8 @@ export interface FileCatalogOptions {
   readonly log: Log;
   /** Whether a folder is one of shipper's own. */
   readonly isForbidden: (folder: FileStat) => boolean;
+  /** Where files without a name are copied; null or not there: nowhere. */
+  readonly guard?: RescueGuard | null;
 }
 
 /** A file that is to be read, and what is known of how it came here. */
@@ -49,7 +54,7 @@ export interface Candidate {
   readonly isMatched: boolean;
   /** Read it after this one, for each outlet. */
   readonly predecessor: TailedFile | null;
-  /** Where an outlet starts that has no position in it. */
+  /** Where an outlet starts that has no position in it, or whose position means other content. */
   readonly startOffset: number;
 }
 
@@ -78,7 +83,7 @@ export class FileCatalog {
     this.options = options;
     this.#ownFolders = new OwnFolders(options.tail.ops, options.isForbidden);
     for (const record of options.checkpoint.records(options.config.name)) this.#records.add(record);
-    options.metrics.fileLags = () => this.#fileLags();
+    options.metrics.fileLags = () => fileLags(this.byInode.values(), options.checkpoint, options.config.name);
   }
 
   /** The stored stream of an inode, also where the device got another number. */
@@ -125,7 +130,10 @@ export class FileCatalog {
       discovery.works(candidate.path);
       for (const name of names) this.addName(file, name);
       if (candidate.isMatched) this.attach(file, candidate.path);
-      else file.rotatedMs = this.options.tail.monotonicMs();
+      else {
+        file.rotatedMs = this.options.tail.monotonicMs();
+        this.options.guard?.add(file);
+      }
       file.wake();
       return file;
     } catch (error) {
@@ -185,23 +193,27 @@ export class FileCatalog {
       sizeBytes,
     });
     file.handle.userCount++;
-    const next = this.#make({
-      stream: { ...file.stream, id: streamId(file.inode, file.generation + 1) },
-      inode: file.inode,
-      device: file.device,
-      generation: file.generation + 1,
-      sinceNs: this.#bornFromNowNs(),
-      handle: file.handle,
-      fingerprint: EMPTY_FINGERPRINT,
-      sizeBytes,
-      mtimeMs: file.mtimeMs,
-      lastPath: file.lastPath,
-    }, () => 0);
+    const next = this.take(
+      new TailedFile({
+        stream: { ...file.stream, id: streamId(file.inode, file.generation + 1) },
+        inode: file.inode,
+        device: file.device,
+        generation: file.generation + 1,
+        sinceNs: this.#bornFromNowNs(),
+        handle: file.handle,
+        fingerprint: EMPTY_FINGERPRINT,
+        sizeBytes,
+        mtimeMs: file.mtimeMs,
+        lastPath: file.lastPath,
+      }),
+      () => 0,
+    );
     next.rotatedMs = file.rotatedMs;
     for (const matchedPath of file.paths) next.paths.add(matchedPath);
     for (const [matchedPath, last] of this.byPath) if (last === file) this.byPath.set(matchedPath, next);
     for (const name of file.watchedNames) this.addName(next, name);
     file.continueAs(next);
+    if (next.paths.size === 0) this.options.guard?.add(next);
     file.wake();
     next.wake();
   }
@@ -281,31 +293,33 @@ export class FileCatalog {
       tail.lost.gone(record, "truncated_unread");
     } else if (record !== null && opened.rewinds.size > 0) this.#rewind(record, opened.rewinds);
     const handle = new OpenFile(opened.fd, inode, candidate.path);
-    const file = this.#make({
-      stream: {
-        id: streamId(inode, generation),
-        source: config.name,
-        sourceType: "file",
-        path: record?.path ?? candidate.basePath,
+    const file = this.take(
+      new TailedFile({
+        stream: fileStream(
+          streamId(inode, generation),
+          config.name,
+          record?.path ?? candidate.basePath,
+        ),
+        inode,
+        device: String(stat.dev),
+        generation,
+        sinceNs: isReplaced
+          ? this.#bornFromNowNs()
+          : record === null
+          ? stat.birthtimeNs
+          : BigInt(record.sinceNs),
+        handle,
+        fingerprint: opened.fingerprint,
+        sizeBytes: stat.sizeBytes,
+        mtimeMs: stat.mtimeMs,
+        lastPath: candidate.path,
+      }),
+      (id, sink) => {
+        const stored = isReplaced ? null : checkpoint.resumeOffset(config.name, id, sink);
+        return stored ?? Math.min(candidate.startOffset, stat.sizeBytes);
       },
-      inode,
-      device: String(stat.dev),
-      generation,
-      sinceNs: isReplaced
-        ? this.#bornFromNowNs()
-        : record === null
-        ? stat.birthtimeNs
-        : BigInt(record.sinceNs),
-      handle,
-      fingerprint: opened.fingerprint,
-      sizeBytes: stat.sizeBytes,
-      mtimeMs: stat.mtimeMs,
-      lastPath: candidate.path,
-    }, (id, sink) => {
-      if (isReplaced) return 0;
-      return checkpoint.resumeOffset(config.name, id, sink) ??
-        Math.min(candidate.startOffset, stat.sizeBytes);
-    }, isSame ? record : null);
+      isSame ? record : null,
+    );
     if (isReplaced) checkpoint.forget(config.name, record.id);
     if (candidate.predecessor !== null) file.follow(candidate.predecessor);
     tail.openFiles.add(handle);
@@ -328,14 +342,13 @@ export class FileCatalog {
     );
   }
 
-  /** Makes the file and its tailers, and stores where they start. `known`: the stored stream that it continues. */
-  #make(
-    init: ConstructorParameters<typeof TailedFile>[0],
+  /** Takes up the file: makes its tailers, and stores where they start. `known`: the stored stream that it continues. */
+  take(
+    file: TailedFile,
     startOffset: (id: string, sink: string) => number,
     known: FileRecord | null = null,
   ): TailedFile {
     const { checkpoint, config, outlets, tail, metrics } = this.options;
-    const file = new TailedFile(init);
     const record = this.record(file);
     if (known !== null && known.id !== record.id) checkpoint.adopt(known.id, record);
     this.store(file);
@@ -371,19 +384,5 @@ export class FileCatalog {
       fingerprintBytes: file.fingerprint.sizeBytes,
       fingerprint: file.fingerprint.hash,
     };
-  }
-
-  #fileLags() {
-    const { checkpoint, config } = this.options;
-    return [...this.byInode.values()].flatMap((file) =>
-      file.tailers.map((tailer) => ({
-        path: file.lastPath,
-        sink: tailer.outlet.sink,
-        sizeBytes: Math.max(file.sizeBytes, tailer.offset),
-        readBytes: tailer.offset,
-        deliveredBytes: checkpoint.position(config.name, file.stream.id, tailer.outlet.sink) ??
-          tailer.startOffset,
-      }))
-    );
   }
 }

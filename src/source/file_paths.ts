@@ -5,6 +5,7 @@ import { inodeKey, recordInodeKey } from "./file_identity.ts";
 import type { FileStat } from "./file_ops.ts";
 import { byDevicelessKey, FolderSearch, type Found, keysOf, type SearchedFile } from "./folder_search.ts";
 import { compareRotatedNames } from "./rotated_names.ts";
+import { findRescued, registerRescued, type RescuedStream } from "./rescued_file.ts";
 import type { TailedFile } from "./tailed_file.ts";
 
 /** A file that is renamed while it is about to be opened is looked for again this often. */
@@ -26,6 +27,8 @@ export class FilePaths {
   readonly #ignoredSizes = new Map<string, number>();
   /** For paths whose last known file is gone: when it was born. */
   readonly #sinceNs = new Map<string, bigint>();
+  /** Streams whose files are nowhere and that have a copy, by id; null: it cannot be read now. */
+  readonly #rescued = new Map<string, RescuedStream | null>();
   #isFirstLook = true;
 
   constructor(catalog: FileCatalog) {
@@ -55,8 +58,10 @@ export class FilePaths {
       if (group === undefined) groups.set(record.path, [record]);
       else group.push(record);
       if (place === null) {
+        if (await this.#rescue(record)) continue;
         this.#missing(record, found.has(record.path) || await search.isDeleted(record));
       } else {
+        await this.#dropCopy(record);
         located.set(record.id, place);
         checkpoint.seen(config.name, record.id);
       }
@@ -65,6 +70,28 @@ export class FilePaths {
     for (const [matchedPath, stat] of found) await this.see(matchedPath, stat);
     this.#isFirstLook = false;
     checkpoint.forgetUnseen(config.name);
+  }
+
+  /** Whether there is a copy of a file that is nowhere: it is read, unless that fails, which is told. */
+  async #rescue(record: FileRecord): Promise<boolean> {
+    const { discovery, guard } = this.#catalog.options;
+    try {
+      const found = await findRescued(guard ?? null, record);
+      if (found !== null) this.#rescued.set(record.id, found);
+      return found !== null;
+    } catch (error) {
+      if (errnoName(error) === "UNKNOWN") throw error;
+      discovery.tellFailure(record.lastPath, "read the copy in data_dir of", error);
+      this.#rescued.set(record.id, null);
+      return true;
+    }
+  }
+
+  /** The file is there. */
+  async #dropCopy({ source, id }: FileRecord): Promise<void> {
+    const store = this.#catalog.options.guard?.store;
+    const copy = store?.copyOf(source, id) ?? null;
+    if (copy !== null) await store!.discard(copy);
   }
 
   /** A file that was being read is nowhere. A folder that is not mounted yet looks empty: it may come back unless it `isDeleted`. */
@@ -140,6 +167,7 @@ export class FilePaths {
       stat = await tail.ops.stat(changedPath, false);
     } catch (error) {
       if (errnoName(error) !== "ENOENT") return false; // the next scan tells it
+      catalog.options.guard?.kick();
       const file = catalog.byPath.get(changedPath);
       if (file !== undefined) await this.#vanish(file, changedPath);
       return false;
@@ -173,6 +201,13 @@ export class FilePaths {
     for (const record of records) {
       const place = located.get(record.id);
       if (record.id === currentId) continue;
+      const rescued = this.#rescued.get(record.id);
+      if (rescued !== undefined) {
+        if (rescued !== null) {
+          predecessor = await registerRescued(this.#catalog, rescued, predecessor);
+        }
+        continue;
+      }
       if (place === undefined) {
         // It is gone for certain where another file has its name; a folder that is not mounted yet looks empty.
         if (current !== undefined) checkpoint.forget(config.name, record.id);
@@ -271,7 +306,7 @@ export class FilePaths {
   /** The path leads to the file no more. Without any matching path it is read to its end and let go. */
   async #detach(file: TailedFile, matchedPath: string): Promise<void> {
     if (!file.paths.delete(matchedPath) || file.paths.size > 0) return;
-    const { metrics, tail } = this.#catalog.options;
+    const { metrics, tail, guard } = this.#catalog.options;
     metrics.rotationsCount++;
     file.rotatedMs = tail.monotonicMs();
     const { handle } = file;
@@ -284,6 +319,7 @@ export class FilePaths {
       handle.reopenPath = null;
       file.isUnlinked = (await tail.ops.fstat(fd)).linkCount === 0;
     }
+    guard?.add(file);
     file.wake();
   }
 

@@ -20,12 +20,16 @@ import type { GlobRoot } from "./glob_root.ts";
 import { LostBytes } from "./lost_bytes.ts";
 import { OpenFiles, openFilesMaxDefault } from "./open_files.ts";
 import { ReadScheduler } from "./read_scheduler.ts";
+import { RescueGuard } from "./rescue_guard.ts";
+import type { RescueStore } from "./rescue_store.ts";
 import type { Source } from "./source.ts";
 import type { TailContext } from "./tail_context.ts";
 import { ToldOnce } from "./told_once.ts";
 
 /** Everything that kernel events tell is looked for once more after this time at the latest. */
 export const SCAN_INTERVAL_MS_MAX = 1_000;
+/** At the end, a device that hangs while deleted files are copied is waited for no longer. */
+const FINISH_WAIT_MS = 6_000;
 /** Changes that ask for a scan are waited for together. */
 const SCAN_SOON_MS = 10;
 
@@ -43,6 +47,8 @@ export interface FileSourceOptions {
   readonly pool: BufferPool;
   /** Where losses of a sink are noted to be told downstream; default: nowhere. */
   readonly gaps?: (sink: string) => Gaps | null;
+  /** Where files without a name are copied; null or not there: nowhere. */
+  readonly rescue?: RescueStore | null;
   /** Milliseconds since the epoch, and milliseconds of a clock that never jumps. */
   readonly now?: () => number;
   readonly monotonic?: () => number;
@@ -63,6 +69,7 @@ class FileSource implements Source {
   readonly #discovery: FileDiscovery;
   readonly #catalog: FileCatalog;
   readonly #paths: FilePaths;
+  readonly #guard: RescueGuard | null;
   readonly #toldFailures: ToldOnce;
   readonly #stop = new AbortController();
   readonly #walking = new Set<GlobRoot>();
@@ -105,6 +112,7 @@ class FileSource implements Source {
     });
     const tail = this.#tailContext({ ops, gate, nowMs, monotonicMs });
     const { checkpoint } = options;
+    this.#guard = this.#rescueGuard(ops, gate);
     this.#catalog = new FileCatalog({
       config,
       outlets,
@@ -114,6 +122,7 @@ class FileSource implements Source {
       metrics,
       log,
       isForbidden,
+      guard: this.#guard,
     });
     this.#paths = new FilePaths(this.#catalog);
   }
@@ -134,6 +143,7 @@ class FileSource implements Source {
       rotateWaitMs: config.rotateWaitMs,
       partialFlushAfterMs: config.partialFlushAfterMs,
       isOnce,
+      isToLastEnd: false,
       onCutOff: (file, sizeBytes) => this.#catalog.cutOff(file, sizeBytes),
       onCutBack: (tailer, offset, sizeBytes) => this.#catalog.cutBack(tailer, offset, sizeBytes),
       onHead: (file, head) => this.#catalog.sawHead(file, head),
@@ -143,6 +153,22 @@ class FileSource implements Source {
       },
       onFailure: (file, error) => this.#discovery.tellFailure(file.lastPath, "read", error),
     };
+  }
+
+  #rescueGuard(ops: FileOps, gate: DeviceGate): RescueGuard | null {
+    const { config, checkpoint, metrics, log, rescue } = this.#options;
+    if (rescue === undefined || rescue === null) return null;
+    return new RescueGuard({
+      source: config.name,
+      store: rescue,
+      positions: checkpoint,
+      ops,
+      gate,
+      openFiles: this.#openFiles,
+      metrics,
+      log,
+      onBug: (error) => this.#taskFailed(error),
+    });
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -160,6 +186,9 @@ class FileSource implements Source {
       if (this.#scanTimer !== null) clearTimeout(this.#scanTimer);
       this.#stop.abort();
       this.#discovery.close();
+      if (this.#guard !== null) {
+        await untilHung(this.#guard.finish(), FINISH_WAIT_MS, () => this.#tellHung("Copying deleted files"));
+      }
       this.#openFiles.closeAll();
     }
   }
@@ -191,6 +220,7 @@ class FileSource implements Source {
 
   #tick(): void {
     this.#scheduler.tick();
+    this.#guard?.kick();
     if (this.#hasStarted && !this.#options.once) this.#scan();
   }
 

@@ -34,12 +34,14 @@ export class FileTailer {
   readonly outletIndex: number;
   readonly startOffset: number;
   offset: number;
+  /** Nothing is read from there on, whatever the file holds. */
+  endMax = Infinity;
   hasPassed = false;
   hasEnded = false;
   /** When the last read found the end of the file (monotonic). */
   lastEndMs = -Infinity;
   readonly #context: TailContext;
-  /** For a run that ends: the size at its start. */
+  /** For a run that ends: the size at its start; infinite where it ends at the end that is found. */
   readonly #finalBytes: number;
   #isDirty = false;
   #isQueued = false;
@@ -67,7 +69,7 @@ export class FileTailer {
     this.outletIndex = outletIndex;
     this.startOffset = startOffset;
     this.offset = startOffset;
-    this.#finalBytes = file.sizeBytes;
+    this.#finalBytes = context.isToLastEnd ? Infinity : file.sizeBytes;
     this.#size = new ReadSize(context.maxLineBytes);
   }
 
@@ -112,10 +114,11 @@ export class FileTailer {
     const owner = this.#context.pool.take(wanted);
     try {
       const length = piece === null ? owner.data.length : wanted;
+      const readBytes = Math.min(length, this.endMax - (this.offset - before));
       const count = await this.#withFile(
         signal,
         onDevice,
-        (fd) => this.#context.ops.read(fd, owner.data, length, this.offset - before),
+        (fd) => this.#context.ops.read(fd, owner.data, readBytes, this.offset - before),
       );
       if (count === null || this.hasEnded) return;
       if (this.file.isCutOff) return this.#endCutOff();
@@ -126,7 +129,9 @@ export class FileTailer {
       }
       this.#failureCount = 0;
       const wasMarkerKnown = this.#marker.isKnown;
-      if (before === this.offset) this.#context.onHead(this.file, owner.data.subarray(0, count));
+      if (before === this.offset && !this.file.isRescued) {
+        this.#context.onHead(this.file, owner.data.subarray(0, count));
+      }
       if (!wasMarkerKnown) this.#marker.set(owner.data, before);
       const isAtEnd = piece === null && count < length;
       if (piece === null ? isAtEnd && end < this.#endOffset : count < length) {
@@ -247,6 +252,8 @@ export class FileTailer {
     signal: AbortSignal,
     onDevice: OnDevice,
   ): Promise<void> {
+    // In front of what is copied there is a hole: there is nothing to go back to.
+    if (this.file.isRescued) return this.#endCutOff();
     const { positions, ops } = this.#context;
     const { source, id } = this.file.stream;
     let offset = this.offset;

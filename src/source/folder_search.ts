@@ -8,6 +8,10 @@ import { isRotatedName } from "./rotated_names.ts";
 
 /** Entries of one folder that are looked at in search of a renamed file. */
 export const SEARCH_ENTRIES_MAX = 20_000;
+/** A folder whose names change while it is looked through is looked through again, so often at most. */
+const LOOKS_MAX = 3;
+/** Times of change come from a clock that moves in steps; within one of them two changes look like one. */
+const CLOCK_GRAIN_MS = 20;
 
 export interface Found {
   readonly path: string;
@@ -41,7 +45,7 @@ export class FolderSearch {
 
   /** Where the file is now, in the folder of its path or of the place where it was last seen. */
   async find(file: SearchedFile): Promise<Found | null> {
-    for (const folder of new Set([path.dirname(file.lastPath), path.dirname(file.path)])) {
+    for (const folder of new Set(pathsOf(file).map((each) => path.dirname(each)))) {
       const { byKey } = await this.#list(folder, () => true);
       const place = byKey.get(recordInodeKey(file)) ?? byDevicelessKey(byKey, file);
       if (place !== null) return place;
@@ -74,30 +78,46 @@ export class FolderSearch {
   async #list(folder: string, isWanted: (name: string) => boolean): Promise<Listing> {
     const known = this.#folders.get(folder);
     if (known !== undefined) return known;
-    const { ops, log, onFailure } = this.#options;
+    const { ops, onFailure } = this.#options;
     const byKey = new Map<string, Found>();
     let isComplete = false;
     try {
-      const entries = (await ops.list(folder, false)).filter((entry) =>
-        !entry.isDirectory && isWanted(entry.name)
-      );
-      if (entries.length > SEARCH_ENTRIES_MAX) {
-        log.warn(
-          `Looking for renamed files at ${SEARCH_ENTRIES_MAX} of ${entries.length} entries of "${folder}" only`,
-        );
+      // A file that is renamed meanwhile may be missed: its new name was passed already, and its old one leads to another file.
+      for (let looks = 0, isQuiet = false; looks < LOOKS_MAX && !isQuiet; looks++) {
+        const before = await ops.stat(folder, false);
+        isComplete = await this.#lookThrough(folder, isWanted, byKey);
+        const after = await ops.stat(folder, false);
+        isQuiet = before.mtimeMs === after.mtimeMs && Math.abs(Date.now() - after.mtimeMs) > CLOCK_GRAIN_MS;
       }
-      for (const entry of entries.slice(0, SEARCH_ENTRIES_MAX)) {
-        const place = await this.#look(path.join(folder, entry.name));
-        if (place === null) continue;
-        for (const key of keysOf(place.stat)) byKey.set(key, place);
-      }
-      isComplete = entries.length <= SEARCH_ENTRIES_MAX;
     } catch (error) {
       if (!isNotFound(error)) onFailure(folder, error);
     }
     const listing = { byKey, isComplete };
     this.#folders.set(folder, listing);
     return listing;
+  }
+
+  /** Adds what is there; false when there is more than is looked at. */
+  async #lookThrough(
+    folder: string,
+    isWanted: (name: string) => boolean,
+    byKey: Map<string, Found>,
+  ): Promise<boolean> {
+    const { ops, log } = this.#options;
+    const entries = (await ops.list(folder, false)).filter((entry) =>
+      !entry.isDirectory && isWanted(entry.name)
+    );
+    if (entries.length > SEARCH_ENTRIES_MAX) {
+      log.warn(
+        `Looking for renamed files at ${SEARCH_ENTRIES_MAX} of ${entries.length} entries of "${folder}" only`,
+      );
+    }
+    for (const entry of entries.slice(0, SEARCH_ENTRIES_MAX)) {
+      const place = await this.#look(path.join(folder, entry.name));
+      if (place === null) continue;
+      for (const key of keysOf(place.stat)) byKey.set(key, place);
+    }
+    return entries.length <= SEARCH_ENTRIES_MAX;
   }
 
   async #look(candidate: string): Promise<Found | null> {
@@ -108,6 +128,11 @@ export class FolderSearch {
       return null; // gone since it was listed, or not ours to look at
     }
   }
+}
+
+/** Where it was last seen, and where it was first; one of them for a file that came on stdin. */
+export function pathsOf({ lastPath, path: first }: Pick<FileRecord, "path" | "lastPath">): string[] {
+  return first === "" || first === lastPath ? [lastPath] : [lastPath, first];
 }
 
 /** Nothing has that name. */

@@ -111,6 +111,17 @@ export class LostBytes {
     );
   }
 
+  /** The file is gone, and the copy of it does not reach behind `offset`, or not to where the sink is. */
+  tornCopy({ id, lastPath }: FileRecord, sink: string, offset: number): void {
+    const bytes = this.#rewind(id, sink, offset);
+    if (bytes === 0) return;
+    this.#count(id, lastPath, sink, "deleted", bytes, offset);
+    this.#options.log.error(
+      `Lost ${bytes} bytes of "${lastPath}" behind byte ${offset}: the file is gone, and they were not copied before shipper ended`,
+      { source: this.#options.source, sink },
+    );
+  }
+
   /** Returns the bytes that the sink was to be given and that are not there any more. */
   #rewind(id: string, sink: string, offset: number): number {
     const { source, positions } = this.#options;

@@ -25,6 +25,8 @@ export interface TailContext {
   readonly partialFlushAfterMs: number;
   /** Read to the end that the file has at the start, then end. */
   readonly isOnce: boolean;
+  /** With `isOnce`: to the end that is found there, however much is appended meanwhile. */
+  readonly isToLastEnd: boolean;
   /** Nothing of what was read of `file` is there any more: it was truncated. Called once for a file, synchronously. */
   readonly onCutOff: (file: TailedFile, sizeBytes: number) => void;
   /**

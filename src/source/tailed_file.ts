@@ -26,6 +26,8 @@ export class TailedFile {
   isUnlinked = false;
   /** Another file took a name of this one and waits until this one was read to its end. */
   isSuperseded = false;
+  /** Read from the copy that an earlier run has made (`rescue_store.ts`): the file itself is gone. */
+  readonly isRescued: boolean;
   /** Truncated: what was not read is gone, the next generation is read instead. */
   isCutOff = false;
   /** The generation in front of it under the same name. */
@@ -46,6 +48,7 @@ export class TailedFile {
     sizeBytes: number;
     mtimeMs: number;
     lastPath: string;
+    isRescued?: boolean;
   }) {
     this.stream = init.stream;
     this.inode = init.inode;
@@ -57,6 +60,7 @@ export class TailedFile {
     this.sizeBytes = init.sizeBytes;
     this.mtimeMs = init.mtimeMs;
     this.lastPath = init.lastPath;
+    this.isRescued = init.isRescued ?? false;
   }
 
   /** True when every outlet is done with it. */

@@ -19,6 +19,7 @@ export const CRASH_POINTS = [
   "before_buffer_commit",
   "after_buffer_commit",
   "before_buffer_release",
+  "mid_rescue",
 ] as const;
 
 export type CrashPointName = (typeof CRASH_POINTS)[number];

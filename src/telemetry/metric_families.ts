@@ -76,6 +76,21 @@ export const FAMILIES = {
     ["source", "cause"],
     "Bytes that were gone before they could be read.",
   ),
+  sourceRescuedBytes: counter(
+    "shipper_source_rescued_bytes_total",
+    SOURCE,
+    "Bytes of deleted or moved files that were copied to data_dir, because a sink had not delivered them.",
+  ),
+  sourceRescueFailures: counter(
+    "shipper_source_rescue_failures_total",
+    SOURCE,
+    "Times that such bytes could not be copied (rescue_max_size, a full disk, an error): they are in the open file alone.",
+  ),
+  sourceRescueHeld: gauge(
+    "shipper_source_rescue_bytes",
+    SOURCE,
+    "Bytes of such copies in data_dir now.",
+  ),
 
   fileLag: gauge("shipper_file_lag_bytes", FILE, "Bytes of a file that are not delivered to a sink yet."),
   fileRead: gauge("shipper_file_read_offset_bytes", FILE, "Up to where a file was read for a sink."),

@@ -66,6 +66,12 @@ export class SourceMetrics {
   truncationsCount = 0;
   /** Bytes that existed and are gone before they could be read, by cause ("truncated_unread", "unreadable", "deleted"). */
   readonly lostBytes = new LabelledCounter();
+  /** Bytes of files without a name that were copied to data_dir. */
+  rescuedBytesCount = 0;
+  /** Times that such bytes could not be copied. */
+  rescueFailuresCount = 0;
+  /** Bytes in such copies now. */
+  rescueHeldBytes: () => number = () => 0;
   /** Lag in bytes (size minus delivered position), by path and sink; asked for only when rendered. */
   fileLags: () => readonly FileLag[] = () => [];
 }

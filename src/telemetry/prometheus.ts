@@ -78,6 +78,9 @@ function addSource(page: Exposition, name: string, source: SourceMetrics): void 
   page.add(F.sourceRotations, labels, source.rotationsCount);
   page.add(F.sourceTruncations, labels, source.truncationsCount);
   for (const [cause, bytes] of source.lostBytes.values) page.add(F.sourceLostBytes, [name, cause], bytes);
+  page.add(F.sourceRescuedBytes, labels, source.rescuedBytesCount);
+  page.add(F.sourceRescueFailures, labels, source.rescueFailuresCount);
+  page.add(F.sourceRescueHeld, labels, source.rescueHeldBytes());
 }
 
 function addFiles(page: Exposition, metrics: Metrics): void {

@@ -7,7 +7,7 @@ import { KeptLog } from "../kafka/producer_harness.ts";
 const config = {
   sources: [{ type: "file", name: "app" }, { type: "stdin", name: "in" }],
 } as unknown as Config;
-const good = { isOnce: false, hasFailed: false, isStored: true };
+const good = { isOnce: false, hasFailed: false, isStored: true, isStdinStored: false };
 
 /** Two sinks that delivered 10 and 5 events. */
 function metrics(): Metrics {
@@ -55,6 +55,13 @@ describe("exitReport", () => {
     const report = exitReport(some, config, good);
     expect(report).toMatchObject({ exitCode: 1, lostCount: 4, leftInFilesCount: 0 });
     expect(told(report).texts("error")[0]).toContain("Lost up to 4 events from stdin");
+  });
+
+  test("what came from a file on stdin is safe in it: 0", () => {
+    const some = metrics();
+    some.sink("a").undelivered.add("in", 4);
+    const report = exitReport(some, config, { ...good, isStdinStored: true });
+    expect(report).toMatchObject({ exitCode: 0, lostCount: 0, leftInFilesCount: 4 });
   });
 
   test("bytes that were gone before they could be read are lost: 1", () => {

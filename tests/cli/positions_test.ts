@@ -6,6 +6,14 @@ import { type PositionRow, showPositions } from "../../src/cli/positions.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { acquireDataDir } from "../../src/checkpoint/data_dir_lock.ts";
 import { JOURNAL_FOLDER, readJournal } from "../../src/journal/journal_reader.ts";
+import {
+  DATA_SUFFIX,
+  headerLine,
+  INDEX_SUFFIX,
+  pieceLine,
+  RESCUE_FOLDER,
+  rescueKey,
+} from "../../src/source/rescue_index.ts";
 import { camelCaseKeys } from "../../src/telemetry/json_keys.ts";
 import { until } from "../kafka/support.ts";
 import { FakeProcess } from "./fake_process.ts";
@@ -55,6 +63,31 @@ test("positions shows every file and sink: delivered, rotated since, and gone", 
   });
   expect(found[2]).toMatchObject({ position: 6, sizeBytes: null, lagBytes: null });
   expect(Math.abs(found[0]!.lastSeenMs - Date.now())).toBeLessThan(60_000);
+});
+
+test("positions shows a file that is gone and of which a copy is in data_dir", async () => {
+  await using state = await StateHarness.start();
+  const config = state.config(["events"]);
+  writeFileSync(state.dir.file("a.log"), "one\ntwo\n");
+  expect(await new FakeProcess().run(config, { once: true })).toBe(0);
+  rmSync(state.dir.file("a.log"));
+  const [row] = await rows(state, config);
+  expect(row).toMatchObject({ isRescued: false, sizeBytes: null });
+  const folder = join(state.dataDir, RESCUE_FOLDER);
+  mkdirSync(folder);
+  const file = join(folder, rescueKey("app", row!.streamId));
+  const piece = { endOffset: 1_234, crc32: 0, isAtEnd: true };
+  const header = { source: "app", id: row!.streamId, startOffset: 8 };
+  writeFileSync(`${file}${INDEX_SUFFIX}`, headerLine(header) + pieceLine(piece) + "torn");
+  writeFileSync(`${file}${DATA_SUFFIX}`, "");
+  expect((await rows(state, config))[0]).toMatchObject({
+    isRescued: true,
+    position: 8,
+    sizeBytes: 1_234,
+    lagBytes: 1_226,
+  });
+  const args = { command: "positions", configPaths: [config], json: false } as const;
+  expect((await state.call(showPositions, args)).stdout).toContain("1,234 (rescued)");
 });
 
 test("positions shows live batches and holes of a run that was cut short, and the next run fills them", async () => {

@@ -34,6 +34,7 @@ test("defaults fill what is left out", () => {
     api: null,
     log: { level: "info", format: "auto" },
     shutdownTimeoutMs: 10_000,
+    rescueSizeBytesMax: 1_073_741_824,
     sources: [{
       type: "file",
       name: "app",

@@ -7,6 +7,8 @@ import { BufferPool } from "../../src/event/pooled_buffer.ts";
 import type { DeviceGate } from "../../src/source/device_gate.ts";
 import type { FileOps } from "../../src/source/file_ops.ts";
 import { createFileSource } from "../../src/source/file_source.ts";
+import type { RescueOps } from "../../src/source/rescue_ops.ts";
+import { RescueStore } from "../../src/source/rescue_store.ts";
 import type { Log } from "../../src/telemetry/log.ts";
 import { SourceMetrics } from "../../src/telemetry/metrics.ts";
 import { FakeOutlet } from "./fake_outlet.ts";
@@ -34,6 +36,9 @@ export interface RunOptions {
   readonly ops?: FileOps;
   readonly gate?: DeviceGate;
   readonly now?: () => number;
+  /** Copies of deleted files may take so much; without it none are made. */
+  readonly rescueSizeBytesMax?: number;
+  readonly rescueOps?: RescueOps;
   /** In place of a `FakeOutlet`. */
   readonly makeOutlet?: (sink: string, store: PositionStore) => FakeOutlet;
 }
@@ -45,6 +50,7 @@ export interface Running {
   readonly store: PositionStore;
   readonly metrics: SourceMetrics;
   readonly log: MemoryLog;
+  readonly rescue: RescueStore | null;
   /** Resolves when the source has ended by itself. */
   readonly ended: Promise<void>;
   /** Stops it as a shutdown does, positions stored. */
@@ -98,6 +104,7 @@ export class Bench {
       outlet.isSettling = options.isSettling ?? true;
       return outlet;
     });
+    const rescue = this.#rescue(options, store, sinks, log);
     const stopping = new AbortController();
     const source = createFileSource({
       config: { ...this.config(), ...options.config },
@@ -107,6 +114,7 @@ export class Bench {
       log,
       once: options.once ?? false,
       dataDir: this.dataDir,
+      rescue,
       pool: new BufferPool(),
       ...(options.ops === undefined ? {} : { ops: options.ops }),
       ...(options.gate === undefined ? {} : { gate: options.gate }),
@@ -125,9 +133,11 @@ export class Bench {
       store,
       metrics,
       log,
+      rescue,
       ended,
       stop: async () => {
         await end();
+        await rescue?.close(1_000);
         await store.flush();
         store.close();
       },
@@ -139,6 +149,26 @@ export class Bench {
     };
     this.#running.add(running);
     return running;
+  }
+
+  #rescue(
+    options: RunOptions,
+    store: PositionStore,
+    sinks: readonly string[],
+    log: MemoryLog,
+  ): RescueStore | null {
+    if (options.rescueSizeBytesMax === undefined) return null;
+    return new RescueStore({
+      dataDir: this.dataDir,
+      sizeBytesMax: options.rescueSizeBytesMax,
+      log,
+      needs: (source, id) => {
+        if (store.record(source, id) === null) return null;
+        return Math.min(...sinks.map((sink) => store.position(source, id, sink) ?? 0));
+      },
+      flush: () => store.flush(),
+      ...(options.rescueOps === undefined ? {} : { ops: options.rescueOps }),
+    });
   }
 
   config(): FileSourceConfig {

@@ -1,8 +1,10 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import fs from "node:fs";
+import path from "node:path";
 import type { Running } from "./harness.ts";
 import { Bench, until } from "./harness.ts";
+import { roomyOps } from "./rescue_bench.ts";
 
 /** What a writer, logrotate and an operator do. */
 type Action =
@@ -10,6 +12,7 @@ type Action =
   | { readonly kind: "rotate"; readonly late: number; readonly recreate: boolean }
   | { readonly kind: "truncate"; readonly lines: number }
   | { readonly kind: "restart"; readonly rotations: number; readonly lines: number }
+  | { readonly kind: "lose"; readonly isMoved: boolean }
   | { readonly kind: "room"; readonly lines: number }
   | { readonly kind: "sleep"; readonly ms: number };
 
@@ -31,6 +34,12 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("sleep" as const), ms: fc.nat(15) }) },
 );
 
+/** Files vanish that one sink has not read yet. */
+const losingAction: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 12, arbitrary: action },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("lose" as const), isMoved: fc.boolean() }) },
+);
+
 const SINKS = ["limited", "free"] as const;
 const KEPT = 30;
 /** Birth times have the grain of a clock tick; rotations that nobody sees are put in order by them. */
@@ -39,6 +48,8 @@ const BIRTH_GRAIN_MS = 12;
 /** The log as its writer knows it, and a source that follows it, through restarts. */
 class Model {
   readonly #bench: Bench;
+  readonly #isLosing: boolean;
+  #lostCount = 0;
   readonly #taken: string[][] = SINKS.map(() => []);
   /** Every line that was written, in order; the last one may have no newline yet. */
   readonly #written: string[] = [];
@@ -46,15 +57,22 @@ class Model {
   #nextLine = 0;
   #run!: Running;
 
-  constructor(bench: Bench) {
+  /** `isLosing`: files vanish, so that all of them have to be kept open. */
+  constructor(bench: Bench, isLosing = false) {
     this.#bench = bench;
+    this.#isLosing = isLosing;
   }
 
   async start(): Promise<void> {
     this.#run = await this.#bench.start({
       sinks: SINKS,
       rooms: [20, Infinity],
-      config: { rotateWaitMs: 60, globMinimumCooldownMs: 100, maxOpenFiles: 4 },
+      config: {
+        rotateWaitMs: 60,
+        globMinimumCooldownMs: 100,
+        maxOpenFiles: this.#isLosing ? null : 4,
+      },
+      ...(this.#isLosing ? { rescueSizeBytesMax: 64 * 1_048_576, rescueOps: roomyOps } : {}),
     });
   }
 
@@ -66,6 +84,7 @@ class Model {
   async apply(step: Action): Promise<void> {
     if (step.kind === "append") this.#append(step.lines, step.partial);
     else if (step.kind === "rotate") this.#rotate(step.late, step.recreate);
+    else if (step.kind === "lose") await this.#lose(step.isMoved);
     else if (step.kind === "room") this.#run.outlets[0]!.addRoom(step.lines);
     else if (step.kind === "sleep") await Bun.sleep(step.ms);
     else if (step.kind === "truncate") await this.#truncate(step.lines);
@@ -135,6 +154,23 @@ class Model {
     await until(() => metrics.truncationsCount > before);
   }
 
+  /** All files vanish, whole or in part unread by the slow sink, and a new one is there. */
+  async #lose(isMoved: boolean): Promise<void> {
+    if (this.#hasPartial) this.#append(0, false);
+    // What was never seen is lost to everybody.
+    await this.#drain(this.#written.length, 1);
+    for (const name of fs.readdirSync(this.#bench.logs)) {
+      const file = this.#bench.path(name);
+      if (isMoved) fs.renameSync(file, path.join(this.#bench.folder, `away-${this.#lostCount++}`));
+      else fs.unlinkSync(file);
+    }
+    Bun.sleepSync(BIRTH_GRAIN_MS);
+    this.#write("");
+    const { ino } = fs.statSync(this.#bench.path("a.log"), { bigint: true });
+    const { store } = this.#run;
+    await until(() => store.records("app").some((record) => record.ino === String(ino)));
+  }
+
   async #restart(rotations: number, lines: number): Promise<void> {
     await this.#stop();
     for (let i = 0; i < rotations; i++) {
@@ -145,8 +181,9 @@ class Model {
     await this.start();
   }
 
-  async #drain(count: number): Promise<void> {
+  async #drain(count: number, firstSink = 0): Promise<void> {
     for (const [index, outlet] of this.#run.outlets.entries()) {
+      if (index < firstSink) continue;
       outlet.addRoom(1_000_000);
       const missing = count - this.#taken[index]!.length;
       await outlet.untilCount(missing, 5_000).catch(() => this.#tellMissing(index));
@@ -170,6 +207,21 @@ test("file source gives every line once and in order, whatever happens to the fi
     fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), async (actions) => {
       await using bench = new Bench();
       const model = new Model(bench);
+      bench.write("a.log", "");
+      await model.start();
+      await model.untilSeen();
+      for (const step of actions) await model.apply(step);
+      await model.check();
+    }),
+    { numRuns: 20, interruptAfterTimeLimit: 20_000 },
+  );
+}, 60_000);
+
+test("the same where files are deleted and moved away before every sink has read them", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(losingAction, { minLength: 5, maxLength: 40 }), async (actions) => {
+      await using bench = new Bench();
+      const model = new Model(bench, true);
       bench.write("a.log", "");
       await model.start();
       await model.untilSeen();

@@ -37,6 +37,9 @@ function fullMetrics(): Metrics {
   source.rotationsCount = 8;
   source.truncationsCount = 9;
   source.lostBytes.add("truncated_unread", 11);
+  source.rescuedBytesCount = 12;
+  source.rescueFailuresCount = 13;
+  source.rescueHeldBytes = () => 14;
   source.fileLags =
     () => [{ path: "/a.log", sink: "kafka", sizeBytes: 100, readBytes: 80, deliveredBytes: 60 }];
   const sink = metrics.sink("kafka");
@@ -116,6 +119,9 @@ test("metrics page gives every figure", () => {
     ["shipper_source_rotations_total", source, 8],
     ["shipper_source_truncations_total", source, 9],
     ["shipper_source_lost_bytes_total", { ...source, cause: "truncated_unread" }, 11],
+    ["shipper_source_rescued_bytes_total", source, 12],
+    ["shipper_source_rescue_failures_total", source, 13],
+    ["shipper_source_rescue_bytes", source, 14],
     ["shipper_file_lag_bytes", file, 40],
     ["shipper_file_read_offset_bytes", file, 80],
     ["shipper_file_delivered_offset_bytes", file, 60],

@@ -1,0 +1,97 @@
+import type { FileRecord } from "../checkpoint/position_file.ts";
+import { fileStream } from "../event/stream.ts";
+import type { FileCatalog } from "./file_catalog.ts";
+import { recordInodeKey } from "./file_identity.ts";
+import { knowledgeOf, MarkCheck } from "./mark_check.ts";
+import { OpenFile } from "./open_files.ts";
+import type { RescueCopy, VerifiedCopy } from "./rescue_copy.ts";
+import type { RescueGuard } from "./rescue_guard.ts";
+import { TailedFile } from "./tailed_file.ts";
+
+/** A stored stream whose file is nowhere, and what an earlier run has copied of it. */
+export interface RescuedStream {
+  readonly record: FileRecord;
+  readonly copy: RescueCopy;
+  readonly verified: VerifiedCopy;
+}
+
+/**
+ * The copy of a stream that is nowhere else; null when there is none, or nothing of it is whole. Rejects with the system's error when it cannot be
+ * read.
+ */
+export async function findRescued(
+  guard: RescueGuard | null,
+  record: FileRecord,
+): Promise<RescuedStream | null> {
+  const copy = guard?.store.copyOf(record.source, record.id) ?? null;
+  if (copy === null) return null;
+  const needs = guard!.store.needs(record.source, record.id) ?? copy.startOffset;
+  const verified = await copy.verify(needs);
+  return verified === null ? null : { record, copy, verified };
+}
+
+/** Reads the copy behind `predecessor`, as a file that nobody writes to any more. Rejects with the system's error. */
+export async function registerRescued(
+  catalog: FileCatalog,
+  { record, copy, verified }: RescuedStream,
+  predecessor: TailedFile | null,
+): Promise<TailedFile> {
+  const { checkpoint, config, tail, log, outlets } = catalog.options;
+  const fd = await tail.ops.open(copy.dataPath);
+  const device = String((await tail.ops.fstat(fd)).dev);
+  const inode = recordInodeKey(record);
+  const handle = new OpenFile(fd, inode, copy.dataPath);
+  handle.reopenPath = null; // the copy has an inode of its own
+  const file = new TailedFile({
+    stream: fileStream(record.id, record.source, record.path),
+    inode,
+    device,
+    generation: record.generation,
+    sinceNs: BigInt(record.sinceNs),
+    handle,
+    fingerprint: { sizeBytes: record.fingerprintBytes, hash: record.fingerprint },
+    sizeBytes: verified.linesEndOffset,
+    mtimeMs: 0,
+    lastPath: record.lastPath,
+    isRescued: true,
+  });
+  const known = knowledgeOf(checkpoint, config.name, record.id, outlets.map((outlet) => outlet.sink));
+  const check = new MarkCheck(tail.ops, fd);
+  const ends = new Map<string, number>();
+  for (const each of known) ends.set(each.sink, await endFor(catalog, record, verified, each, check));
+  // A sink that is new gets nothing of it: where its lines start is in the hole.
+  catalog.take(file, (id, sink) => checkpoint.resumeOffset(config.name, id, sink) ?? verified.linesEndOffset);
+  for (const tailer of file.tailers) tailer.endMax = Math.max(tailer.offset, ends.get(tailer.outlet.sink)!);
+  tail.openFiles.add(handle);
+  if (predecessor !== null) file.follow(predecessor);
+  file.isUnlinked = true;
+  file.rotatedMs = tail.monotonicMs();
+  catalog.options.guard?.add(file);
+  file.wake();
+  log.info(
+    `File "${record.lastPath}" is gone: reading on in the copy of bytes ${verified.startOffset} to ${verified.endOffset} in data_dir`,
+    { source: config.name },
+  );
+  return file;
+}
+
+/** Up to where a sink may read. What it is known to miss behind that is counted as lost. */
+async function endFor(
+  { options: { checkpoint, config, tail } }: FileCatalog,
+  record: FileRecord,
+  verified: VerifiedCopy,
+  { sink, end, marks }: ReturnType<typeof knowledgeOf>[number],
+  check: MarkCheck,
+): Promise<number> {
+  const cursor = checkpoint.resumeOffset(config.name, record.id, sink) ?? verified.linesEndOffset;
+  const { startOffset, endOffset, linesEndOffset } = verified;
+  const held = marks.filter((mark) => mark.startOffset >= startOffset && mark.endOffset <= endOffset);
+  const same = await check.newestSame(held);
+  const isKept = cursor >= startOffset;
+  const isSame = same === (held.at(-1) ?? null);
+  if (isKept && isSame && end <= endOffset) return Math.max(end, linesEndOffset);
+  // The copy ends in front of what was read, or it holds other bytes: what is behind the last region that fits was in part in batches.
+  const sameEnd = isKept ? Math.max(cursor, same?.endOffset ?? 0) : cursor;
+  tail.lost.tornCopy(record, sink, sameEnd);
+  return sameEnd;
+}
