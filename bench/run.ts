@@ -1,6 +1,10 @@
 // scripts/bench: runs the benchmarks that are named, or all of them, and keeps what they find.
 import { join } from "node:path";
 import { projectDir } from "../scripts/lib/project.ts";
+import { buffer } from "./buffer.ts";
+import { bufferedMemory } from "./buffered_memory.ts";
+import { bufferedStart } from "./buffered_start.ts";
+import { drain } from "./drain.ts";
 import { exactly } from "./exactly.ts";
 import { idle } from "./idle.ts";
 import { journal } from "./journal.ts";
@@ -14,6 +18,7 @@ import { type BenchOptions, parseOptions } from "./lib/options.ts";
 import type { Program } from "./lib/program.ts";
 import { memory } from "./memory.ts";
 import { onePartition } from "./one_partition.ts";
+import { outage } from "./outage.ts";
 import { recovery } from "./recovery.ts";
 import { start } from "./start.ts";
 import { throughput } from "./throughput.ts";
@@ -32,6 +37,11 @@ const PROGRAMS: readonly Program[] = [
   recovery,
   journal,
   wear,
+  buffer,
+  drain,
+  bufferedMemory,
+  bufferedStart,
+  outage,
 ];
 
 const USAGE = `Usage: scripts/bench [NAME...] [OPTIONS]
@@ -41,9 +51,10 @@ ${PROGRAMS.map(({ name, title }) => `  ${name.padEnd(15)} ${title}`).join("\n")}
 Without a name: all of them. Without options: as the kept figures under bench/runs were made.
   --lines N       lines of the input
   --rounds N      runs of each side
-  --seconds N     length of idle, latency and wear
+  --seconds N     length of idle, latency, wear and outage, and of buffered-memory's steady part
+  --gigabytes N   what waits in the disk buffer of buffered-memory and buffered-start
   --codecs LIST   for example lz4,zstd
-  --rsyslog       latency: measure rsyslog beside shipper (its packages are unpacked aside, not installed)
+  --rsyslog       latency, outage: rsyslog beside shipper (its packages are unpacked aside, not installed)
   --out DIR       folder for the results instead of bench/runs/DATE-N
 SHIPPER_BIN names another shipper than dist/shipper.`;
 

@@ -83,16 +83,16 @@ export class Bench {
     rmSync(dir, { recursive: true, force: true });
   }
 
-  /** Throws when the disk has no room for `neededBytes` more. */
-  requireDisk(neededBytes: number): void {
+  /** Throws when the disk has no room for `neededBytes` more; `option` is the one that makes it less. */
+  requireDisk(neededBytes: number, option: "--lines" | "--gigabytes" = "--lines"): void {
     const { bavail, bsize } = statfsSync(this.#dir);
     const freeBytes = bavail * bsize - DISK_RESERVE_BYTES;
     if (freeBytes >= neededBytes) return;
     const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
     throw new Error(
-      `Cannot run with this many lines: ${gigabytes(neededBytes)} are needed in "${tmpdir()}", ${
+      `Cannot run with this much input: ${gigabytes(neededBytes)} are needed in "${tmpdir()}", ${
         gigabytes(Math.max(0, freeBytes))
-      } are free; set TMPDIR to a folder with more room, or give --lines`,
+      } are free; set TMPDIR to a folder with more room, or give ${option}`,
     );
   }
 

@@ -39,12 +39,35 @@ export class BenchKafka {
     return cpuSeconds(this.#own.cluster.brokers[0]!.pid!);
   }
 
+  /** Ends the broker in order, as an operator would, and starts it again, on its port and data, when `action` has come to its end. */
+  async whileAway<T>(action: () => Promise<T>): Promise<T> {
+    await this.#own.cluster.brokers[0]!.stop();
+    try {
+      return await action();
+    } finally {
+      await this.#own.cluster.startBroker(0);
+    }
+  }
+
   createTopic(partitions: number): Promise<string> {
     return this.#own.kafka.createTopic({ partitions });
   }
 
   countRecords(topic: string): Promise<number> {
     return this.#own.kafka.countRecords(topic);
+  }
+
+  /** Has every record of the topic taken by `visit`, in order within each partition. */
+  scanTopic(
+    topic: string,
+    visit: (partition: number, line: string) => void,
+    timeoutMs: number,
+  ): Promise<number> {
+    return this.#own.kafka.scanTopic(
+      topic,
+      ({ partition, value }) => visit(partition, String(value)),
+      { timeoutMs },
+    );
   }
 
   /** Bytes of the topic's record batches, as the broker stored them. */

@@ -15,19 +15,18 @@ const RSS_POLL_MS = 10;
 const STDERR_TAIL_CHARS = 2_000;
 
 /**
- * Runs a program to its end and measures it. Rejects when it does not end with 0, or not within `timeoutMs` (then it is killed), with
+ * Runs a program to its end and measures it; it reads the file `stdinPath`, or nothing. Rejects when it does not end with 0, or not within `timeoutMs` (then it is killed), with
  * the end of what it wrote to stderr, which goes to a file in `dir` meanwhile.
  */
 export async function measureProcess(
   command: readonly string[],
-  options: { readonly dir: string; readonly timeoutMs: number },
+  options: { readonly dir: string; readonly timeoutMs: number; readonly stdinPath?: string },
 ): Promise<ProcessUsage> {
   const stderrPath = join(options.dir, "stderr");
   const stderr = openSync(stderrPath, "w", 0o600);
+  const stdin = options.stdinPath === undefined ? "ignore" : Bun.file(options.stdinPath);
   const startMs = performance.now();
-  const child = watchChild(
-    Bun.spawn([...command], { cwd: options.dir, stdin: "ignore", stdout: "ignore", stderr }),
-  );
+  const child = watchChild(Bun.spawn([...command], { cwd: options.dir, stdin, stdout: "ignore", stderr }));
   closeSync(stderr);
   let isLate = false;
   const timeout = setTimeout(() => {

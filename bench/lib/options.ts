@@ -8,6 +8,8 @@ export interface BenchOptions {
   readonly lines: number | null;
   readonly rounds: number | null;
   readonly seconds: number | null;
+  /** Size of what waits in a disk buffer, in GB of 1,000,000,000 bytes. */
+  readonly gigabytes: number | null;
   readonly codecs: readonly CompressionCodec[] | null;
   /** Folder for the results. Null: a new one under bench/runs. */
   readonly out: string | null;
@@ -27,6 +29,7 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
       "lines": { type: "string" },
       "rounds": { type: "string" },
       "seconds": { type: "string" },
+      "gigabytes": { type: "string" },
       "codecs": { type: "string" },
       "out": { type: "string" },
       "rsyslog": { type: "boolean", default: false },
@@ -38,6 +41,7 @@ export function parseOptions(argv: readonly string[]): BenchOptions {
     lines: wholeNumber("--lines", values.lines, 100_000_000),
     rounds: wholeNumber("--rounds", values.rounds, 1_000),
     seconds: wholeNumber("--seconds", values.seconds, 86_400),
+    gigabytes: wholeNumber("--gigabytes", values.gigabytes, 1_000),
     codecs: values.codecs === undefined ? null : values.codecs.split(",").map(codec),
     out: values.out ?? null,
     rsyslog: values.rsyslog,

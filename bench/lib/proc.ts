@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 
 /** CPU clock ticks a second in /proc; a constant of Linux's interface on every platform that matters here. */
 const TICKS_PER_SECOND = 100;
@@ -25,6 +25,11 @@ export function residentBytes(pid: number): { readonly now: number; readonly pea
   return now === null || peak === null
     ? null
     : { now: Number(now[1]) * 1_024, peak: Number(peak[1]) * 1_024 };
+}
+
+/** Starts the peak of `residentBytes` anew. Throws the system's error when the process has ended, or is another user's. */
+export function resetPeak(pid: number): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, "5");
 }
 
 /** Bytes of memory that programs can still have without swapping. */

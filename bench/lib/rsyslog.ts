@@ -52,11 +52,53 @@ export async function rsyslogVersion(): Promise<string> {
   return /rsyslogd\s+([\d.]+\d)/.exec(stdout)?.[1] ?? "unknown";
 }
 
-/** Starts rsyslog as it would be set up for this: imfile with kernel events, omkafka, acks=all, all else at its default. */
+/**
+ * Where messages wait for Kafka. "none": where rsyslog keeps them by itself, in memory. "disk_assisted": in memory, and on the disk above a high water mark.
+ * "disk": on the disk alone, checkpointed with every message, not synced (a kill needs no sync).
+ */
+export type RsyslogQueue = "none" | "disk_assisted" | "disk";
+
+/** For an outage: no end of retries, failed messages kept, the queue stored at the end. */
+const RELIABLE_ACTION = [
+  'action.resumeRetryCount="-1"',
+  'action.resumeInterval="1"',
+  'resubmitOnFailure="on"',
+  'keepFailedMessages="on"',
+  'queue.filename="kafka"',
+  'queue.maxDiskSpace="1g"',
+  'queue.saveOnShutdown="on"',
+];
+const QUEUE_ACTION: Readonly<Record<RsyslogQueue, readonly string[]>> = {
+  none: [],
+  disk_assisted: [...RELIABLE_ACTION, 'queue.type="LinkedList"'],
+  disk: [...RELIABLE_ACTION, 'queue.type="Disk"', 'queue.checkpointInterval="1"'],
+};
+
+/**
+ * Starts rsyslog as it would be set up for this: imfile with kernel events, omkafka, acks=all, all else at its default but what a queue needs. With a
+ * queue the position in the file is stored after every line.
+ */
 export async function startRsyslog(
   dir: string,
-  setup: { readonly bootstrap: string; readonly topic: string; readonly file: string },
+  setup: {
+    readonly bootstrap: string;
+    readonly topic: string;
+    readonly file: string;
+    readonly queue?: RsyslogQueue;
+  },
 ): Promise<RunningTailer> {
+  const queue = setup.queue ?? "none";
+  const persist = queue === "none" ? "" : ' persistStateInterval="1"';
+  const failed = queue === "none" ? [] : [`failedMsgFile="${join(dir, "failed")}"`];
+  const action = [
+    'type="omkafka"',
+    `broker=["${setup.bootstrap}"]`,
+    `topic="${setup.topic}"`,
+    'template="line"',
+    'confParam=["acks=all"]',
+    ...QUEUE_ACTION[queue],
+    ...failed,
+  ];
   const { program, modules, env } = commandOf(await ensureRsyslog());
   const config = join(dir, "rsyslog.conf");
   writeFileSync(
@@ -65,9 +107,9 @@ export async function startRsyslog(
 module(load="imfile" mode="inotify")
 module(load="omkafka")
 template(name="line" type="string" string="%msg%")
-input(type="imfile" File="${setup.file}" Tag="bench" ruleset="ship")
+input(type="imfile" File="${setup.file}" Tag="bench" ruleset="ship"${persist})
 ruleset(name="ship") {
-  action(type="omkafka" broker=["${setup.bootstrap}"] topic="${setup.topic}" template="line" confParam=["acks=all"])
+  action(${action.join(" ")})
 }
 `,
   );

@@ -18,23 +18,34 @@ export interface RunningTailer {
   kill(): Promise<void>;
 }
 
-/** Starts shipper as a service would; positions and log are in `dir`. */
-export function startTailing(dir: string, setup: ShipperSetup, args: readonly string[] = []): RunningTailer {
-  return startTailer(dir, [shipperBinary(), "--config", writeShipperConfig(dir, setup), ...args]);
+/** Starts shipper as a service would; positions and log are in `dir`. Without files to tail it reads `stdinFd`. */
+export function startTailing(
+  dir: string,
+  setup: ShipperSetup,
+  args: readonly string[] = [],
+  stdinFd: number | null = null,
+): RunningTailer {
+  return startTailer(
+    dir,
+    [shipperBinary(), "--config", writeShipperConfig(dir, setup), ...args],
+    {},
+    stdinFd,
+  );
 }
 
-/** Starts any program, with its output in a file in `dir`. */
+/** Starts any program, with its output in a file in `dir`. `stdinFd` stays the caller's; null: nothing to read. */
 export function startTailer(
   dir: string,
   command: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  stdinFd: number | null = null,
 ): RunningTailer {
   const logPath = join(dir, "stderr");
   const log = openSync(logPath, "w", 0o600);
   const child: Subprocess = watchChild(
     Bun.spawn([...command], {
       cwd: dir,
-      stdin: "ignore",
+      stdin: stdinFd ?? "ignore",
       stdout: log,
       stderr: log,
       env: { ...process.env, ...env },

@@ -10,8 +10,11 @@ export type Tool = "shipper" | "kcat";
 
 /** A file that is to be in a topic as a whole. What has a default is for shipper alone; see `ShipperSetup`. */
 export interface ShipJob
-  extends Pick<ShipperSetup, "encoding" | "apiAddress" | "guarantee" | "keyField" | "dataDir"> {
+  extends
+    Pick<ShipperSetup, "encoding" | "apiAddress" | "guarantee" | "keyField" | "dataDir" | "diskBufferBytes"> {
   readonly input: Input;
+  /** shipper finds the input on its stdin. Default: it opens the file. */
+  readonly isOnStdin?: boolean;
   readonly partitions: number;
   readonly codec: CompressionCodec;
 }
@@ -26,6 +29,7 @@ export interface ShipRun extends ProcessUsage {
   /** Only where the program asked for one. */
   readonly guarantee?: Guarantee;
   readonly isKeyed?: boolean;
+  readonly buffer?: "disk";
   readonly cpuSeconds: number;
   readonly linesPerSecond: number;
   readonly topicBytes: number;
@@ -48,7 +52,8 @@ export async function ship(bench: Bench, tool: Tool, job: ShipJob): Promise<Ship
     await warmPageCache(job.input);
     const brokerBefore = kafka.cpuSeconds();
     const timeoutMs = Math.max(TIMEOUT_MIN_MS, job.input.lines / SLOWEST_LINES_PER_SECOND * 1_000);
-    const usage = await measureProcess(command, { dir, timeoutMs });
+    const stdin = job.isOnStdin ? { stdinPath: job.input.path } : {};
+    const usage = await measureProcess(command, { dir, timeoutMs, ...stdin });
     const brokerCpuSeconds = kafka.cpuSeconds() - brokerBefore;
     const topicBytes = await takeTopic(kafka, topic, tool, job.input.lines);
     return {
@@ -59,6 +64,7 @@ export async function ship(bench: Bench, tool: Tool, job: ShipJob): Promise<Ship
       encoding: job.encoding ?? "text",
       ...(job.guarantee === undefined ? {} : { guarantee: job.guarantee }),
       ...(job.keyField === undefined ? {} : { isKeyed: true }),
+      ...(job.diskBufferBytes === undefined ? {} : { buffer: "disk" }),
       ...usage,
       cpuSeconds: cpuSecondsOf(usage),
       linesPerSecond: job.input.lines / usage.wallSeconds,
@@ -85,8 +91,9 @@ function kcatCommand(bootstrap: string, topic: string, job: ShipJob): string[] {
 }
 
 function shipperCommand(dir: string, bootstrap: string, topic: string, job: ShipJob): string[] {
-  const { input, partitions: _, ...setup } = job;
-  const config = writeShipperConfig(dir, { ...setup, bootstrap, topic, include: [input.path] });
+  const { input, partitions: _, isOnStdin, ...setup } = job;
+  const source = isOnStdin ? {} : { include: [input.path] };
+  const config = writeShipperConfig(dir, { ...setup, bootstrap, topic, ...source });
   return [shipperBinary(), "--config", config, "--once"];
 }
 
@@ -122,6 +129,7 @@ export function describeRun(run: ShipRun): string {
     run.codec,
     ...(run.guarantee === undefined ? [] : [guaranteeLabel(run.guarantee)]),
     ...(run.isKeyed ? ["keyed"] : []),
+    ...(run.buffer === undefined ? [] : ["disk buffer"]),
   ].join(", ");
   return `${run.tool} ${how}, ${run.lines} lines: ${run.wallSeconds.toFixed(2)} s, ${rate}, CPU ${
     run.cpuSeconds.toFixed(2)

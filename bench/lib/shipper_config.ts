@@ -6,8 +6,8 @@ import { type Guarantee, guaranteeOptions } from "./guarantee.ts";
 export interface ShipperSetup {
   readonly bootstrap: string;
   readonly topic: string;
-  /** Globs. */
-  readonly include: readonly string[];
+  /** Globs. Default: stdin is read. */
+  readonly include?: readonly string[];
   /** Default "none". */
   readonly codec?: CompressionCodec;
   /** Default "text". */
@@ -20,6 +20,8 @@ export interface ShipperSetup {
   readonly keyField?: string;
   /** Folder of positions and journal. Default: "data" beside the configuration. */
   readonly dataDir?: string;
+  /** Size limit of a buffer on disk. Default: the buffer is in memory, and has shipper's own limits. */
+  readonly diskBufferBytes?: number;
 }
 
 /** Writes a configuration into `dir` and returns its path. All else is left at its default. */
@@ -30,8 +32,9 @@ export function writeShipperConfig(dir: string, setup: ShipperSetup): string {
     `data_dir = ${JSON.stringify(setup.dataDir ?? join(dir, "data"))}`,
     ...(setup.apiAddress === undefined ? [] : ["[api]", `address = ${JSON.stringify(setup.apiAddress)}`]),
     "[sources.app]",
-    'type = "file"',
-    `include = ${JSON.stringify(setup.include)}`,
+    ...(setup.include === undefined
+      ? ['type = "stdin"']
+      : ['type = "file"', `include = ${JSON.stringify(setup.include)}`]),
     "[sinks.kafka]",
     'type = "kafka"',
     'inputs = ["app"]',
@@ -40,6 +43,9 @@ export function writeShipperConfig(dir: string, setup: ShipperSetup): string {
     'acks = "all"',
     ...(setup.guarantee === undefined ? [] : guaranteeOptions(setup.guarantee)),
     ...(setup.keyField === undefined ? [] : [`key_field = ${JSON.stringify(setup.keyField)}`]),
+    ...(setup.diskBufferBytes === undefined
+      ? []
+      : ['buffer.type = "disk"', `buffer.max_size = ${setup.diskBufferBytes}`]),
     `compression = ${JSON.stringify(setup.codec ?? "none")}`,
     `encoding.codec = ${JSON.stringify(setup.encoding ?? "text")}`,
   ];

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { cpuSecondsOf, measureProcess } from "../../bench/lib/measured_process.ts";
 import { tempDir } from "../support/temp_dir.ts";
 
@@ -29,6 +30,15 @@ test("wall time, CPU and peak memory are those of the program, not of its starte
   expect(cpuSecondsOf(usage)).toBeLessThan(usage.wallSeconds * 8);
   expect(usage.peakRssBytes).toBeGreaterThan(MEGABYTES * 1e6);
   expect(usage.peakRssBytes).toBeLessThan(300e6);
+});
+
+test("a program gets a file on its stdin, or nothing", async () => {
+  using dir = tempDir("bench");
+  writeFileSync(dir.file("input"), "from the file");
+  const reader = script("if (await Bun.stdin.text() !== process.argv[1]) process.exit(1)");
+  const options = { dir: dir.path, timeoutMs: 30_000 };
+  await measureProcess([...reader, "from the file"], { ...options, stdinPath: dir.file("input") });
+  await measureProcess([...reader, ""], options);
 });
 
 test("a program that fails is an error with its last words", async () => {

@@ -7,6 +7,7 @@ test("without words everything is left to the programs", () => {
     lines: null,
     rounds: null,
     seconds: null,
+    gigabytes: null,
     codecs: null,
     out: null,
     rsyslog: false,
@@ -16,12 +17,13 @@ test("without words everything is left to the programs", () => {
 
 test("names and options are read", () => {
   const words =
-    "throughput idle --lines 5000 --rounds 2 --seconds 3 --codecs lz4,zstd --out results --rsyslog";
+    "throughput idle --lines 5000 --rounds 2 --seconds 3 --gigabytes 10 --codecs lz4,zstd --out results --rsyslog";
   expect(parseOptions(words.split(" "))).toEqual({
     names: ["throughput", "idle"],
     lines: 5000,
     rounds: 2,
     seconds: 3,
+    gigabytes: 10,
     codecs: ["lz4", "zstd"],
     out: "results",
     rsyslog: true,
