@@ -152,7 +152,13 @@ export class FrameReader {
       try {
         const length = await this.#read(file, window, wantedBytes);
         if (this.#isClosed || length < 0) return;
-        const needed = this.#groups(file, window, length, endBytes);
+        // Fewer than were asked for: the file ends there.
+        const needed = this.#groups(
+          file,
+          window,
+          length,
+          length < wantedBytes ? this.#at + length : endBytes,
+        );
         if (needed === 0) return;
         wantedBytes = needed;
       } finally {
