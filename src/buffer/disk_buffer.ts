@@ -67,6 +67,7 @@ export class DiskBuffer implements EventBuffer {
       damaged: found.damaged,
     });
     this.#writer = new DiskWriter({
+      ...options,
       log: segmentedLog,
       bufferId,
       firstEvent,
@@ -102,6 +103,7 @@ export class DiskBuffer implements EventBuffer {
       accounts: journal.accounts,
       runFirstEvent: firstEvent,
       endEvent: () => this.#writer.nextEvent,
+      readableEvent: () => this.#writer.readableEvent,
       bound: () => this.#writer.readableTo,
       hasSegment: (segment) => this.#hasSegment(segment),
       nextSegment: (segment) => this.#nextSegment(segment),
@@ -137,7 +139,10 @@ export class DiskBuffer implements EventBuffer {
   /** See `BufferProgress`. */
   securedEvent = (): number => this.#writer.securedEvent;
   nextEvent = (): number => this.#writer.nextEvent;
-  moved = (): void => this.#release.look();
+  moved = (): void => {
+    this.#release.look();
+    if (this.#isEmpty()) this.#wakeWriters();
+  };
 
   /** Accounts of events that an earlier run put in, as far as no stream of this one keeps them. */
   accounts(): Iterable<StreamAccount> {
@@ -148,7 +153,18 @@ export class DiskBuffer implements EventBuffer {
     if (this.#isAbandoned) return ROOM_EVENTS_MAX;
     if (this.#log.isFailing || this.#isDiskShort()) return 0;
     const eventBytes = this.#writer.eventBytes * EVENT_BYTES_MARGIN;
-    return Math.max(0, Math.min(ROOM_EVENTS_MAX, Math.floor(this.#room.leftBytes / eventBytes)));
+    const count = Math.min(ROOM_EVENTS_MAX, Math.floor(this.#leftBytes() / eventBytes));
+    // One that is larger than the buffer goes through it alone.
+    return this.#isEmpty() ? Math.max(1, count) : Math.max(0, count);
+  }
+
+  #leftBytes(): number {
+    return this.#room.leftBytes(this.#isEmpty()) - this.#writer.heldBytes;
+  }
+
+  /** Everything that was put in is delivered or given up. */
+  #isEmpty(): boolean {
+    return this.#options.journal.ledger.position >= this.#writer.nextEvent;
   }
 
   hasRoom(): boolean {
@@ -366,8 +382,8 @@ export class DiskBuffer implements EventBuffer {
 
   #hasRefill(): boolean {
     const { maxSizeBytes } = this.#options;
-    return !this.#log.isFailing && !this.#isDiskShort() &&
-      this.#room.leftBytes >= maxSizeBytes * REFILL_SHARE;
+    if (this.#log.isFailing || this.#isDiskShort()) return false;
+    return this.#isEmpty() || this.#leftBytes() >= maxSizeBytes * REFILL_SHARE;
   }
 
   #wakeWriters(): void {

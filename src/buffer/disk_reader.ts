@@ -48,6 +48,8 @@ export interface DiskReaderOptions {
   readonly runFirstEvent: number;
   /** The number of the next event that is put in. */
   readonly endEvent: () => number;
+  /** Up to the bound there are all events in front of this one. */
+  readonly readableEvent: () => number;
   readonly bound: () => ReadBound;
   readonly hasSegment: (segment: number) => boolean;
   readonly nextSegment: (segment: number) => number | null;
@@ -147,10 +149,15 @@ export class DiskReader {
   }
 
   #readOn(): void {
-    if (
-      this.#isReading || this.#isClosed || this.#readyBytes >= READ_AHEAD_BYTES || this.#frames.isCaughtUp
-    ) return;
-    void this.#run();
+    if (this.#isReading || this.#isClosed) return;
+    if (this.#frames.isCaughtUp) return this.#loseRest();
+    if (this.#readyBytes < READ_AHEAD_BYTES) void this.#run();
+  }
+
+  /** All files were read: events that have to be in front of where reading stands, and were not there, will never come. */
+  #loseRest(): void {
+    const to = this.#options.readableEvent();
+    if (to > this.#nextEvent) this.#missing(to);
   }
 
   async #run(): Promise<void> {
@@ -160,6 +167,7 @@ export class DiskReader {
       if (this.#ready.length > 0) this.#options.onData();
     }
     this.#isReading = false;
+    if (!this.#isClosed && this.#frames.isCaughtUp) this.#loseRest();
     this.#settleMissing();
     this.#options.onData();
   }
@@ -271,11 +279,6 @@ export class DiskReader {
     }
     if (from < to) this.#lose({ from, to });
     this.#nextEvent = to;
-  }
-
-  /** Events behind the last that was read, up to `to`, will never come. */
-  loseUpTo(to: number): void {
-    if (to > this.#nextEvent) this.#missing(to);
   }
 
   /** What of these events nobody has is gone. */

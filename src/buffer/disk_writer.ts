@@ -16,7 +16,13 @@ const SYNC_INTERVAL_MS = 1_000;
 /** What was dropped is written this much later, when no event is before. */
 const SKIP_DELAY_MS = 500;
 
-export interface DiskWriterOptions {
+/** Default: the above. */
+export interface WriterTiming {
+  readonly syncIntervalMs?: number;
+  readonly skipDelayMs?: number;
+}
+
+export interface DiskWriterOptions extends WriterTiming {
   readonly log: SegmentedLog;
   readonly bufferId: Buffer;
   /** Number of the first event. */
@@ -53,6 +59,8 @@ export class DiskWriter {
   #held: Delivery[] = [];
   #heldBytes = 0;
   #knownUrgent = -1;
+  /** Drops that no frame tells: the journal does, before later events are written. */
+  #untoldSkipCount = 0;
   #isStoring = false;
   #nextEvent: number;
   /** Events in front of it are written, and as durable as was asked for. */
@@ -80,6 +88,11 @@ export class DiskWriter {
     return this.#nextEvent + this.#held.reduce((sum, { batch }) => sum + batch.count, 0);
   }
 
+  /** Number of the first event that may not be read yet. */
+  get readableEvent(): number {
+    return this.#readableEvent;
+  }
+
   /** Everything in front of it may be read. */
   get readableTo(): ReadBound {
     return this.#readableTo;
@@ -94,6 +107,11 @@ export class DiskWriter {
   get securedEvent(): number {
     const first = this.#written[0];
     return first === undefined ? this.#nextEvent : first.endEvent - first.delivery.batch.count;
+  }
+
+  /** Bytes that wait for the journal, and are not in the log's pending ones. */
+  get heldBytes(): number {
+    return this.#heldBytes;
   }
 
   get pendingBytes(): number {
@@ -113,7 +131,7 @@ export class DiskWriter {
     if (tally !== null) tally.bufferedCount += batch.count;
     metrics.bufferedEvents += batch.count;
     if (this.#isClosed) return this.#leave(delivery);
-    if (this.#held.length > 0 || this.#isStoring || this.#knownUrgent !== this.#options.urgentCount()) {
+    if (this.#held.length > 0 || this.#isStoring || this.#knownUrgent !== this.#urgentCount()) {
       this.#held.push(delivery);
       this.#heldBytes += batch.pinnedBytes;
       void this.#storeUrgent();
@@ -125,12 +143,17 @@ export class DiskWriter {
 
   skip({ stream, streamNumber, startOffset, endOffset }: TrackedRegion): void {
     if (streamNumber === 0 || this.#isClosed) return;
+    if (this.#knownUrgent !== this.#urgentCount()) {
+      // The stream may have been cut since the last event: a frame could not say whether it is about the bytes before or behind.
+      this.#untoldSkipCount++;
+      return;
+    }
     this.#skips.add(stream, startOffset, endOffset);
     this.#skipTimer ??= setTimeout(() => {
       this.#skipTimer = null;
       this.#appendSkips();
       this.#commit();
-    }, SKIP_DELAY_MS);
+    }, this.#options.skipDelayMs ?? SKIP_DELAY_MS);
     this.#skipTimer.unref();
   }
 
@@ -163,13 +186,17 @@ export class DiskWriter {
     delivery.settle(batch.count, "errored");
   }
 
+  #urgentCount(): number {
+    return this.#options.urgentCount() + this.#untoldSkipCount;
+  }
+
   /** A restart knows nothing of a stream that is not stored: it would read it from the start, although its lines are here. */
   async #storeUrgent(): Promise<void> {
     if (this.#isStoring) return;
     this.#isStoring = true;
     try {
       while (this.#held.length > 0) {
-        const urgent = this.#options.urgentCount();
+        const urgent = this.#urgentCount();
         if (this.#knownUrgent !== urgent) {
           await this.#options.storeUrgent();
           this.#knownUrgent = urgent;
@@ -233,7 +260,7 @@ export class DiskWriter {
         this.#readableEvent = upTo;
         this.#readableTo = { segment: log.currentSegment, offset: log.writtenTo };
         if (durability === "machine") this.#secure(upTo);
-        else this.#syncTimer ??= setTimeout(() => void this.#sync(), SYNC_INTERVAL_MS);
+        else this.#syncTimer ??= this.#syncLater();
         onWritten();
       }
     } catch {
@@ -253,8 +280,12 @@ export class DiskWriter {
     }
     this.#syncTimer = null;
     if (!this.#isClosed && this.#readableEvent > upTo) {
-      this.#syncTimer = setTimeout(() => void this.#sync(), SYNC_INTERVAL_MS);
+      this.#syncTimer = this.#syncLater();
     }
+  }
+
+  #syncLater(): ReturnType<typeof setTimeout> {
+    return setTimeout(() => void this.#sync(), this.#options.syncIntervalMs ?? SYNC_INTERVAL_MS);
   }
 
   /** The positions of their sources move over these events. */

@@ -95,9 +95,23 @@ export class BufferedPositions {
     endOffset: number,
   ): void {
     const ledger = this.#ledgerOf(stream, sink);
-    if (ledger === null || nextEvent < ledger.rewoundTo) return;
+    // The same number comes in front of a cut and behind it: who drops behind one has the journal tell it.
+    if (ledger === null || (ledger.rewoundTo > 0 && nextEvent <= ledger.rewoundTo)) return;
     ledger.skipBuffered(startOffset, endOffset);
     ledger.changed();
+  }
+
+  /**
+   * The events that are put in now have numbers from `firstEvent` on. Numbers may go back, over events that did not survive or to a new buffer: what was
+   * cut before must not take these for its own.
+   */
+  begin(sink: string, firstEvent: number): void {
+    for (const { ledgers } of this.#index.entries()) {
+      const ledger = ledgers.get(sink);
+      if (ledger === undefined || ledger.rewoundTo <= firstEvent) continue;
+      ledger.rewoundTo = firstEvent;
+      ledger.changed();
+    }
   }
 
   /** Frames that tell the progress, to be written behind the positions of streams. */

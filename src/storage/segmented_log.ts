@@ -146,6 +146,11 @@ export class SegmentedLog {
     return this.#segment?.offset ?? 0;
   }
 
+  /** Groups start at multiples of this. */
+  get alignmentBytes(): number {
+    return this.#alignmentBytes;
+  }
+
   /** Size of the current segment's file; 0 while there is none. */
   get currentSizeBytes(): number {
     return this.#segment?.sizeBytes ?? 0;
