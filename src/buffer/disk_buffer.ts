@@ -90,7 +90,7 @@ export class DiskBuffer implements EventBuffer {
     metrics.bufferedEvents = carriedCount;
     this.#count();
     for (const segment of found.doneSegments) this.#release.read(segment, 0);
-    this.#reader.more();
+    // Reading waits for who asks for it: until then the journal may say that something has to be read again.
   }
 
   #newReader(found: FoundBuffer): DiskReader {
@@ -213,6 +213,7 @@ export class DiskBuffer implements EventBuffer {
   }
 
   waitForData(): Promise<boolean> {
+    if (!this.#isAbandoned) this.#reader.more();
     if (this.#reader.hasData && !this.#isAbandoned) return Promise.resolve(true);
     if (this.#isOver()) return Promise.resolve(false);
     if (this.#dataWaiter !== null) {
