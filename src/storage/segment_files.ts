@@ -47,6 +47,8 @@ export interface SegmentFilesOptions {
   readonly keepsSpare?: boolean;
   /** A segment was recycled: there is room again. */
   readonly onRecycled?: () => void;
+  /** Pause after what could not be freed. */
+  readonly retryMs: number;
 }
 
 interface FreeFile {
@@ -156,7 +158,12 @@ export class SegmentFiles {
   ): void {
     for (const number of numbers) this.#released.set(number, keptAsDamaged.has(number));
     if (this.#recycling !== null || this.#released.size === 0) return;
-    this.#recycling = this.#recycle(currentBytes).finally(() => this.#recycling = null);
+    this.#recycling = this.#recycle(currentBytes).finally(() => {
+      this.#recycling = null;
+      // Who waits for room writes nothing that would have it tried again.
+      if (this.#released.size === 0 || this.#isClosed) return;
+      setTimeout(() => this.#isClosed || this.release([], currentBytes), this.#options.retryMs).unref();
+    });
   }
 
   /** Frees all that are not newer than segment `upTo`. */
@@ -282,6 +289,8 @@ export class SegmentFiles {
       i = 0;
       this.#options.onRecycled?.();
     }
+    const left = new Set(this.#older.map(({ number }) => number));
+    for (const number of this.#released.keys()) if (!left.has(number)) this.#released.delete(number);
   }
 
   /** Under a name that no reader looks at; by its date, as numbers may come again. */

@@ -91,7 +91,14 @@ export class SegmentedLog {
     const alignmentBytes = this.#isMachine ? MACHINE_ALIGNMENT_BYTES : PROCESS_ALIGNMENT_BYTES;
     this.#alignmentBytes = alignmentBytes;
     this.#files = new SegmentFiles(
-      { ...options, alignmentBytes, isFillSynced: this.#isMachine, ops, writer },
+      {
+        ...options,
+        alignmentBytes,
+        isFillSynced: this.#isMachine,
+        ops,
+        writer,
+        retryMs: options.retryMsMax ?? RETRY_MS_MAX,
+      },
       found.lastSegment,
     );
     this.#previous = {
