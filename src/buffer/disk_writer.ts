@@ -77,10 +77,7 @@ export class DiskWriter {
     this.#options = options;
     this.#nextEvent = options.firstEvent;
     this.#readableEvent = options.firstEvent;
-    const { log } = options;
-    // While the disk refuses there is none to write to: all that are there are older ones.
-    const isOpen = log.writtenTo > 0;
-    this.#readableTo = { segment: log.currentSegment + (isOpen ? 0 : 1), offset: log.writtenTo };
+    this.#readableTo = writtenTo(options.log);
   }
 
   /** Number of the next event. */
@@ -258,7 +255,7 @@ export class DiskWriter {
         await log.commit();
         crashPoint("after_buffer_commit");
         this.#readableEvent = upTo;
-        this.#readableTo = { segment: log.currentSegment, offset: log.writtenTo };
+        this.#readableTo = writtenTo(log);
         if (durability === "machine") this.#secure(upTo);
         else this.#syncTimer ??= this.#syncLater();
         onWritten();
@@ -298,4 +295,10 @@ export class DiskWriter {
     this.#written.splice(0, count);
     this.#options.onSecured();
   }
+}
+
+/** While a segment is made, or the disk refuses, there is none to write to: all that are there are older ones. */
+function writtenTo(log: SegmentedLog): ReadBound {
+  const offset = log.writtenTo;
+  return { segment: log.currentSegment + (offset > 0 ? 0 : 1), offset };
 }
