@@ -61,7 +61,7 @@ export class DiskWriter {
   #knownUrgent = -1;
   /** Drops that no frame tells: the journal does, before later events are written. */
   #untoldSkipCount = 0;
-  #isStoring = false;
+  #storing: Promise<void> | null = null;
   #nextEvent: number;
   /** Events in front of it are written, and as durable as was asked for. */
   #readableEvent: number;
@@ -128,10 +128,10 @@ export class DiskWriter {
     if (tally !== null) tally.bufferedCount += batch.count;
     metrics.bufferedEvents += batch.count;
     if (this.#isClosed) return this.#leave(delivery);
-    if (this.#held.length > 0 || this.#isStoring || this.#knownUrgent !== this.#urgentCount()) {
+    if (this.#held.length > 0 || this.#storing !== null || this.#knownUrgent !== this.#urgentCount()) {
       this.#held.push(delivery);
       this.#heldBytes += batch.pinnedBytes;
-      void this.#storeUrgent();
+      this.#storing ??= this.#storeUrgent();
       return;
     }
     this.#append(delivery);
@@ -158,9 +158,7 @@ export class DiskWriter {
   async close(timeoutMs: number): Promise<boolean> {
     const { log } = this.#options;
     const deadlineMs = performance.now() + timeoutMs;
-    while (this.#held.length > 0 && performance.now() < deadlineMs) {
-      await Promise.race([this.#storeUrgent(), new Promise((resolve) => setTimeout(resolve, 20))]);
-    }
+    if (this.#storing !== null) await within(this.#storing, timeoutMs);
     this.#isClosed = true;
     for (const timer of [this.#syncTimer, this.#skipTimer]) if (timer !== null) clearTimeout(timer);
     this.#appendSkips();
@@ -189,8 +187,7 @@ export class DiskWriter {
 
   /** A restart knows nothing of a stream that is not stored: it would read it from the start, although its lines are here. */
   async #storeUrgent(): Promise<void> {
-    if (this.#isStoring) return;
-    this.#isStoring = true;
+    await Promise.resolve(); // `#storing` is set by then
     try {
       while (this.#held.length > 0) {
         const urgent = this.#urgentCount();
@@ -208,7 +205,7 @@ export class DiskWriter {
     } catch {
       // The journal was closed: `close` leaves what is held.
     } finally {
-      this.#isStoring = false;
+      this.#storing = null;
     }
     this.#options.onWritten();
   }
@@ -301,4 +298,12 @@ export class DiskWriter {
 function writtenTo(log: SegmentedLog): ReadBound {
   const offset = log.writtenTo;
   return { segment: log.currentSegment + (offset > 0 ? 0 : 1), offset };
+}
+
+/** Resolves when `done` does, or after `timeoutMs`. */
+async function within(done: Promise<void>, timeoutMs: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, timeoutMs);
+  await Promise.race([done, promise]);
+  clearTimeout(timer);
 }
