@@ -267,8 +267,12 @@ export class DiskWriter {
   async #sync(): Promise<void> {
     const upTo = this.#readableEvent;
     try {
-      await this.#options.log.sync();
+      const { log, onWritten } = this.#options;
+      await log.sync();
       this.#secure(upTo);
+      // It may have needed another segment.
+      this.#readableTo = writtenTo(log);
+      onWritten();
     } catch {
       // As above.
     }
