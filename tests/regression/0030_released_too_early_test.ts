@@ -3,6 +3,7 @@
 import { expect, test } from "bun:test";
 import { BufferBench, BufferDisks, turns } from "../buffer/buffer_bench.ts";
 import { ModelFile } from "../journal/model_world.ts";
+import { numbered } from "../storage/open_log.ts";
 
 test("a segment is freed when the journal has all that was acknowledged in it", async () => {
   const disks = new BufferDisks();
@@ -14,13 +15,17 @@ test("a segment is freed when the journal has all that was acknowledged in it", 
     bench.read(file);
     await turns(10);
   }
+  const segmentCount = numbered(disks.buffer).length;
   void bench.buffer.waitForData();
   await turns(5);
   for (let taken = bench.take(); taken !== null; taken = bench.take()) {
     taken.take(taken.batch.count);
+    await bench.journal.store();
     bench.settle(taken, taken.batch.count);
-    await turns(5);
+    await turns(10);
+    if (numbered(disks.buffer).length < segmentCount) break;
   }
+  expect(numbered(disks.buffer).length).toBe(segmentCount - 1);
   bench.die();
   disks.kill();
   bench = await BufferBench.open(disks);
