@@ -1,9 +1,9 @@
-import type { Ledger } from "../checkpoint/ledger.ts";
 import type { RegionInfo } from "../checkpoint/region.ts";
 import { type BatchStatus, Delivery } from "../event/delivery.ts";
 import type { StreamAccount } from "../event/tally.ts";
 import type { TrackedRegion } from "../event/tracked_region.ts";
 import type { SegmentedLog } from "../storage/segmented_log.ts";
+import { coveredEvents } from "./covered_events.ts";
 import type { DiskBufferOptions, FoundBuffer } from "./disk_buffer_options.ts";
 import { DiskReader } from "./disk_reader.ts";
 import { DiskRoom, RESERVED_FREE_BYTES } from "./disk_room.ts";
@@ -382,15 +382,13 @@ export class DiskBuffer implements EventBuffer {
   }
 
   #hasRefill(): boolean {
-    const { maxSizeBytes } = this.#options;
     if (this.#log.isFailing || this.#isDiskShort()) return false;
-    return this.#isEmpty() || this.#leftBytes() >= maxSizeBytes * REFILL_SHARE;
+    return this.#isEmpty() || this.#leftBytes() >= this.#options.maxSizeBytes * REFILL_SHARE;
   }
 
   #wakeWriters(): void {
     if (this.#roomWaiters.length === 0) return;
-    const isOpen = !this.isBusy() && (this.#options.whenFull !== "block" || this.hasRoom());
-    if (!isOpen) return;
+    if (this.isBusy() || (this.#options.whenFull === "block" && !this.hasRoom())) return;
     const waiters = this.#roomWaiters;
     this.#roomWaiters = [];
     for (const wake of waiters) wake();
@@ -399,13 +397,4 @@ export class DiskBuffer implements EventBuffer {
   #count(): void {
     this.#options.metrics.bufferedBytes = this.#room.usedBytes;
   }
-}
-
-/** Events behind the position that a restart does not read: they are in batches whose fate is open, or given up. */
-export function coveredEvents(ledger: Ledger): number {
-  let count = 0;
-  for (const entry of ledger.entries()) {
-    count += entry.isSpan ? entry.endOffset - entry.startOffset : entry.coveredCount;
-  }
-  return count;
 }

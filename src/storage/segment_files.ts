@@ -30,6 +30,8 @@ const FILL_BYTES = 256 * 1024;
 export const DAMAGED_FOLDER = "damaged";
 /** A failure for want of room. */
 const FULL: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+/** After a failure to free a segment. */
+const RECYCLE_RETRY_MS = 5_000;
 /** After a failure to prepare the next file. */
 const SPARE_RETRY_MS = 60_000;
 
@@ -48,7 +50,7 @@ export interface SegmentFilesOptions {
   /** A segment was recycled: there is room again. */
   readonly onRecycled?: () => void;
   /** Pause after what could not be freed. */
-  readonly retryMs: number;
+  readonly retryMsMax?: number;
 }
 
 interface FreeFile {
@@ -162,7 +164,10 @@ export class SegmentFiles {
       this.#recycling = null;
       // Who waits for room writes nothing that would have it tried again.
       if (this.#released.size === 0 || this.#isClosed) return;
-      setTimeout(() => this.#isClosed || this.release([], currentBytes), this.#options.retryMs).unref();
+      setTimeout(
+        () => this.#isClosed || this.release([], currentBytes),
+        this.#options.retryMsMax ?? RECYCLE_RETRY_MS,
+      ).unref();
     });
   }
 

@@ -91,14 +91,7 @@ export class SegmentedLog {
     const alignmentBytes = this.#isMachine ? MACHINE_ALIGNMENT_BYTES : PROCESS_ALIGNMENT_BYTES;
     this.#alignmentBytes = alignmentBytes;
     this.#files = new SegmentFiles(
-      {
-        ...options,
-        alignmentBytes,
-        isFillSynced: this.#isMachine,
-        ops,
-        writer,
-        retryMs: options.retryMsMax ?? RETRY_MS_MAX,
-      },
+      { ...options, alignmentBytes, isFillSynced: this.#isMachine, ops, writer },
       found.lastSegment,
     );
     this.#previous = {
