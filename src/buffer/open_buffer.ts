@@ -15,7 +15,7 @@ import { segmentBytesFor } from "./disk_room.ts";
 import type { WriterTiming } from "./disk_writer.ts";
 import { BUFFER_ID_BYTES } from "./events_frame.ts";
 import { lineRunsOf, originOf, readStoredEvents, type StoredOrigin } from "./stored_events.ts";
-import { findSegments, firstEventOf } from "./found_segments.ts";
+import { findSegments, firstEventOf, trim } from "./found_segments.ts";
 import { readSkip, type StoredSkip } from "./skip_frame.ts";
 
 /** What a start tells the journal, and learns from it. */
@@ -67,6 +67,10 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
       tellPositions(options, ops, bufferId, found.numbers, journal.storedEvent(ledger));
     }
     journal.begin(firstEvent);
+    // Something is missing at the end: it may be in what looks like the torn end of a file, which is kept.
+    const isShort = found.nextEvent < journal.storedEvent(ledger);
+    if (found.last !== null && !isShort) trim(dir, found.last, ops);
+    const damaged = isShort ? new Set([...found.damaged, ...found.empty]) : found.damaged;
     const unreadable = new Set([...found.damaged, ...found.empty]);
     const readable = found.numbers.filter((number) => !unreadable.has(number));
     const startSegment = segmentOf(dir, readable, ledger.position, ops);
@@ -95,7 +99,7 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
       startSegment: startSegment ?? readable.at(0) ?? segmentedLog.currentSegment,
       startEvent: ledger.position,
       doneSegments: found.numbers.filter((number) => unreadable.has(number) || number < (startSegment ?? 0)),
-      damaged: found.damaged,
+      damaged,
       unreadable,
     });
     if (failure !== null) buffer.problem(failure);
