@@ -164,7 +164,11 @@ export class DiskWriter {
     this.#appendSkips();
     const isStored = await log.close(Math.max(1, deadlineMs - performance.now()));
     if (isStored) this.#secure(this.#nextEvent);
-    for (const { delivery } of this.#written.splice(0)) this.#leave(delivery);
+    // What can be read is with the system, and perhaps delivered: the next start finds it, and covers its lines.
+    // All of them stay in front of what is secured.
+    for (const { delivery, endEvent } of this.#written) {
+      if (endEvent > this.#readableEvent) this.#leave(delivery);
+    }
     for (const delivery of this.#held.splice(0)) this.#leave(delivery);
     return isStored;
   }
