@@ -3,8 +3,9 @@ import path from "node:path";
 import { BufferAccounts } from "./buffer/buffer_accounts.ts";
 import { BUFFER_FOLDER } from "./buffer/buffer_frames.ts";
 import { bufferOpsOf } from "./buffer/buffer_ops.ts";
-import { coveredEvents, type DiskBuffer } from "./buffer/disk_buffer.ts";
-import { openDiskBuffer, type StartJournal } from "./buffer/open_buffer.ts";
+import { coveredEvents } from "./buffer/covered_events.ts";
+import type { DiskBuffer } from "./buffer/disk_buffer.ts";
+import { type BufferTiming, openDiskBuffer, type StartJournal } from "./buffer/open_buffer.ts";
 import type { Ledger } from "./checkpoint/ledger.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
 import type { Config, SinkConfig } from "./config/config.ts";
@@ -23,6 +24,8 @@ export interface DiskBuffersOptions {
   readonly log: Log;
   /** Null: the system's. */
   readonly ops: StorageOps | null;
+  /** For tests. */
+  readonly timing?: BufferTiming;
 }
 
 /**
@@ -34,7 +37,7 @@ export async function openDiskBuffers(options: DiskBuffersOptions): Promise<Read
   for (const sink of options.config.sinks) {
     const dir = bufferDir(options.config.dataDir, sink.name);
     if (sink.buffer.type !== "disk" && !hasSegments(dir)) continue;
-    buffers.set(sink.name, await openOne(options, sink, dir));
+    buffers.set(sink.name, await openSinkBuffer(options, sink, dir));
   }
   tellForgotten(options);
   return buffers;
@@ -45,8 +48,9 @@ export function bufferDir(dataDir: string, sink: string): string {
   return path.join(dataDir, BUFFER_FOLDER, sink);
 }
 
-async function openOne(
-  { journal, pool, metrics, log, ops }: DiskBuffersOptions,
+/** Opens the disk buffer of one sink; see `openDiskBuffers`. */
+export async function openSinkBuffer(
+  { journal, pool, metrics, log, ops, timing }: Omit<DiskBuffersOptions, "config">,
   sink: SinkConfig,
   dir: string,
 ): Promise<DiskBuffer> {
@@ -75,6 +79,7 @@ async function openOne(
     metrics: metrics.sink(sink.name),
     log,
     ...(ops === null ? {} : { ops: bufferOpsOf(ops) }),
+    ...timing,
   });
   positions.buffers.open(opened!, sink.name, buffer);
   return buffer;
@@ -111,6 +116,7 @@ function startJournal(
         buffers.skip(stream, sink, nextEvent, startOffset, endOffset);
       }
     },
+    begin: (firstEvent) => buffers.begin(sink, firstEvent),
   };
 }
 

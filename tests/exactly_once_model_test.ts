@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFileSync, cpSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
+import type { DiskBuffer } from "../src/buffer/disk_buffer.ts";
+import { openDiskBuffers } from "../src/disk_buffers.ts";
 import { BufferPool } from "../src/event/pooled_buffer.ts";
 import { loadConfigFiles } from "../src/cli/load_config_files.ts";
 import { Journal } from "../src/journal/journal.ts";
@@ -42,6 +44,7 @@ interface Plan {
   readonly refusals: readonly (Refusal | undefined)[];
   readonly batchMaxEvents: number;
   readonly hasKeys: boolean;
+  readonly isOnDisk: boolean;
 }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -98,6 +101,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   refusals: fc.array(refusal, { maxLength: 10 }),
   batchMaxEvents: fc.integer({ min: 1, max: 12 }),
   hasKeys: fc.boolean(),
+  isOnDisk: fc.boolean(),
 });
 
 /** A shipper that is started, killed, stopped and started again. */
@@ -108,6 +112,7 @@ class Shipper {
   #runCount = 0;
   #journal: Journal | null = null;
   #pipeline: Pipeline | null = null;
+  #diskBuffers: ReadonlyMap<string, DiskBuffer> = new Map();
   #running: Promise<void> = Promise.resolve();
   #audits: ReturnType<typeof setInterval> | undefined;
   metrics = new Metrics(0);
@@ -125,10 +130,20 @@ class Shipper {
     const config = await this.#config();
     this.#journal = await openJournal(this.#dataDir());
     this.metrics = new Metrics(0);
+    const pool = new BufferPool();
+    const { metrics, log } = this;
+    this.#diskBuffers = await openDiskBuffers({
+      config,
+      journal: this.#journal,
+      pool,
+      metrics,
+      log,
+      ops: null,
+    });
     this.#pipeline = new Pipeline({
       config,
-      diskBuffers: new Map(),
-      pool: new BufferPool(),
+      diskBuffers: this.#diskBuffers,
+      pool,
       positions: this.#journal.positions,
       journal: this.#journal,
       hostname: "h",
@@ -140,7 +155,11 @@ class Shipper {
       random: Math.random,
     });
     const { positions } = this.#journal;
-    this.metrics.accounts = () => positions.accounts();
+    const buffers = [...this.#diskBuffers.values()];
+    this.metrics.accounts = () => [
+      ...positions.accounts(),
+      ...buffers.flatMap((buffer) => [...buffer.accounts()]),
+    ];
     this.#audits = setInterval(() => this.#auditRun(), 3);
     this.#running = this.#pipeline.run();
   }
@@ -165,8 +184,13 @@ class Shipper {
     cpSync(before, this.#dataDir(), { recursive: true });
     this.#auditStored();
     await this.#running;
+    await this.#closeBuffers();
     this.#endAudits();
     await this.#journal!.close(1_000);
+  }
+
+  async #closeBuffers(): Promise<void> {
+    await Promise.all([...this.#diskBuffers.values()].map((buffer) => buffer.close(1_000)));
   }
 
   async stop(): Promise<void> {
@@ -174,6 +198,7 @@ class Shipper {
     const timer = setTimeout(() => this.#pipeline!.kill(), 200);
     await this.#running;
     clearTimeout(timer);
+    await this.#closeBuffers();
     this.#endAudits();
     await this.#journal!.close(1_000);
     this.#auditStored();
@@ -194,7 +219,7 @@ class Shipper {
 
   async #config() {
     const path = this.#dir.file("config.toml");
-    const { batchMaxEvents, hasKeys } = this.#plan;
+    const { batchMaxEvents, hasKeys, isOnDisk } = this.#plan;
     writeFileSync(
       path,
       `data_dir = ${JSON.stringify(this.#dataDir())}
@@ -212,7 +237,7 @@ topic = "logs"
 batch = { max_events = ${batchMaxEvents}, timeout_ms = 1 }
 retry = { interval_ms = 1, max_interval_ms = 5 }
 socket_timeout_ms = 100
-buffer.max_events = 40
+${isOnDisk ? 'buffer = { type = "disk", max_size = "1MiB" }' : "buffer.max_events = 40"}
 ${hasKeys ? 'key_field = "k"' : ""}
 `,
     );

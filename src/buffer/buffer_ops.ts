@@ -44,6 +44,22 @@ function freeBytes(dir: string): number {
 
 /** Other calls, with a reading that is later by a turn: for tests. */
 export function bufferOpsOf(ops: StorageOps, free: (dir: string) => number = freeBytes): BufferOps {
-  const readLater: BufferOps["readLater"] = (...args) => Promise.resolve().then(() => ops.read(...args));
-  return Object.assign(Object.create(ops) as StorageOps, { readLater, freeBytes: free });
+  // Whatever `ops` is: one with private members cannot be inherited from.
+  return {
+    makeDir: (dir) => ops.makeDir(dir),
+    list: (dir) => ops.list(dir),
+    openRead: (path) => ops.openRead(path),
+    openWrite: (path) => ops.openWrite(path),
+    size: (path) => ops.size(path),
+    read: (...args) => ops.read(...args),
+    write: (...args) => ops.write(...args),
+    truncate: (fd, sizeBytes) => ops.truncate(fd, sizeBytes),
+    dataSync: (fd) => ops.dataSync(fd),
+    syncDir: (dir) => ops.syncDir(dir),
+    close: (fd) => ops.close(fd),
+    rename: (from, to) => ops.rename(from, to),
+    remove: (path) => ops.remove(path),
+    readLater: (...args) => Promise.resolve().then(() => ops.read(...args)),
+    freeBytes: free,
+  };
 }

@@ -1,9 +1,9 @@
-import type { Ledger } from "../checkpoint/ledger.ts";
 import type { RegionInfo } from "../checkpoint/region.ts";
 import { type BatchStatus, Delivery } from "../event/delivery.ts";
 import type { StreamAccount } from "../event/tally.ts";
 import type { TrackedRegion } from "../event/tracked_region.ts";
 import type { SegmentedLog } from "../storage/segmented_log.ts";
+import { coveredEvents } from "./covered_events.ts";
 import type { DiskBufferOptions, FoundBuffer } from "./disk_buffer_options.ts";
 import { DiskReader } from "./disk_reader.ts";
 import { DiskRoom, RESERVED_FREE_BYTES } from "./disk_room.ts";
@@ -67,6 +67,7 @@ export class DiskBuffer implements EventBuffer {
       damaged: found.damaged,
     });
     this.#writer = new DiskWriter({
+      ...options,
       log: segmentedLog,
       bufferId,
       firstEvent,
@@ -89,7 +90,7 @@ export class DiskBuffer implements EventBuffer {
     metrics.bufferedEvents = carriedCount;
     this.#count();
     for (const segment of found.doneSegments) this.#release.read(segment, 0);
-    this.#reader.more();
+    // Reading waits for who asks for it: until then the journal may say that something has to be read again.
   }
 
   #newReader(found: FoundBuffer): DiskReader {
@@ -102,6 +103,7 @@ export class DiskBuffer implements EventBuffer {
       accounts: journal.accounts,
       runFirstEvent: firstEvent,
       endEvent: () => this.#writer.nextEvent,
+      readableEvent: () => this.#writer.readableEvent,
       bound: () => this.#writer.readableTo,
       hasSegment: (segment) => this.#hasSegment(segment),
       nextSegment: (segment) => this.#nextSegment(segment),
@@ -137,7 +139,10 @@ export class DiskBuffer implements EventBuffer {
   /** See `BufferProgress`. */
   securedEvent = (): number => this.#writer.securedEvent;
   nextEvent = (): number => this.#writer.nextEvent;
-  moved = (): void => this.#release.look();
+  moved = (): void => {
+    this.#release.look();
+    if (this.#isEmpty()) this.#wakeWriters();
+  };
 
   /** Accounts of events that an earlier run put in, as far as no stream of this one keeps them. */
   accounts(): Iterable<StreamAccount> {
@@ -148,7 +153,18 @@ export class DiskBuffer implements EventBuffer {
     if (this.#isAbandoned) return ROOM_EVENTS_MAX;
     if (this.#log.isFailing || this.#isDiskShort()) return 0;
     const eventBytes = this.#writer.eventBytes * EVENT_BYTES_MARGIN;
-    return Math.max(0, Math.min(ROOM_EVENTS_MAX, Math.floor(this.#room.leftBytes / eventBytes)));
+    const count = Math.min(ROOM_EVENTS_MAX, Math.floor(this.#leftBytes() / eventBytes));
+    // One that is larger than the buffer goes through it alone.
+    return this.#isEmpty() ? Math.max(1, count) : Math.max(0, count);
+  }
+
+  #leftBytes(): number {
+    return this.#room.leftBytes(this.#isEmpty()) - this.#writer.heldBytes;
+  }
+
+  /** Everything that was put in is delivered or given up. */
+  #isEmpty(): boolean {
+    return this.#options.journal.ledger.position >= this.#writer.nextEvent;
   }
 
   hasRoom(): boolean {
@@ -197,6 +213,7 @@ export class DiskBuffer implements EventBuffer {
   }
 
   waitForData(): Promise<boolean> {
+    if (!this.#isAbandoned) this.#reader.more();
     if (this.#reader.hasData && !this.#isAbandoned) return Promise.resolve(true);
     if (this.#isOver()) return Promise.resolve(false);
     if (this.#dataWaiter !== null) {
@@ -365,15 +382,13 @@ export class DiskBuffer implements EventBuffer {
   }
 
   #hasRefill(): boolean {
-    const { maxSizeBytes } = this.#options;
-    return !this.#log.isFailing && !this.#isDiskShort() &&
-      this.#room.leftBytes >= maxSizeBytes * REFILL_SHARE;
+    if (this.#log.isFailing || this.#isDiskShort()) return false;
+    return this.#isEmpty() || this.#leftBytes() >= this.#options.maxSizeBytes * REFILL_SHARE;
   }
 
   #wakeWriters(): void {
     if (this.#roomWaiters.length === 0) return;
-    const isOpen = !this.isBusy() && (this.#options.whenFull !== "block" || this.hasRoom());
-    if (!isOpen) return;
+    if (this.isBusy() || (this.#options.whenFull === "block" && !this.hasRoom())) return;
     const waiters = this.#roomWaiters;
     this.#roomWaiters = [];
     for (const wake of waiters) wake();
@@ -382,13 +397,4 @@ export class DiskBuffer implements EventBuffer {
   #count(): void {
     this.#options.metrics.bufferedBytes = this.#room.usedBytes;
   }
-}
-
-/** Events behind the position that a restart does not read: they are in batches whose fate is open, or given up. */
-export function coveredEvents(ledger: Ledger): number {
-  let count = 0;
-  for (const entry of ledger.entries()) {
-    count += entry.isSpan ? entry.endOffset - entry.startOffset : entry.coveredCount;
-  }
-  return count;
 }

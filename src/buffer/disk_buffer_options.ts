@@ -5,6 +5,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { BufferAccounts } from "./buffer_accounts.ts";
 import type { BufferOps } from "./buffer_ops.ts";
+import type { WriterTiming } from "./disk_writer.ts";
 
 /** What a disk buffer needs of the journal. */
 export interface BufferJournal {
@@ -17,7 +18,7 @@ export interface BufferJournal {
   readonly accounts: BufferAccounts;
 }
 
-export interface DiskBufferOptions {
+export interface DiskBufferOptions extends WriterTiming {
   readonly sink: string;
   readonly dir: string;
   readonly maxSizeBytes: number;

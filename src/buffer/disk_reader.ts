@@ -1,4 +1,5 @@
 import type { Ledger } from "../checkpoint/ledger.ts";
+import type { Region } from "../checkpoint/region.ts";
 import { Delivery } from "../event/delivery.ts";
 import type { EventBatch } from "../event/event_batch.ts";
 import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
@@ -48,6 +49,8 @@ export interface DiskReaderOptions {
   readonly runFirstEvent: number;
   /** The number of the next event that is put in. */
   readonly endEvent: () => number;
+  /** Up to the bound there are all events in front of this one. */
+  readonly readableEvent: () => number;
   readonly bound: () => ReadBound;
   readonly hasSegment: (segment: number) => boolean;
   readonly nextSegment: (segment: number) => number | null;
@@ -147,10 +150,15 @@ export class DiskReader {
   }
 
   #readOn(): void {
-    if (
-      this.#isReading || this.#isClosed || this.#readyBytes >= READ_AHEAD_BYTES || this.#frames.isCaughtUp
-    ) return;
-    void this.#run();
+    if (this.#isReading || this.#isClosed) return;
+    if (this.#frames.isCaughtUp) return this.#loseRest();
+    if (this.#readyBytes < READ_AHEAD_BYTES) void this.#run();
+  }
+
+  /** All files were read: events that have to be in front of where reading stands, and were not there, will never come. */
+  #loseRest(): void {
+    const to = this.#options.readableEvent();
+    if (to > this.#nextEvent) this.#missing(to);
   }
 
   async #run(): Promise<void> {
@@ -160,6 +168,7 @@ export class DiskReader {
       if (this.#ready.length > 0) this.#options.onData();
     }
     this.#isReading = false;
+    if (!this.#isClosed && this.#frames.isCaughtUp) this.#loseRest();
     this.#settleMissing();
     this.#options.onData();
   }
@@ -226,7 +235,7 @@ export class DiskReader {
       batch = decodeEvents(stored, origin, this.#stream(origin.stream), window, pool, kept);
     } catch (error) {
       this.#damage(segment, stored.start, error instanceof Error ? error.message : String(error));
-      return this.#lose({ from: firstEvent, to: firstEvent + count });
+      return this.#countLost(giveUp(region), firstEvent, firstEvent + count);
     }
     const tally = this.#options.accounts.tallyFor(origin.stream);
     this.#ready.push(new Delivery(batch, (_status, delivery) => this.#settled(delivery), region, tally));
@@ -273,14 +282,9 @@ export class DiskReader {
     this.#nextEvent = to;
   }
 
-  /** Events behind the last that was read, up to `to`, will never come. */
-  loseUpTo(to: number): void {
-    if (to > this.#nextEvent) this.#missing(to);
-  }
-
   /** What of these events nobody has is gone. */
   #lose({ from, to }: EventRange): void {
-    const { ledger, metrics, log, dir, sink, runFirstEvent } = this.#options;
+    const { ledger } = this.#options;
     let count = 0;
     for (let at = from; at < to;) {
       const piece = ledger.pieceAt(at);
@@ -292,9 +296,15 @@ export class DiskReader {
         to,
         piece === null ? to : piece.kind === "gap" ? piece.endOffset : piece.region.endOffset,
       );
-      count += giveUp(ledger, piece?.kind === "region" ? piece.region : null, at, end);
+      count += giveUp(piece?.kind === "region" ? piece.region : missingRegion(ledger, at, end));
       at = end;
     }
+    this.#countLost(count, from, to);
+  }
+
+  /** So many of these events were given up. */
+  #countLost(count: number, from: number, to: number): void {
+    const { ledger, metrics, log, dir, sink, runFirstEvent } = this.#options;
     if (count === 0) return;
     // Whose they were is only known for what an earlier run did not put in: when all others are read, the rest is told by what is left.
     const carriedCount = Math.min(count, Math.max(0, Math.min(to, runFirstEvent) - from));
@@ -336,16 +346,21 @@ function uncoveredLines(region: { isLineCovered(line: number): boolean }, count:
   return lines.length === count ? null : Uint32Array.from(lines);
 }
 
-/** Covers and settles all of a region that is not; of a fresh one when there is none. Returns how many events that were. */
-function giveUp(ledger: Ledger, known: ReturnType<Ledger["track"]> | null, from: number, to: number): number {
-  const region = known ?? ledger.track({
-    startOffset: from,
-    endOffset: to,
+/** Stands for events that are nowhere. */
+function missingRegion(ledger: Ledger, startOffset: number, endOffset: number): Region {
+  const lineCount = endOffset - startOffset;
+  return ledger.track({
+    startOffset,
+    endOffset,
     crc32: 0,
-    lineCount: to - from,
+    lineCount,
     startsInsideCutLine: false,
     endsInsideCutLine: false,
   });
+}
+
+/** Covers and settles all of a region that is not. Returns how many events that were. */
+function giveUp(region: Region): number {
   const count = region.lineCount - region.coveredCount;
   region.cover(0, region.lineCount);
   region.countGone("lost", DAMAGED, count);

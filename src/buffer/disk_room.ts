@@ -1,4 +1,4 @@
-import { SEGMENT_HEADER_BYTES } from "../storage/segment_format.ts";
+import { GROUP_HEADER_BYTES, markBytes, SEGMENT_HEADER_BYTES } from "../storage/segment_format.ts";
 import type { SegmentedLog } from "../storage/segmented_log.ts";
 
 /** A buffer is made of at least so many segments: one that is done gives this share of the room back. */
@@ -56,14 +56,21 @@ export class DiskRoom {
 
   /**
    * Bytes that can be written before the buffer is full: what is left of the current segment, and the segments that may still be made. One of them
-   * is kept back for a batch that turns out larger than was thought, so that the files never take up more than was allowed.
+   * is kept back for a batch that turns out larger than was thought; when that is in use, the buffer is full whatever is left of it. So the files never
+   * take up more than was allowed, but for one batch that is larger than a segment. `isEmpty`: nothing in them is wanted any more, so that one more can be
+   * made whatever there is.
    */
-  get leftBytes(): number {
-    const { older, currentSizeBytes, writtenTo, pendingBytes } = this.#log;
+  leftBytes(isEmpty: boolean): number {
+    const { older, currentSizeBytes, writtenTo, pendingBytes, alignmentBytes } = this.#log;
     let filesBytes = currentSizeBytes;
     for (const { sizeBytes } of older) filesBytes += sizeBytes;
-    const segmentsLeft = Math.floor((this.#maxSizeBytes - filesBytes) / this.#segmentBytes) - 1;
-    const current = Math.max(0, currentSizeBytes - writtenTo);
-    return current + Math.max(0, segmentsLeft) * (this.#segmentBytes - SEGMENT_HEADER_BYTES) - pendingBytes;
+    let segmentsLeft = Math.floor((this.#maxSizeBytes - filesBytes) / this.#segmentBytes) - 1;
+    if (isEmpty) segmentsLeft = Math.max(1, segmentsLeft);
+    if (segmentsLeft < 0) return 0;
+    // A mark goes behind the last group, and both it and what waits are padded.
+    const lostBytes = markBytes(alignmentBytes) + 2 * (GROUP_HEADER_BYTES + alignmentBytes);
+    const current = Math.max(0, currentSizeBytes - writtenTo - lostBytes);
+    const others = segmentsLeft * Math.max(0, this.#segmentBytes - SEGMENT_HEADER_BYTES - lostBytes);
+    return Math.max(0, current + others - pendingBytes);
   }
 }

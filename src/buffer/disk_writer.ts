@@ -16,7 +16,13 @@ const SYNC_INTERVAL_MS = 1_000;
 /** What was dropped is written this much later, when no event is before. */
 const SKIP_DELAY_MS = 500;
 
-export interface DiskWriterOptions {
+/** Default: the above. */
+export interface WriterTiming {
+  readonly syncIntervalMs?: number;
+  readonly skipDelayMs?: number;
+}
+
+export interface DiskWriterOptions extends WriterTiming {
   readonly log: SegmentedLog;
   readonly bufferId: Buffer;
   /** Number of the first event. */
@@ -53,7 +59,9 @@ export class DiskWriter {
   #held: Delivery[] = [];
   #heldBytes = 0;
   #knownUrgent = -1;
-  #isStoring = false;
+  /** Drops that no frame tells: the journal does, before later events are written. */
+  #untoldSkipCount = 0;
+  #storing: Promise<void> | null = null;
   #nextEvent: number;
   /** Events in front of it are written, and as durable as was asked for. */
   #readableEvent: number;
@@ -69,15 +77,17 @@ export class DiskWriter {
     this.#options = options;
     this.#nextEvent = options.firstEvent;
     this.#readableEvent = options.firstEvent;
-    const { log } = options;
-    // While the disk refuses there is none to write to: all that are there are older ones.
-    const isOpen = log.writtenTo > 0;
-    this.#readableTo = { segment: log.currentSegment + (isOpen ? 0 : 1), offset: log.writtenTo };
+    this.#readableTo = writtenTo(options.log);
   }
 
   /** Number of the next event. */
   get nextEvent(): number {
     return this.#nextEvent + this.#held.reduce((sum, { batch }) => sum + batch.count, 0);
+  }
+
+  /** Number of the first event that may not be read yet. */
+  get readableEvent(): number {
+    return this.#readableEvent;
   }
 
   /** Everything in front of it may be read. */
@@ -94,6 +104,11 @@ export class DiskWriter {
   get securedEvent(): number {
     const first = this.#written[0];
     return first === undefined ? this.#nextEvent : first.endEvent - first.delivery.batch.count;
+  }
+
+  /** Bytes that wait for the journal, and are not in the log's pending ones. */
+  get heldBytes(): number {
+    return this.#heldBytes;
   }
 
   get pendingBytes(): number {
@@ -113,10 +128,10 @@ export class DiskWriter {
     if (tally !== null) tally.bufferedCount += batch.count;
     metrics.bufferedEvents += batch.count;
     if (this.#isClosed) return this.#leave(delivery);
-    if (this.#held.length > 0 || this.#isStoring || this.#knownUrgent !== this.#options.urgentCount()) {
+    if (this.#held.length > 0 || this.#storing !== null || this.#knownUrgent !== this.#urgentCount()) {
       this.#held.push(delivery);
       this.#heldBytes += batch.pinnedBytes;
-      void this.#storeUrgent();
+      this.#storing ??= this.#storeUrgent();
       return;
     }
     this.#append(delivery);
@@ -125,12 +140,17 @@ export class DiskWriter {
 
   skip({ stream, streamNumber, startOffset, endOffset }: TrackedRegion): void {
     if (streamNumber === 0 || this.#isClosed) return;
+    if (this.#knownUrgent !== this.#urgentCount()) {
+      // The stream may have been cut since the last event: a frame could not say whether it is about the bytes before or behind.
+      this.#untoldSkipCount++;
+      return;
+    }
     this.#skips.add(stream, startOffset, endOffset);
     this.#skipTimer ??= setTimeout(() => {
       this.#skipTimer = null;
       this.#appendSkips();
       this.#commit();
-    }, SKIP_DELAY_MS);
+    }, this.#options.skipDelayMs ?? SKIP_DELAY_MS);
     this.#skipTimer.unref();
   }
 
@@ -138,15 +158,17 @@ export class DiskWriter {
   async close(timeoutMs: number): Promise<boolean> {
     const { log } = this.#options;
     const deadlineMs = performance.now() + timeoutMs;
-    while (this.#held.length > 0 && performance.now() < deadlineMs) {
-      await Promise.race([this.#storeUrgent(), new Promise((resolve) => setTimeout(resolve, 20))]);
-    }
+    if (this.#storing !== null) await within(this.#storing, timeoutMs);
     this.#isClosed = true;
     for (const timer of [this.#syncTimer, this.#skipTimer]) if (timer !== null) clearTimeout(timer);
     this.#appendSkips();
     const isStored = await log.close(Math.max(1, deadlineMs - performance.now()));
     if (isStored) this.#secure(this.#nextEvent);
-    for (const { delivery } of this.#written.splice(0)) this.#leave(delivery);
+    // What can be read is with the system, and perhaps delivered: the next start finds it, and covers its lines.
+    // All of them stay in front of what is secured.
+    for (const { delivery, endEvent } of this.#written) {
+      if (endEvent > this.#readableEvent) this.#leave(delivery);
+    }
     for (const delivery of this.#held.splice(0)) this.#leave(delivery);
     return isStored;
   }
@@ -163,13 +185,16 @@ export class DiskWriter {
     delivery.settle(batch.count, "errored");
   }
 
+  #urgentCount(): number {
+    return this.#options.urgentCount() + this.#untoldSkipCount;
+  }
+
   /** A restart knows nothing of a stream that is not stored: it would read it from the start, although its lines are here. */
   async #storeUrgent(): Promise<void> {
-    if (this.#isStoring) return;
-    this.#isStoring = true;
+    await Promise.resolve(); // `#storing` is set by then
     try {
       while (this.#held.length > 0) {
-        const urgent = this.#options.urgentCount();
+        const urgent = this.#urgentCount();
         if (this.#knownUrgent !== urgent) {
           await this.#options.storeUrgent();
           this.#knownUrgent = urgent;
@@ -184,7 +209,7 @@ export class DiskWriter {
     } catch {
       // The journal was closed: `close` leaves what is held.
     } finally {
-      this.#isStoring = false;
+      this.#storing = null;
     }
     this.#options.onWritten();
   }
@@ -231,9 +256,9 @@ export class DiskWriter {
         await log.commit();
         crashPoint("after_buffer_commit");
         this.#readableEvent = upTo;
-        this.#readableTo = { segment: log.currentSegment, offset: log.writtenTo };
+        this.#readableTo = writtenTo(log);
         if (durability === "machine") this.#secure(upTo);
-        else this.#syncTimer ??= setTimeout(() => void this.#sync(), SYNC_INTERVAL_MS);
+        else this.#syncTimer ??= this.#syncLater();
         onWritten();
       }
     } catch {
@@ -246,15 +271,23 @@ export class DiskWriter {
   async #sync(): Promise<void> {
     const upTo = this.#readableEvent;
     try {
-      await this.#options.log.sync();
+      const { log, onWritten } = this.#options;
+      await log.sync();
       this.#secure(upTo);
+      // It may have needed another segment.
+      this.#readableTo = writtenTo(log);
+      onWritten();
     } catch {
       // As above.
     }
     this.#syncTimer = null;
     if (!this.#isClosed && this.#readableEvent > upTo) {
-      this.#syncTimer = setTimeout(() => void this.#sync(), SYNC_INTERVAL_MS);
+      this.#syncTimer = this.#syncLater();
     }
+  }
+
+  #syncLater(): ReturnType<typeof setTimeout> {
+    return setTimeout(() => void this.#sync(), this.#options.syncIntervalMs ?? SYNC_INTERVAL_MS);
   }
 
   /** The positions of their sources move over these events. */
@@ -267,4 +300,18 @@ export class DiskWriter {
     this.#written.splice(0, count);
     this.#options.onSecured();
   }
+}
+
+/** While a segment is made, or the disk refuses, there is none to write to: all that are there are older ones. */
+function writtenTo(log: SegmentedLog): ReadBound {
+  const offset = log.writtenTo;
+  return { segment: log.currentSegment + (offset > 0 ? 0 : 1), offset };
+}
+
+/** Resolves when `done` does, or after `timeoutMs`. */
+async function within(done: Promise<void>, timeoutMs: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, timeoutMs);
+  await Promise.race([done, promise]);
+  clearTimeout(timer);
 }

@@ -24,6 +24,8 @@ export interface FoundSegments {
   readonly nextEvent: number;
   /** The newest ones, as far as there is no event in them. */
   readonly empty: readonly number[];
+  /** The newest with an event in it, and where it ends. */
+  readonly last: { readonly number: number; readonly endBytes: number } | null;
   /** Whose header is wrong: they cannot be read, and are kept. */
   readonly damaged: ReadonlySet<number>;
   readonly log: FoundLog;
@@ -39,6 +41,7 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
   const empty: number[] = [];
   let bufferId: Buffer | null = null;
   let nextEvent = 0;
+  let last: FoundSegments["last"] = null;
   let newest: { number: number; extent: SegmentExtent } | null = null;
   for (const number of numbers.toReversed()) {
     const extent = readFrames(dir, number, ops, damaged, log, (events) => {
@@ -47,7 +50,7 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
     });
     if (extent !== null && newest === null && extent.groupCount > 0) newest = { number, extent };
     if (bufferId !== null) {
-      if (extent !== null) trim(dir, number, extent, ops);
+      if (extent !== null) last = { number, endBytes: extent.endBytes };
       break;
     }
     if (extent !== null) empty.push(number);
@@ -58,6 +61,7 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
     firstEvent: numbers.length === 0 ? 0 : firstEventFrom(dir, numbers, ops),
     nextEvent,
     empty,
+    last,
     damaged,
     log: {
       segments: newest === null ? [] : [newest.number],
@@ -72,7 +76,11 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
  * Gives back the room behind the end of a segment that nobody will write to any more: a process that is started again and again would use the buffer
  * up by the ends of its segments.
  */
-function trim(dir: string, number: number, { endBytes }: SegmentExtent, ops: StorageOps): void {
+export function trim(
+  dir: string,
+  { number, endBytes }: { readonly number: number; readonly endBytes: number },
+  ops: StorageOps,
+): void {
   const path = join(dir, segmentName(number));
   if (ops.size(path) <= endBytes) return;
   const fd = ops.openWrite(path);

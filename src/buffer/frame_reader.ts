@@ -2,6 +2,7 @@ import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
 import { errnoName } from "../errors.ts";
 import { FIRST_GROUP_AT, forEachFrame, GroupScan } from "../storage/group_scan.ts";
 import { findNextGroup, openSegmentFile } from "../storage/segment_file.ts";
+import { LogNewerError } from "../storage/log_errors.ts";
 import { GROUP_HEADER_BYTES, type SegmentHeader } from "../storage/segment_format.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { BufferOps } from "./buffer_ops.ts";
@@ -85,7 +86,12 @@ export class FrameReader {
   /** Reads one window, and gives what is in it; nothing when there is nothing to read. One call at a time. */
   async step(): Promise<void> {
     if (this.isCaughtUp || this.#isClosed) return;
-    const file = this.#open();
+    let file: OpenFile | null;
+    try {
+      file = this.#open();
+    } catch (error) {
+      return await this.#openFailed(errnoName(error));
+    }
     if (file === null) return this.#nextSegment();
     const endBytes = this.#endOf(file);
     if (this.#at >= endBytes) return this.#nextSegment();
@@ -121,6 +127,7 @@ export class FrameReader {
     onSegmentEnd(done);
   }
 
+  /** Null: there is nothing to be read in the segment. Throws the system's errors. */
   #open(): OpenFile | null {
     if (this.#file !== null) return this.#file;
     const { dir, ops, onDamage, hasSegment } = this.#options;
@@ -133,10 +140,16 @@ export class FrameReader {
       ops.close(fd);
       onDamage(this.#segment, 0, cause);
     } catch (error) {
-      const code = errnoName(error);
-      onDamage(this.#segment, 0, code === "ENOENT" ? "it is missing" : `it cannot be opened (${code})`);
+      if (errnoName(error) !== "ENOENT" && !(error instanceof LogNewerError)) throw error;
+      onDamage(this.#segment, 0, error instanceof LogNewerError ? error.message : "it is missing");
     }
     return null;
+  }
+
+  async #openFailed(code: string): Promise<void> {
+    if (await this.#tryAgain(this.#segment, code)) return;
+    this.#options.onDamage(this.#segment, 0, `it cannot be opened (${code})`);
+    this.#nextSegment();
   }
 
   #closeFile(): void {
@@ -152,7 +165,13 @@ export class FrameReader {
       try {
         const length = await this.#read(file, window, wantedBytes);
         if (this.#isClosed || length < 0) return;
-        const needed = this.#groups(file, window, length, endBytes);
+        // Fewer than were asked for: the file ends there.
+        const needed = this.#groups(
+          file,
+          window,
+          length,
+          length < wantedBytes ? this.#at + length : endBytes,
+        );
         if (needed === 0) return;
         wantedBytes = needed;
       } finally {
@@ -240,24 +259,30 @@ export class FrameReader {
   }
 
   async #readFailed(file: OpenFile, code: string): Promise<void> {
-    const { dir, log, onDamage } = this.#options;
+    if (await this.#tryAgain(file.number, code)) return;
+    this.#options.onDamage(file.number, this.#at, `it cannot be read (${code})`);
+    this.#at = Math.min(this.#endOf(file), this.#at + UNREADABLE_STEP_BYTES);
+  }
+
+  /** Pauses before another try; false: there were enough. */
+  async #tryAgain(segment: number, code: string): Promise<boolean> {
+    const { dir, log } = this.#options;
     const isLast = ++this.#failedReads >= READ_TRIES_MAX;
     log.warn(
-      `Cannot read the disk buffer in "${dir}", segment ${file.number} at byte ${this.#at} (${code}): ${
+      `Cannot read the disk buffer in "${dir}", segment ${segment} at byte ${this.#at} (${code}): ${
         isLast ? "giving up on these bytes" : "delivery waits, and reading is tried again"
       }`,
       { hint: "look at the disk: dmesg, smartctl" },
     );
     if (isLast) {
       this.#failedReads = 0;
-      onDamage(file.number, this.#at, `it cannot be read (${code})`);
-      this.#at = Math.min(this.#endOf(file), this.#at + UNREADABLE_STEP_BYTES);
-      return;
+      return false;
     }
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, READ_PAUSE_MS * 2 ** this.#failedReads);
     this.#wake = resolve;
     await promise;
     clearTimeout(timer);
+    return true;
   }
 }

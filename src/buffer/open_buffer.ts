@@ -12,9 +12,10 @@ import { type BufferOps, systemBufferOps } from "./buffer_ops.ts";
 import type { BufferJournal, DiskBufferOptions } from "./disk_buffer_options.ts";
 import { DiskBuffer } from "./disk_buffer.ts";
 import { segmentBytesFor } from "./disk_room.ts";
+import type { WriterTiming } from "./disk_writer.ts";
 import { BUFFER_ID_BYTES } from "./events_frame.ts";
 import { lineRunsOf, originOf, readStoredEvents, type StoredOrigin } from "./stored_events.ts";
-import { findSegments, firstEventOf } from "./found_segments.ts";
+import { findSegments, firstEventOf, trim } from "./found_segments.ts";
 import { readSkip, type StoredSkip } from "./skip_frame.ts";
 
 /** What a start tells the journal, and learns from it. */
@@ -32,15 +33,21 @@ export interface StartJournal extends Omit<BufferJournal, "ledger"> {
   ) => "known" | "unknown" | "other";
   /** Lines of these pieces were dropped. */
   readonly skip: (skip: StoredSkip) => void;
+  /** All of that was told; events have numbers from here on. Stored before any of them is. */
+  readonly begin: (firstEvent: number) => void;
 }
 
-export interface OpenBufferOptions extends Omit<DiskBufferOptions, "journal" | "ops"> {
-  readonly journal: StartJournal;
-  /** The system's when not given. */
-  readonly ops?: BufferOps;
+/** Who writes, and when. */
+export interface BufferTiming extends WriterTiming {
   readonly writer?: GroupWriter;
   /** Longest pause between two tries of a commit that fails. */
   readonly retryMsMax?: number;
+}
+
+export interface OpenBufferOptions extends Omit<DiskBufferOptions, "journal" | "ops">, BufferTiming {
+  readonly journal: StartJournal;
+  /** The system's when not given. */
+  readonly ops?: BufferOps;
 }
 
 /**
@@ -54,11 +61,16 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
     const found = findSegments(dir, ops, log);
     const bufferId = found.bufferId ?? randomBytes(BUFFER_ID_BYTES);
     const ledger = journal.ledgerOf(bufferId.toString("hex"), found.firstEvent);
-    // Never a number twice: what is known of it would be taken for the other one's.
-    const firstEvent = Math.max(found.nextEvent, ledger.trackedEnd);
+    // Never a number twice: what is known of it would be taken for the other one's, and what is missing would not be missed.
+    const firstEvent = Math.max(found.nextEvent, ledger.trackedEnd, journal.storedEvent(ledger));
     if (found.bufferId !== null) {
       tellPositions(options, ops, bufferId, found.numbers, journal.storedEvent(ledger));
     }
+    journal.begin(firstEvent);
+    // Something is missing at the end: it may be in what looks like the torn end of a file, which is kept.
+    const isShort = found.nextEvent < journal.storedEvent(ledger);
+    if (found.last !== null && !isShort) trim(dir, found.last, ops);
+    const damaged = isShort ? new Set([...found.damaged, ...found.empty]) : found.damaged;
     const unreadable = new Set([...found.damaged, ...found.empty]);
     const readable = found.numbers.filter((number) => !unreadable.has(number));
     const startSegment = segmentOf(dir, readable, ledger.position, ops);
@@ -87,7 +99,7 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
       startSegment: startSegment ?? readable.at(0) ?? segmentedLog.currentSegment,
       startEvent: ledger.position,
       doneSegments: found.numbers.filter((number) => unreadable.has(number) || number < (startSegment ?? 0)),
-      damaged: found.damaged,
+      damaged,
       unreadable,
     });
     if (failure !== null) buffer.problem(failure);
@@ -131,8 +143,9 @@ function tellPositions(
   numbers: readonly number[],
   fromEvent: number,
 ): void {
+  // What was dropped in front of that event may be told at the end of the segment before.
   let first = numbers.length - 1;
-  while (first > 0 && (firstEventOf(dir, numbers[first]!, ops) ?? Infinity) > fromEvent) first--;
+  while (first > 0 && (firstEventOf(dir, numbers[first]!, ops) ?? Infinity) >= fromEvent) first--;
   let unknownCount = 0;
   for (const number of numbers.slice(first)) {
     forEachFrameOf(dir, number, ops, bufferId, (origin, firstEvent, count, runs) => {

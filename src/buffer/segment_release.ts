@@ -67,6 +67,8 @@ export class SegmentRelease {
 
   async #run(): Promise<void> {
     const { log, store } = this.#options;
+    // Whoever moved the position tells the journal of it before the next turn.
+    await Promise.resolve();
     for (let done = this.#done(); done.length > 0; done = this.#done()) {
       try {
         await store();

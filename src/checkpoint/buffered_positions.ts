@@ -46,10 +46,12 @@ export class BufferedPositions {
     return this.#stored.get(ledger.streamNumber) ?? 0;
   }
 
-  /** Number of the next event of a sink's open buffer; 0 when it has none. */
-  nextEvent(sink: string): number {
-    for (const each of this.#open.values()) if (each.sink === sink) return each.progress.nextEvent();
-    return 0;
+  /** A stream was cut at `offset`: what the sink's open buffer has of it so far tells nothing of bytes behind. */
+  rewound(ledger: Ledger, sink: string, offset: number): void {
+    for (const [streamNumber, each] of this.#open) {
+      if (each.sink !== sink) continue;
+      ledger.rewinds.add(each.progress.nextEvent(), offset, this.#stored.get(streamNumber) ?? 0);
+    }
   }
 
   /** The account of a stream on the way to a sink; null when it is not known. */
@@ -80,7 +82,7 @@ export class BufferedPositions {
   ): "known" | "unknown" | "other" {
     const ledger = this.#ledgerOf(stream, sink);
     if (ledger === null) return "unknown";
-    if (firstEvent < ledger.rewoundTo) return "known";
+    if (ledger.rewinds.isStale(firstEvent, info.endOffset)) return "known";
     if (!ledger.coverBuffered(info, runs)) return "other";
     ledger.changed();
     return "known";
@@ -95,9 +97,21 @@ export class BufferedPositions {
     endOffset: number,
   ): void {
     const ledger = this.#ledgerOf(stream, sink);
-    if (ledger === null || nextEvent < ledger.rewoundTo) return;
+    // The same number comes in front of a cut and behind it: who drops behind one has the journal tell it.
+    if (ledger === null || ledger.rewinds.isStale(nextEvent - 1, endOffset)) return;
     ledger.skipBuffered(startOffset, endOffset);
     ledger.changed();
+  }
+
+  /**
+   * The events that are put in now have numbers from `firstEvent` on. Numbers may go back, over events that did not survive or to a new buffer: what was
+   * cut before must not take these for its own.
+   */
+  begin(sink: string, firstEvent: number): void {
+    for (const { ledgers } of this.#index.entries()) {
+      const ledger = ledgers.get(sink);
+      if (ledger?.rewinds.clamp(firstEvent) === true) ledger.changed();
+    }
   }
 
   /** Frames that tell the progress, to be written behind the positions of streams. */

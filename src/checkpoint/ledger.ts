@@ -1,6 +1,7 @@
 import type { Stream } from "../event/stream.ts";
 import { Tally } from "../event/tally.ts";
 import { type Mark, Marks } from "./marks.ts";
+import { Rewinds } from "./rewinds.ts";
 import { Region, type RegionInfo, type RegionOwner } from "./region.ts";
 import { holesIn, isSameRegion, joinComplete, spanOf } from "./region_lists.ts";
 import { Totals } from "./totals.ts";
@@ -52,11 +53,8 @@ export class Ledger implements RegionOwner {
   cursor: number;
   /** See `skipped`; until it is stored. */
   hasSkipped = false;
-  /**
-   * Events of the sink's disk buffer in front of this number tell nothing of this stream: it was cut since, and other bytes have the offsets that they
-   * name.
-   */
-  rewoundTo = 0;
+  /** Where it was cut, as far as events of the sink's disk buffer may still name the bytes of before. */
+  readonly rewinds = new Rewinds();
   /** How often other bytes have taken the place of some that were read: whoever remembers any has to look again. */
   rewindCount = 0;
 

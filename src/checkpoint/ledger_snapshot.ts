@@ -16,7 +16,7 @@ import type { Totals } from "./totals.ts";
  *     end          uint8 0
  *     marks        varint count { start varint | length varint | crc32 uint32 }
  *     totals       covered varint | delivered varint | dropped, lost, lost bytes: varint count { text | varint }
- *     rewound to   varint, left out when 0
+ *     rewinds      { event varint | offset varint } up to the end
  *
  * Lines that are not covered are what a restart reads again; how much of what is covered was also delivered is not in here: that is what the
  * live intents tell.
@@ -53,7 +53,7 @@ export function writeLedger(out: ByteEncoder, ledger: Ledger): void {
   out.uint8(0);
   writeMarks(out, ledger);
   writeTotals(out, ledger.totals);
-  if (ledger.rewoundTo > 0) out.varint(ledger.rewoundTo);
+  ledger.rewinds.write(out);
 }
 
 function writeRegion(out: ByteEncoder, region: Region): void {
@@ -112,7 +112,7 @@ export function readLedger(
     ledger.marks.add({ startOffset, endOffset: startOffset + input.varint(), crc32: input.uint32() });
   }
   readTotals(input, ledger.totals);
-  if (!input.isAtEnd) ledger.rewoundTo = input.varint();
+  ledger.rewinds.read(input);
   ledger.endRestoreEntries();
   return ledger;
 }

@@ -186,7 +186,7 @@ export class PositionStore implements SourcePositions {
     // Also where nothing behind `offset` was taken: the start of a line may have been looked at.
     ledger.rewind(offset);
     if (!isKnown) return;
-    ledger.rewoundTo = Math.max(ledger.rewoundTo, this.buffers.nextEvent(sink));
+    this.buffers.rewound(ledger, sink, offset);
     this.urgentCount++;
     // Before any intent that names other bytes by the same offsets.
     this.#log?.append(PositionFrame.POSITION, this.#index.positionFrame(entry!, sink, ledger));

@@ -30,6 +30,8 @@ const FILL_BYTES = 256 * 1024;
 export const DAMAGED_FOLDER = "damaged";
 /** A failure for want of room. */
 const FULL: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+/** After a failure to free a segment. */
+const RECYCLE_RETRY_MS = 5_000;
 /** After a failure to prepare the next file. */
 const SPARE_RETRY_MS = 60_000;
 
@@ -47,6 +49,8 @@ export interface SegmentFilesOptions {
   readonly keepsSpare?: boolean;
   /** A segment was recycled: there is room again. */
   readonly onRecycled?: () => void;
+  /** Pause after what could not be freed. */
+  readonly retryMsMax?: number;
 }
 
 interface FreeFile {
@@ -156,7 +160,15 @@ export class SegmentFiles {
   ): void {
     for (const number of numbers) this.#released.set(number, keptAsDamaged.has(number));
     if (this.#recycling !== null || this.#released.size === 0) return;
-    this.#recycling = this.#recycle(currentBytes).finally(() => this.#recycling = null);
+    this.#recycling = this.#recycle(currentBytes).finally(() => {
+      this.#recycling = null;
+      // Who waits for room writes nothing that would have it tried again.
+      if (this.#released.size === 0 || this.#isClosed) return;
+      setTimeout(
+        () => this.#isClosed || this.release([], currentBytes),
+        this.#options.retryMsMax ?? RECYCLE_RETRY_MS,
+      ).unref();
+    });
   }
 
   /** Frees all that are not newer than segment `upTo`. */
@@ -282,6 +294,8 @@ export class SegmentFiles {
       i = 0;
       this.#options.onRecycled?.();
     }
+    const left = new Set(this.#older.map(({ number }) => number));
+    for (const number of this.#released.keys()) if (!left.has(number)) this.#released.delete(number);
   }
 
   /** Under a name that no reader looks at; by its date, as numbers may come again. */

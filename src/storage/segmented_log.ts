@@ -63,7 +63,8 @@ export class SegmentedLog {
       (options.durability === "machine" && ops === systemOps ? new SyncThread() : new DirectWriter(ops));
     const log = new SegmentedLog(options, ops, writer, found);
     try {
-      await log.#secureFound();
+      // What a killed process had not synced counts from now on. A journal's checkpoint takes care of that.
+      if (options.checkpoint === null) await log.#secure(log.#isMachine ? found.syncedTo : found.endBytes);
       await log.#rotate(log.#idle);
     } catch (error) {
       if (options.kind === "journal") {
@@ -144,6 +145,11 @@ export class SegmentedLog {
   /** Where the next group goes in the current segment: everything in front of it is written. 0 while there is none. */
   get writtenTo(): number {
     return this.#segment?.offset ?? 0;
+  }
+
+  /** Groups start at multiples of this. */
+  get alignmentBytes(): number {
+    return this.#alignmentBytes;
   }
 
   /** Size of the current segment's file; 0 while there is none. */
@@ -314,6 +320,9 @@ export class SegmentedLog {
     // Whatever the durability, a buffer's segment is left synced: a power cut then leaves no hole between two of them.
     if (checkpoint === null && this.#hasUnsynced()) await this.#segment!.sync(group);
     this.#leave(false);
+    // One whose sync failed: what was told to be written before it is still to be secured.
+    const { endBytes, syncedTo } = this.#previous;
+    if (checkpoint === null && syncedTo < endBytes) await this.#secure(syncedTo);
     if (checkpoint !== null) {
       group.clearFrames();
       checkpoint((type, payload) => group.add(type, payload, payload.length));
@@ -339,12 +348,11 @@ export class SegmentedLog {
     this.#commitCount++;
   }
 
-  /** What a killed process had not synced counts from now on, so it has to be on the device. A journal's checkpoint takes care of that. */
-  async #secureFound(): Promise<void> {
-    const { number, endBytes, syncedTo } = this.#previous;
-    if (this.#options.checkpoint !== null || number === 0) return;
+  /** Has what the previous segment holds from byte `from` on written once more, and synced. */
+  async #secure(from: number): Promise<void> {
+    const { number, endBytes } = this.#previous;
+    if (number === 0) return;
     const path = join(this.#options.dir, segmentName(number));
-    const from = this.#isMachine ? syncedTo : endBytes;
     await this.#writer.run({ kind: "rewrite", path, from, to: endBytes });
     this.#previous = { number, endBytes, syncedTo: endBytes };
   }

@@ -150,7 +150,9 @@ export class SimulatedFiles implements StorageOps {
       file.cache.subarray(0, sizeBytes),
       Buffer.alloc(Math.max(0, sizeBytes - length)),
     ]);
-    file.dirty.add(Math.floor(Math.max(0, sizeBytes - 1) / this.#sectorBytes));
+    const last = Math.floor(Math.max(0, sizeBytes - 1) / this.#sectorBytes);
+    for (const sector of [...file.dirty]) if (sector > last) file.dirty.delete(sector);
+    file.dirty.add(last);
   }
 
   dataSync(fd: number): void {
@@ -164,6 +166,7 @@ export class SimulatedFiles implements StorageOps {
     if (fault === "crash") this.#crash();
     this.dataSyncs++;
     this.#grow(file);
+    if (file.device.length > file.cache.length) file.device = file.device.subarray(0, file.cache.length);
     for (const sector of file.dirty) this.#save(file, sector);
     file.dirty.clear();
   }

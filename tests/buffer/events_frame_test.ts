@@ -1,0 +1,243 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { measureEvents, writeEvents } from "../../src/buffer/events_frame.ts";
+import { decodeEvents, lineRunsOf, originOf, readStoredEvents } from "../../src/buffer/stored_events.ts";
+import type { EventBatch } from "../../src/event/event_batch.ts";
+import { BufferPool, unpooled } from "../../src/event/pooled_buffer.ts";
+import type { TrackedRegion } from "../../src/event/tracked_region.ts";
+
+const BUFFER_ID = Buffer.from("0123456789abcdef", "hex");
+
+interface Shape {
+  readonly events: readonly {
+    readonly value: Uint8Array;
+    readonly key: Uint8Array;
+    readonly gapBytes: number;
+    readonly skippedLines: number;
+    readonly topic: number;
+    readonly rawBytes: number;
+  }[];
+  readonly hasKeys: boolean;
+  readonly hasTopics: boolean;
+  readonly hasLines: boolean;
+  /** As text encoding gives them: raw ends follow from the values. */
+  readonly isRaw: boolean;
+  readonly isBackwards: boolean;
+  readonly gapBytes: number | null;
+  readonly before: number;
+  readonly streamNumber: number;
+  readonly isCut: readonly [boolean, boolean];
+  readonly kept: readonly boolean[];
+}
+
+const bytes = (maxLength: number) => fc.uint8Array({ maxLength });
+const shape: fc.Arbitrary<Shape> = fc.record({
+  events: fc.array(
+    fc.record({
+      value: bytes(30),
+      key: bytes(6),
+      gapBytes: fc.oneof({ weight: 3, arbitrary: fc.constant(1) }, fc.nat(40)),
+      skippedLines: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat(3)),
+      topic: fc.nat(2),
+      rawBytes: fc.nat(50),
+    }),
+    { minLength: 1, maxLength: 30 },
+  ),
+  hasKeys: fc.boolean(),
+  hasTopics: fc.boolean(),
+  hasLines: fc.boolean(),
+  isRaw: fc.boolean(),
+  isBackwards: fc.boolean(),
+  gapBytes: fc.oneof(fc.constant(null), fc.constantFrom(0, 1, 2)),
+  before: fc.nat(20),
+  streamNumber: fc.nat(1),
+  isCut: fc.tuple(fc.boolean(), fc.boolean()),
+  kept: fc.array(fc.boolean(), { minLength: 30, maxLength: 30 }),
+});
+
+function batchOf(it: Shape): { batch: EventBatch; region: TrackedRegion } {
+  const { events, before } = it;
+  const count = events.length;
+  const starts = new Uint32Array(count);
+  const ends = new Uint32Array(count);
+  const rawEnds = new Uint32Array(count);
+  const lineNumbers = new Uint32Array(count);
+  const parts: Buffer[] = [Buffer.alloc(before, 7)];
+  let at = before;
+  let raw = 0;
+  let line = 0;
+  const order = it.isBackwards ? events.map((_, i) => count - 1 - i) : events.map((_, i) => i);
+  for (const i of order) {
+    const { value, gapBytes } = events[i]!;
+    starts[i] = at;
+    ends[i] = at += value.length;
+    const gap = it.gapBytes ?? gapBytes;
+    parts.push(Buffer.from(value), Buffer.alloc(gap, 9));
+    at += gap;
+  }
+  for (let i = 0; i < count; i++) {
+    raw += events[i]!.rawBytes;
+    rawEnds[i] = it.isRaw ? ends[i]! - starts[0]! + (it.gapBytes ?? 1) : raw;
+    line += events[i]!.skippedLines;
+    lineNumbers[i] = line++;
+  }
+  const keyStarts = new Uint32Array(count);
+  const keyEnds = new Uint32Array(count);
+  const keys: Buffer[] = [Buffer.alloc(3)];
+  let keyAt = 3;
+  for (let i = 0; i < count; i++) {
+    keyStarts[i] = keyAt;
+    keyEnds[i] = keyAt += events[i]!.key.length;
+    keys.push(Buffer.from(events[i]!.key), Buffer.alloc(1));
+    keyAt++;
+  }
+  const stream = { id: "1:2:é", source: "app", sourceType: "file" as const, path: "/log/ü" };
+  const data = Buffer.concat(parts);
+  const place = { startOffset: 2 ** 40 + 5, endOffset: 2 ** 40 + 5 + data.length };
+  const batch: EventBatch = {
+    count,
+    values: { data, starts, ends },
+    keys: it.hasKeys ? { data: Buffer.concat(keys), starts: keyStarts, ends: keyEnds } : null,
+    topics: ["a", "b", "c"],
+    topicIndexes: it.hasTopics ? Uint16Array.from(events, ({ topic }) => topic) : null,
+    receivedMs: 1_700_000_000_000,
+    origin: { stream, ...place },
+    rawEnds,
+    rawEndsOwner: null,
+    lineNumbers: it.hasLines ? lineNumbers : null,
+    byteSize: 0,
+    pinnedBytes: data.length,
+    owners: [],
+  };
+  const region = {
+    stream,
+    ...place,
+    streamNumber: it.streamNumber,
+    crc32: 0xdeadbeef,
+    lineCount: line + 2,
+    startsInsideCutLine: it.isCut[0],
+    endsInsideCutLine: it.isCut[1],
+  } as TrackedRegion;
+  return { batch, region };
+}
+
+function frameOf({ batch, region }: { batch: EventBatch; region: TrackedRegion }, firstEvent = 7): Buffer {
+  const frame = measureEvents(batch, region);
+  const target = Buffer.alloc(frame.sizeBytes + 20, 0xee);
+  writeEvents(frame, BUFFER_ID, firstEvent, target, 10);
+  // Nothing beside its place is touched.
+  expect(target.subarray(0, 10).equals(Buffer.alloc(10, 0xee))).toBe(true);
+  expect(target.subarray(-10).equals(Buffer.alloc(10, 0xee))).toBe(true);
+  return target;
+}
+
+/** What a sink sees of the events. */
+function contentOf({ values, keys, topics, topicIndexes, rawEnds, count }: EventBatch) {
+  return Array.from({ length: count }, (_, i) => ({
+    value: values.data.toString("hex", values.starts[i], values.ends[i]),
+    key: keys === null ? null : keys.data.toString("hex", keys.starts[i], keys.ends[i]),
+    topic: topics[topicIndexes?.[i] ?? 0],
+    rawEnd: rawEnds[i],
+  }));
+}
+
+describe("A frame of events", () => {
+  test("gives back what was put in, whatever columns it needs, and any part of it", () => {
+    fc.assert(
+      fc.property(shape, (it) => {
+        const made = batchOf(it);
+        const data = frameOf(made);
+        const stored = readStoredEvents(data, 10, data.length - 10, BUFFER_ID);
+        expect([stored.firstEvent, stored.count]).toEqual([7, it.events.length]);
+        const origin = originOf(stored);
+        const { region, batch } = made;
+        expect(origin).toEqual({
+          stream: region.stream,
+          topics: batch.topics,
+          startOffset: region.startOffset,
+          endOffset: region.endOffset,
+          crc32: region.crc32,
+          lineCount: region.lineCount,
+          startsInsideCutLine: it.isCut[0],
+          endsInsideCutLine: it.isCut[1],
+          isTracked: it.streamNumber !== 0,
+        });
+        const lines: number[] = [];
+        const runs = lineRunsOf(stored);
+        for (let i = 0, line = 0; i < runs.length; i += 2) {
+          line += runs[i]!;
+          for (let left = runs[i + 1]!; left > 0; left--) lines.push(line++);
+        }
+        expect(lines).toEqual(
+          Array.from({ length: batch.count }, (_, i) => batch.lineNumbers?.[i] ?? i),
+        );
+        const whole = decodeEvents(stored, origin, origin.stream, unpooled(data), new BufferPool());
+        expect(contentOf(whole)).toEqual(contentOf(batch));
+        expect([whole.receivedMs, whole.lineNumbers]).toEqual([batch.receivedMs, null]);
+        const kept = Uint32Array.from(it.events.flatMap((_, i) => it.kept[i] ? [i] : []));
+        const part = decodeEvents(stored, origin, origin.stream, unpooled(data), new BufferPool(), kept);
+        expect(contentOf(part)).toEqual(contentOf(batch).filter((_, i) => it.kept[i]));
+        expect(part.lineNumbers).toEqual(kept);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("of many events keeps its numbers in pooled memory, and gives that back", () => {
+    const events = Array.from({ length: 2_000 }, (_, i) => ({
+      value: new Uint8Array(i % 7),
+      key: new Uint8Array(i % 3),
+      gapBytes: i % 5,
+      skippedLines: 0,
+      topic: 0,
+      rawBytes: 3,
+    }));
+    const more = { hasTopics: false, hasLines: true, isRaw: false, isBackwards: false, gapBytes: null };
+    const made = batchOf({
+      events,
+      hasKeys: true,
+      ...more,
+      before: 0,
+      streamNumber: 1,
+      isCut: [false, true],
+      kept: [],
+    });
+    const data = frameOf(made);
+    const stored = readStoredEvents(data, 10, data.length - 10, BUFFER_ID);
+    const origin = originOf(stored);
+    const window = unpooled(data);
+    const pool = new BufferPool();
+    const batch = decodeEvents(stored, origin, origin.stream, window, pool);
+    expect(contentOf(batch)).toEqual(contentOf(made.batch));
+    for (const owner of batch.owners) owner.release();
+    batch.rawEndsOwner!.release();
+    window.release();
+    expect(() => window.release()).toThrow("given back");
+  });
+
+  test("that is not whole, of another buffer, or contradicts itself is refused", () => {
+    fc.assert(
+      fc.property(shape, fc.nat(), fc.nat(255), (it, place, byte) => {
+        const made = batchOf(it);
+        const data = frameOf(made);
+        const end = data.length - 10;
+        expect(() => readStoredEvents(data, 10, 10 + place % (end - 10), BUFFER_ID)).toThrow();
+        expect(() => readStoredEvents(data, 10, end, Buffer.alloc(8, 1))).toThrow("another buffer");
+        // Whatever its bytes say: either it is refused, or no event reaches beyond it.
+        data[10 + place % (end - 10)] = byte;
+        try {
+          const stored = readStoredEvents(data, 10, end, BUFFER_ID);
+          const origin = originOf(stored);
+          const batch = decodeEvents(stored, origin, origin.stream, unpooled(data), new BufferPool());
+          for (let i = 0; i < batch.count; i++) {
+            expect(batch.values.starts[i]!).toBeGreaterThanOrEqual(10);
+            expect(batch.values.ends[i]!).toBeLessThanOrEqual(end);
+          }
+        } catch (error) {
+          expect((error as Error).name).toBe("CodecError");
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});
