@@ -40,6 +40,8 @@ export class DiskBuffer implements EventBuffer {
   readonly #stored: StoredFrames;
   readonly #oldest: OldestDropper;
   readonly #bufferId: string;
+  /** Number of the newest segment that an earlier run wrote; 0: there is none. */
+  readonly #lastEarlier: number;
   /** Dropped whole, or of no use: not to be read. */
   readonly #droppedSegments: Set<number>;
   #hasEnded = false;
@@ -81,6 +83,7 @@ export class DiskBuffer implements EventBuffer {
     this.#reader = this.#newReader(found);
     this.#oldest = this.#newDropper(found);
     this.#bufferId = bufferId.toString("hex");
+    this.#lastEarlier = segmentedLog.older.at(-1)?.number ?? 0;
     this.#stored = new StoredFrames({ dir, ops, bufferId, segments: () => this.#segments() });
     metrics.bufferMaxEvents = 0;
     metrics.bufferMaxBytes = maxSizeBytes;
@@ -89,6 +92,7 @@ export class DiskBuffer implements EventBuffer {
     metrics.bufferedEvents = carriedCount;
     this.#count();
     for (const segment of found.doneSegments) this.#release.read(segment, 0);
+    this.#loseEarlier();
     this.#reader.more();
   }
 
@@ -330,8 +334,14 @@ export class DiskBuffer implements EventBuffer {
   }
 
   #segmentRead(segment: number, nextEvent: number): void {
+    this.#loseEarlier();
     this.#oldest.retry();
     this.#release.read(segment, nextEvent);
+  }
+
+  /** When all that earlier runs left was read: what else they had stored, by the journal, is lost. */
+  #loseEarlier(): void {
+    if (this.#reader.segment > this.#lastEarlier) this.#reader.loseUpTo(this.#reader.runFirstEvent);
   }
 
   #written(): void {

@@ -55,7 +55,7 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
     const bufferId = found.bufferId ?? randomBytes(BUFFER_ID_BYTES);
     const ledger = journal.ledgerOf(bufferId.toString("hex"), found.firstEvent);
     // Never a number twice: what is known of it would be taken for the other one's.
-    const firstEvent = Math.max(found.nextEvent, ledger.trackedEnd);
+    const firstEvent = Math.max(found.nextEvent, ledger.trackedEnd, journal.storedEvent(ledger));
     if (found.bufferId !== null) {
       tellPositions(options, ops, bufferId, found.numbers, journal.storedEvent(ledger));
     }

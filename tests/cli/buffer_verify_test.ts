@@ -20,7 +20,7 @@ const TOP = "shutdown_timeout_secs = 0.2";
 
 async function filled(): Promise<{ state: StateHarness; config: string }> {
   const state = await StateHarness.start();
-  const config = state.config(["events"], { top: TOP, sink: `${DISK}\nbatch.max_events = 2` });
+  const config = state.config(["events"], { top: TOP, sink: DISK, isBrokerAway: true });
   writeFileSync(state.dir.file("a.log"), "");
   await fillBuffer(state, config, 0, [10, 10, 10]);
   await fillBuffer(state, config, 30, [10, 10]);

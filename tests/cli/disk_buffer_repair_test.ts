@@ -34,10 +34,11 @@ function repair(state: StateHarness, config: string, ops: StorageOps = systemOps
 async function filled(): Promise<{ state: StateHarness; config: string }> {
   const state = await StateHarness.start();
   const config = state.config(["events"], { top: TOP, sink: DISK });
+  const away = state.config(["events"], { top: TOP, sink: DISK, isBrokerAway: true });
   writeFileSync(state.dir.file("a.log"), "");
-  await fillBuffer(state, config, 0, [10, 10, 10]);
-  await fillBuffer(state, config, 30, [10]);
-  await fillBuffer(state, config, 40, [10]);
+  await fillBuffer(state, away, 0, [10, 10, 10]);
+  await fillBuffer(state, away, 30, [10]);
+  await fillBuffer(state, away, 40, [10]);
   return { state, config };
 }
 
