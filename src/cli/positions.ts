@@ -184,7 +184,7 @@ function table(rows: readonly PositionRow[], nowMs: number): string {
         ? "gone"
         : `${formatCount(each.sizeBytes)}${each.isRescued ? " (rescued)" : ""}`,
       each.lagEvents !== null
-        ? countOf(each.lagEvents, "event")
+        ? `${formatCount(each.lagEvents)} ${each.lagEvents === 1 ? "event" : "events"}`
         : each.lagBytes === null
         ? "-"
         : formatBytes(each.lagBytes),
