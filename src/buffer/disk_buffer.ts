@@ -1,4 +1,3 @@
-import type { Ledger } from "../checkpoint/ledger.ts";
 import type { RegionInfo } from "../checkpoint/region.ts";
 import { type BatchStatus, Delivery } from "../event/delivery.ts";
 import type { StreamAccount } from "../event/tally.ts";
@@ -9,6 +8,7 @@ import { DiskReader } from "./disk_reader.ts";
 import { DiskRoom, RESERVED_FREE_BYTES } from "./disk_room.ts";
 import { DiskWriter, PENDING_BYTES_MAX } from "./disk_writer.ts";
 import type { EventBuffer } from "./event_buffer.ts";
+import { coveredEvents } from "./event_fates.ts";
 import { OldestDropper } from "./oldest_dropper.ts";
 import { SegmentRelease } from "./segment_release.ts";
 import { StoredFrames } from "./stored_frames.ts";
@@ -40,8 +40,6 @@ export class DiskBuffer implements EventBuffer {
   readonly #stored: StoredFrames;
   readonly #oldest: OldestDropper;
   readonly #bufferId: string;
-  /** Number of the newest segment that an earlier run wrote; 0: there is none. */
-  readonly #lastEarlier: number;
   /** Dropped whole, or of no use: not to be read. */
   readonly #droppedSegments: Set<number>;
   #hasEnded = false;
@@ -83,7 +81,6 @@ export class DiskBuffer implements EventBuffer {
     this.#reader = this.#newReader(found);
     this.#oldest = this.#newDropper(found);
     this.#bufferId = bufferId.toString("hex");
-    this.#lastEarlier = segmentedLog.older.at(-1)?.number ?? 0;
     this.#stored = new StoredFrames({ dir, ops, bufferId, segments: () => this.#segments() });
     metrics.bufferMaxEvents = 0;
     metrics.bufferMaxBytes = maxSizeBytes;
@@ -92,7 +89,7 @@ export class DiskBuffer implements EventBuffer {
     metrics.bufferedEvents = carriedCount;
     this.#count();
     for (const segment of found.doneSegments) this.#release.read(segment, 0);
-    this.#loseEarlier();
+    this.#reader.loseEarlier();
     this.#reader.more();
   }
 
@@ -105,6 +102,7 @@ export class DiskBuffer implements EventBuffer {
       ledger: journal.ledger,
       accounts: journal.accounts,
       runFirstEvent: firstEvent,
+      lastEarlier: segmentedLog.older.at(-1)?.number ?? 0,
       endEvent: () => this.#writer.nextEvent,
       bound: () => this.#writer.readableTo,
       hasSegment: (segment) => this.#hasSegment(segment),
@@ -141,7 +139,10 @@ export class DiskBuffer implements EventBuffer {
   /** See `BufferProgress`. */
   securedEvent = (): number => this.#writer.securedEvent;
   nextEvent = (): number => this.#writer.nextEvent;
-  moved = (): void => this.#release.look();
+  moved = (): void => {
+    this.#release.look();
+    if (this.#isFull && this.#isEmpty()) this.#wakeWriters();
+  };
 
   /** Accounts of events that an earlier run put in, as far as no stream of this one keeps them. */
   accounts(): Iterable<StreamAccount> {
@@ -152,7 +153,8 @@ export class DiskBuffer implements EventBuffer {
     if (this.#isAbandoned) return ROOM_EVENTS_MAX;
     if (this.#log.isFailing || this.#isDiskShort()) return 0;
     const eventBytes = this.#writer.eventBytes * EVENT_BYTES_MARGIN;
-    return Math.max(0, Math.min(ROOM_EVENTS_MAX, Math.floor(this.#room.leftBytes / eventBytes)));
+    const count = Math.min(ROOM_EVENTS_MAX, Math.floor(this.#room.leftBytes / eventBytes));
+    return Math.max(this.#isEmpty() ? 1 : 0, count);
   }
 
   hasRoom(): boolean {
@@ -334,14 +336,8 @@ export class DiskBuffer implements EventBuffer {
   }
 
   #segmentRead(segment: number, nextEvent: number): void {
-    this.#loseEarlier();
     this.#oldest.retry();
     this.#release.read(segment, nextEvent);
-  }
-
-  /** When all that earlier runs left was read: what else they had stored, by the journal, is lost. */
-  #loseEarlier(): void {
-    if (this.#reader.segment > this.#lastEarlier) this.#reader.loseUpTo(this.#reader.runFirstEvent);
   }
 
   #written(): void {
@@ -377,7 +373,12 @@ export class DiskBuffer implements EventBuffer {
   #hasRefill(): boolean {
     const { maxSizeBytes } = this.#options;
     return !this.#log.isFailing && !this.#isDiskShort() &&
-      this.#room.leftBytes >= maxSizeBytes * REFILL_SHARE;
+      (this.#isEmpty() || this.#room.leftBytes >= maxSizeBytes * REFILL_SHARE);
+  }
+
+  /** All that was put in is delivered or given up: the next event is taken, however large it may be. */
+  #isEmpty(): boolean {
+    return this.#options.journal.ledger.position >= this.#writer.nextEvent;
   }
 
   #wakeWriters(): void {
@@ -392,13 +393,4 @@ export class DiskBuffer implements EventBuffer {
   #count(): void {
     this.#options.metrics.bufferedBytes = this.#room.usedBytes;
   }
-}
-
-/** Events behind the position that a restart does not read: they are in batches whose fate is open, or given up. */
-export function coveredEvents(ledger: Ledger): number {
-  let count = 0;
-  for (const entry of ledger.entries()) {
-    count += entry.isSpan ? entry.endOffset - entry.startOffset : entry.coveredCount;
-  }
-  return count;
 }

@@ -46,6 +46,8 @@ export interface DiskReaderOptions {
   readonly startEvent: number;
   /** The first event that this run puts in. */
   readonly runFirstEvent: number;
+  /** The newest segment of an earlier run; 0: there is none. */
+  readonly lastEarlier: number;
   /** The number of the next event that is put in. */
   readonly endEvent: () => number;
   readonly bound: () => ReadBound;
@@ -86,7 +88,10 @@ export class DiskReader {
       ...options,
       onFrame: (type, window, start, end, segment) => this.#frame(type, window, start, end, segment),
       onDamage: (segment, byte, cause) => this.#damage(segment, byte, cause),
-      onSegmentEnd: (segment) => options.onSegmentEnd(segment, this.#nextEvent),
+      onSegmentEnd: (segment) => {
+        this.loseEarlier();
+        options.onSegmentEnd(segment, this.#nextEvent);
+      },
     }, options.startSegment);
   }
 
@@ -273,9 +278,10 @@ export class DiskReader {
     this.#nextEvent = to;
   }
 
-  /** Events behind the last that was read, up to `to`, will never come. */
-  loseUpTo(to: number): void {
-    if (to > this.#nextEvent) this.#missing(to);
+  /** When all that earlier runs left was read: what else they had stored, by the journal, will never come. */
+  loseEarlier(): void {
+    const { lastEarlier, runFirstEvent } = this.#options;
+    if (this.segment > lastEarlier && this.#nextEvent < runFirstEvent) this.#missing(runFirstEvent);
   }
 
   /** What of these events nobody has is gone. */

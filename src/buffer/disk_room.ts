@@ -63,7 +63,9 @@ export class DiskRoom {
     let filesBytes = currentSizeBytes;
     for (const { sizeBytes } of older) filesBytes += sizeBytes;
     const segmentsLeft = Math.floor((this.#maxSizeBytes - filesBytes) / this.#segmentBytes) - 1;
+    // It was used: what does not fit into the current segment has nowhere to go.
+    if (segmentsLeft < 0) return 0;
     const current = Math.max(0, currentSizeBytes - writtenTo);
-    return current + Math.max(0, segmentsLeft) * (this.#segmentBytes - SEGMENT_HEADER_BYTES) - pendingBytes;
+    return current + segmentsLeft * (this.#segmentBytes - SEGMENT_HEADER_BYTES) - pendingBytes;
   }
 }

@@ -94,12 +94,7 @@ export class EventFates {
 
   /** Events from the position on, up to `end`, that are in no batch yet. */
   waitingTo(end: number): number {
-    const position = this.position ?? 0;
-    let count = Math.max(0, end - position);
-    for (const { startOffset, endOffset, isSpan, coveredCount } of this.#entries) {
-      count -= isSpan ? endOffset - startOffset : coveredCount;
-    }
-    return Math.max(0, count);
+    return Math.max(0, end - (this.position ?? 0) - coveredIn(this.#entries));
   }
 
   /** Index of the first entry that ends behind `event`. */
@@ -121,4 +116,17 @@ function forEachRun(runs: readonly number[], callback: (first: number, length: n
     callback(event, runs[i + 1]!);
     event += runs[i + 1]!;
   }
+}
+
+/** Events behind the position that a restart does not read: they are in batches whose fate is open, or given up. */
+export function coveredEvents(ledger: Ledger): number {
+  return coveredIn(ledger.entries());
+}
+
+function coveredIn(entries: readonly Region[]): number {
+  let count = 0;
+  for (const { startOffset, endOffset, isSpan, coveredCount } of entries) {
+    count += isSpan ? endOffset - startOffset : coveredCount;
+  }
+  return count;
 }

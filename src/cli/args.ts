@@ -13,8 +13,7 @@ export type ParsedArgs =
   | PositionsArgs
   | ForgetSinkArgs
   | AuditArgs
-  | ListBuffersArgs
-  | VerifyBuffersArgs
+  | LookAtBuffersArgs
   | ExportBufferArgs
   | RepairJournalArgs
   | RepairBufferArgs
@@ -75,18 +74,9 @@ export interface AuditArgs {
   readonly json: boolean;
 }
 
-/** What is in the disk buffers. */
-export interface ListBuffersArgs {
-  readonly command: "buffer ls";
-  readonly configPaths: readonly string[];
-  /** Null: of all sinks. */
-  readonly sink: string | null;
-  readonly json: boolean;
-}
-
-/** Whether the disk buffers are whole. */
-export interface VerifyBuffersArgs {
-  readonly command: "buffer verify";
+/** What is in the disk buffers, and whether they are whole. */
+export interface LookAtBuffersArgs {
+  readonly command: "buffer ls" | "buffer verify";
   readonly configPaths: readonly string[];
   /** Null: of all sinks. */
   readonly sink: string | null;

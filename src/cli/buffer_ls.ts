@@ -3,7 +3,7 @@ import { checksumOf, receivedMsOf } from "../buffer/stored_events.ts";
 import { formatBytes, formatCount, formatDuration } from "../telemetry/format.ts";
 import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
-import type { ListBuffersArgs } from "./args.ts";
+import type { LookAtBuffersArgs } from "./args.ts";
 import {
   type BufferFiles,
   bufferFiles,
@@ -44,7 +44,7 @@ export interface BufferListing extends BufferFolder, BufferFiles {
 }
 
 /** `shipper buffer ls`: what is in the disk buffers. Writes nothing, and works while a shipper runs. Returns the exit code. */
-export async function listBuffers(args: ListBuffersArgs, context: CommandContext): Promise<number> {
+export async function listBuffers(args: LookAtBuffersArgs, context: CommandContext): Promise<number> {
   return await withConfig(args.configPaths, context, async (config) => {
     const folders = bufferFolders(config, args.sink);
     const content = await readStoredState(config.dataDir);

@@ -7,7 +7,7 @@ import { type EventBatch, releaseBatch } from "../event/event_batch.ts";
 import { formatCount } from "../telemetry/format.ts";
 import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
-import type { VerifyBuffersArgs } from "./args.ts";
+import type { LookAtBuffersArgs } from "./args.ts";
 import { type BufferFolder, bufferFolders, labelOf, readJournalIfGood, walkStored } from "./buffer_state.ts";
 import { type CommandContext, withConfig } from "./command_context.ts";
 import { countOf, printable } from "./text_table.ts";
@@ -33,7 +33,7 @@ export interface VerifiedBuffer extends BufferFolder {
  * `shipper buffer verify`: reads every group and frame of the disk buffers, and looks for events that should be there. Writes nothing, and works while a
  * shipper runs. Returns the exit code: 0 when all is good, 1 when not.
  */
-export async function verifyBuffers(args: VerifyBuffersArgs, context: CommandContext): Promise<number> {
+export async function verifyBuffers(args: LookAtBuffersArgs, context: CommandContext): Promise<number> {
   return await withConfig(args.configPaths, context, async (config) => {
     const folders = bufferFolders(config, args.sink);
     const content = folders.length === 0 ? null : await readJournalIfGood(config.dataDir, context);
