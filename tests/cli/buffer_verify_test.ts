@@ -9,7 +9,6 @@ import {
   eventPlaces,
   fillBuffer,
   linesOf,
-  ls,
   segmentFile,
   verify,
   verifyText,
@@ -144,34 +143,6 @@ describe("verify", () => {
     const { stdout } = await verifyText(state, config);
     expect(stdout).toContain("; no event that is still wanted is missing by it\n");
     expect(stdout).toEndWith("  No event that is still wanted is missing\n");
-  }, 20_000);
-
-  test("misses nothing that was dropped to make room", async () => {
-    await using state = await StateHarness.start();
-    const config = state.config(["events"], {
-      top: TOP,
-      sink: 'buffer.type = "disk"\nbuffer.max_size = "8MiB"\nbuffer.when_full = "drop_oldest"',
-      isBrokerAway: true,
-    });
-    writeFileSync(state.dir.file("a.log"), "");
-    const host = new FakeProcess();
-    const running = host.run(config);
-    await until(() => host.stderr.includes("Started"), "it runs");
-    let written = 0;
-    for (; !host.stderr.includes("its oldest events are dropped"); written += 500) {
-      const lines = linesOf(written, written + 500).map((line) => `${line} ${"x".repeat(2_000)}\n`);
-      appendFileSync(state.dir.file("a.log"), lines.join(""));
-      await Bun.sleep(20);
-      expect(written).toBeLessThan(20_000);
-    }
-    expect(await verify(state, config)).toMatchObject({ code: 0 });
-    host.signal("SIGTERM");
-    await running;
-    const { code, buffer } = await verify(state, config);
-    expect({ code, problems: buffer.problems }).toEqual({ code: 0, problems: [] });
-    const [found] = await ls(state, config);
-    expect(found!.events).toBe(buffer.events);
-    expect(buffer.events).toBeLessThan(written);
   }, 20_000);
 
   test("works without a journal: every number that is skipped counts", async () => {
