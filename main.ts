@@ -1,6 +1,10 @@
 import { homedir, hostname } from "node:os";
 import { parseArgs, renderUsageError } from "./src/cli/args.ts";
 import { audit } from "./src/cli/audit.ts";
+import { exportBuffer } from "./src/cli/buffer_export.ts";
+import { listBuffers } from "./src/cli/buffer_ls.ts";
+import { verifyBuffers } from "./src/cli/buffer_verify.ts";
+import { repairDiskBuffer } from "./src/cli/disk_buffer_repair.ts";
 import { repairJournal } from "./src/cli/buffer_repair.ts";
 import type { CommandContext } from "./src/cli/command_context.ts";
 import { exec, type ExecProcess } from "./src/cli/exec.ts";
@@ -82,8 +86,16 @@ async function main(argv: readonly string[]): Promise<number> {
       return await forgetSink(args, commandContext);
     case "audit":
       return await audit(args, commandContext);
+    case "buffer ls":
+      return await listBuffers(args, commandContext);
+    case "buffer verify":
+      return await verifyBuffers(args, commandContext);
+    case "buffer export":
+      return await exportBuffer(args, commandContext);
     case "buffer repair":
       return await repairJournal(args, commandContext);
+    case "buffer repair --sink":
+      return await repairDiskBuffer(args, commandContext);
     case "run":
       return await run(args, context);
     case "exec":

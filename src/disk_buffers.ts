@@ -157,9 +157,7 @@ function tellForgotten({ config, log }: DiskBuffersOptions): void {
     log.warn(
       `There is a disk buffer of sink "${name}", which is not configured: its events wait until it is again`,
       {
-        hint: `"shipper buffer ls" shows what is in it; remove "${
-          path.join(dir, name)
-        }" when nobody wants it`,
+        hint: `"shipper buffer ls" shows what is in it; "shipper positions forget --sink ${name}" removes it`,
       },
     );
   }

@@ -117,7 +117,9 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
     throw new StartError(
       "buffer-unreadable",
       `Cannot open the disk buffer of sink "${sink}" in "${dir}": ${code}`,
-      "make it readable and writable for the user that runs shipper, or set data_dir to another folder",
+      code === "EIO"
+        ? `look at the disk (dmesg, smartctl); "shipper buffer repair --sink ${sink}" sets aside what it does not give`
+        : "make it readable and writable for the user that runs shipper, or set data_dir to another folder",
     );
   }
 }

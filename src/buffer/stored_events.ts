@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import type { EventBatch } from "../event/event_batch.ts";
 import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
 import { takeNumbers } from "../event/pooled_numbers.ts";
@@ -62,6 +63,16 @@ export function readStoredEvents(
 /** The id of the buffer that a frame belongs to. */
 export function bufferIdOf({ data, start }: StoredEvents): Buffer {
   return Buffer.from(data.subarray(start, start + BUFFER_ID_BYTES));
+}
+
+/** CRC-32 of the frame's payload, by which intents name it. */
+export function checksumOf({ data, start, end }: StoredEvents): number {
+  return crc32(data.subarray(start, end));
+}
+
+/** When the frame's events were read, milliseconds since the epoch. */
+export function receivedMsOf({ data, start }: StoredEvents): number {
+  return data.readUIntLE(start + 24, 6);
 }
 
 export function originOf({ data, start }: StoredEvents): StoredOrigin {
@@ -161,7 +172,7 @@ export function decodeEvents(
     keys,
     topics: origin.topics,
     topicIndexes,
-    receivedMs: data.readUIntLE(start + 24, 6),
+    receivedMs: receivedMsOf(stored),
     origin: { stream, startOffset: origin.startOffset, endOffset: origin.endOffset },
     rawEnds: raw.numbers,
     rawEndsOwner: raw.owner,

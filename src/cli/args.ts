@@ -13,7 +13,10 @@ export type ParsedArgs =
   | PositionsArgs
   | ForgetSinkArgs
   | AuditArgs
+  | LookAtBuffersArgs
+  | ExportBufferArgs
   | RepairJournalArgs
+  | RepairBufferArgs
   | HelpArgs
   | VersionArgs
   | UsageError;
@@ -71,10 +74,38 @@ export interface AuditArgs {
   readonly json: boolean;
 }
 
-/** `buffer repair --journal`: the journal is the only thing that is repaired. */
+/** What is in the disk buffers, and whether they are whole. */
+export interface LookAtBuffersArgs {
+  readonly command: "buffer ls" | "buffer verify";
+  readonly configPaths: readonly string[];
+  /** Null: of all sinks. */
+  readonly sink: string | null;
+  readonly json: boolean;
+}
+
+/** The events of a disk buffer, to stdout. */
+export interface ExportBufferArgs {
+  readonly command: "buffer export";
+  readonly configPaths: readonly string[];
+  /** Not empty. */
+  readonly sink: string;
+  readonly format: "lines" | "json";
+  /** Also those that are delivered and still there. */
+  readonly all: boolean;
+}
+
+/** `buffer repair --journal`. */
 export interface RepairJournalArgs {
   readonly command: "buffer repair";
   readonly configPaths: readonly string[];
+}
+
+/** The same for the disk buffer of a sink. */
+export interface RepairBufferArgs {
+  readonly command: "buffer repair --sink";
+  readonly configPaths: readonly string[];
+  /** Not empty. */
+  readonly sink: string;
 }
 
 export interface HelpArgs {
@@ -130,16 +161,24 @@ function chooseCommand(argv: readonly string[]): ChosenCommand | HelpArgs | Usag
   }
   const command = family.find((each) => each.name === first);
   if (command !== undefined) return { command, wordCount: 1 };
-  if (family.length === 0) return unknownCommand(first);
+  if (family.length === 0) return unknownCommand(first, undefined, second);
   if (argv.includes("--help") || argv.includes("-h")) return { command: "help", topic: first };
   return usageError(`Command "${first}" lacks its second word`, `write ${usageOf(family[0]!)}`);
 }
 
 /** Every required flag is there, once where only one makes sense, and has a value. */
 function checkRequired(command: CommandSpec, values: ReadonlyMap<string, string[]>): UsageError | null {
+  if (command.name === "buffer repair" && values.has("journal") === values.has("sink")) {
+    return usageError(
+      values.has("sink")
+        ? 'Flags "--journal" and "--sink" do not go together'
+        : "It is not said what is to be repaired",
+      'write --journal for the journal, or --sink NAME for the disk buffer of a sink; "shipper buffer verify" says whether that one is damaged',
+    );
+  }
   for (const flag of command.flags) {
-    if (flag.required !== true) continue;
     const list = values.get(flag.name);
+    if (flag.required !== true && (flag.isSingle !== true || list === undefined)) continue;
     const problem = flag.name === "config"
       ? checkConfigPaths(list ?? [], command)
       : checkOnce(flag, list, command);
@@ -189,8 +228,29 @@ function buildArgs(
   const logLevel = (values.get("log-level")?.at(-1) ?? null) as LogLevel | null;
   switch (command.name) {
     case "validate":
-    case "buffer repair":
-      return { command: command.name, configPaths };
+      return { command: "validate", configPaths };
+    case "buffer ls":
+    case "buffer verify":
+      return {
+        command: command.name,
+        configPaths,
+        sink: values.get("sink")?.[0] ?? null,
+        json: values.has("json"),
+      };
+    case "buffer export":
+      return {
+        command: "buffer export",
+        configPaths,
+        sink: values.get("sink")![0]!,
+        format: (values.get("format")?.at(-1) ?? "lines") as ExportBufferArgs["format"],
+        all: values.has("all"),
+      };
+    case "buffer repair": {
+      const [sink] = values.get("sink") ?? [];
+      return sink === undefined
+        ? { command: "buffer repair", configPaths }
+        : { command: "buffer repair --sink", configPaths, sink };
+    }
     case "positions":
     case "audit":
       return { command: command.name, configPaths, json: values.has("json") };
@@ -295,12 +355,13 @@ function unknownFlag(name: string, command: CommandSpec): UsageError {
   );
 }
 
-/** A word that is no command; behind `family` it is the second one. */
-function unknownCommand(word: string, family?: string): UsageError {
+/** A word that is no command; behind `family` it is the second one. `next`: the word behind it. */
+function unknownCommand(word: string, family?: string, next?: string): UsageError {
   const prefix = family === undefined ? "" : `${family} `;
   const names = commands.map((each) => each.name).filter((each) => each.startsWith(prefix));
   const near = nearest(word, names.map((each) => each.slice(prefix.length).split(" ")[0]!));
-  const meant = near === null ? undefined : names.find((each) => each.startsWith(prefix + near));
+  const meant = near === null ? undefined : names.find((each) => each === `${near} ${next}`) ??
+    names.find((each) => each.startsWith(prefix + near));
   const hint = meant !== undefined
     ? `did you mean "shipper ${meant}"?`
     : /[./]/u.test(word)

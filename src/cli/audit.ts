@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import { describeSink, describeStream } from "../telemetry/audit_watch.ts";
+import { BUFFER_SOURCE } from "../event/stream.ts";
 import type { LiveAudit } from "../telemetry/audit.ts";
 import { formatCount } from "../telemetry/format.ts";
 import type { AuditArgs } from "./args.ts";
@@ -7,7 +8,7 @@ import { type CommandContext, withConfig } from "./command_context.ts";
 import { askRunning } from "./running_shipper.ts";
 import { auditStored, describeStored, type StoredAudit } from "./stored_audit.ts";
 import { readStoredState } from "./stored_state.ts";
-import { textTable } from "./text_table.ts";
+import { printable, textTable } from "./text_table.ts";
 import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 
 const EXIT_DIFFERENCE = 1;
@@ -118,6 +119,9 @@ function storedText(stored: StoredAudit, config: Config): string {
   const rows = [
     ...stored.streams.map((each) => [each.source, each.sink, each.path, ...figures(each, each.difference)]),
     ...stored.sinks.map((each) => ["(all)", each.sink, "", ...figures(each, each.difference)]),
+    ...stored.diskBuffers.map((
+      each,
+    ) => [each.source, each.sink, each.path, ...figures(each, each.difference)]),
   ];
   const api = config.api === null
     ? "without [api] a running shipper cannot be asked for what it has in memory"
@@ -125,13 +129,21 @@ function storedText(stored: StoredAudit, config: Config): string {
   const lines = [`The journal in "${config.dataDir}", over all runs (${api}):\n\n`];
   if (rows.length === 0) return `${lines[0]}Nothing is stored\n`;
   lines.push(textTable(COLUMNS, rows), "\n");
+  for (const sink of new Set(stored.diskBuffers.map((each) => each.sink))) {
+    lines.push(
+      `Lines for sink "${printable(sink)}" count as acknowledged when they are in its disk buffer. ` +
+        `The row "${BUFFER_SOURCE}" says what became of them then, over all files, and is not in the sum\n`,
+    );
+  }
   for (const { source, sink, path, lostBytes } of stored.streams) {
     for (const [cause, bytes] of Object.entries(lostBytes)) {
       lines.push(lostBytesText(`"${path}" of source "${source}" for sink "${sink}"`, bytes, cause));
     }
   }
-  for (const stream of stored.streams) if (stream.difference !== 0) lines.push(`${describeStored(stream)}\n`);
-  if (stored.addsUp) lines.push("It adds up: read = acknowledged + in flight + dropped + lost\n");
+  const all = [...stored.streams, ...stored.diskBuffers];
+  for (const stream of all) if (stream.difference !== 0) lines.push(`${describeStored(stream)}\n`);
+  const buffered = stored.diskBuffers.length === 0 ? "" : "buffered + ";
+  if (stored.addsUp) lines.push(`It adds up: read = acknowledged + in flight + ${buffered}dropped + lost\n`);
   return lines.join("");
 }
 

@@ -125,7 +125,7 @@ function freshFolder(wanted: string): string {
   }
 }
 
-function syncPath(target: string): void {
+export function syncPath(target: string): void {
   const fd = fs.openSync(target, "r");
   try {
     fs.fsyncSync(fd);

@@ -20,6 +20,8 @@ export interface FlagSpec {
   readonly choices?: readonly string[];
   /** The command means nothing without it. */
   readonly required?: boolean;
+  /** May be left out, and makes sense once alone. */
+  readonly isSingle?: boolean;
   readonly doc: string;
 }
 
@@ -35,6 +37,18 @@ const configFlag: FlagSpec = {
 const helpFlag: FlagSpec = { name: "help", short: "h", doc: "Print this help." };
 const versionFlag: FlagSpec = { name: "version", short: "V", doc: "Print the version." };
 const jsonFlag: FlagSpec = { name: "json", doc: "Print JSON, for programs." };
+const sinkFlag: FlagSpec = {
+  name: "sink",
+  value: "NAME",
+  required: true,
+  doc: "The sink, by its name in [sinks.NAME].",
+};
+const oneSinkFlag: FlagSpec = {
+  name: "sink",
+  value: "NAME",
+  isSingle: true,
+  doc: "The buffer of this sink alone.",
+};
 
 const requireHealthyFlag: FlagSpec = {
   name: "require-healthy",
@@ -93,7 +107,7 @@ export const commands: readonly CommandSpec[] = [
     doc: "Forget what is stored of a sink that left the configuration. No shipper may run.",
     flags: [
       configFlag,
-      { name: "sink", value: "NAME", required: true, doc: "The sink, by its name in [sinks.NAME]." },
+      sinkFlag,
       helpFlag,
     ],
     examples: ["shipper positions forget --config shipper.toml --sink events"],
@@ -105,14 +119,52 @@ export const commands: readonly CommandSpec[] = [
     examples: ["shipper audit --config shipper.toml --json"],
   },
   {
-    name: "buffer repair",
-    doc: "Set what is damaged in data_dir aside, when a start was refused for it.",
+    name: "buffer ls",
+    doc: "Show what the disk buffers hold: events that are not delivered, by file.",
+    flags: [configFlag, oneSinkFlag, jsonFlag, helpFlag],
+    examples: ["shipper buffer ls --config shipper.toml"],
+  },
+  {
+    name: "buffer verify",
+    doc: "Read the disk buffers whole, and name every damage and what is lost by it.",
+    flags: [configFlag, oneSinkFlag, jsonFlag, helpFlag],
+    examples: ["shipper buffer verify --config shipper.toml"],
+  },
+  {
+    name: "buffer export",
+    doc: "Write the events of a disk buffer that are not delivered to standard output, in order.",
     flags: [
-      { name: "journal", required: true, doc: "Repair the journal. What it does is printed." },
       configFlag,
+      sinkFlag,
+      {
+        name: "format",
+        value: "FORMAT",
+        choices: ["lines", "json"],
+        doc: "lines: values, each with a newline. json: an object a line, with key, topic, file.",
+      },
+      { name: "all", doc: "Also events that are delivered and still there." },
       helpFlag,
     ],
-    examples: ["shipper buffer repair --journal --config shipper.toml"],
+    examples: ["shipper buffer export --config shipper.toml --sink events --format json"],
+  },
+  {
+    name: "buffer repair",
+    doc: "Set what is damaged in data_dir aside: of the journal, or of a disk buffer.",
+    flags: [
+      configFlag,
+      { name: "journal", doc: "Repair the journal. What it does is printed." },
+      {
+        name: "sink",
+        value: "NAME",
+        isSingle: true,
+        doc: "Repair the disk buffer of this sink. What is lost is printed.",
+      },
+      helpFlag,
+    ],
+    examples: [
+      "shipper buffer repair --journal --config shipper.toml",
+      "shipper buffer repair --sink events --config shipper.toml",
+    ],
   },
 ];
 

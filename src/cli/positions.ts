@@ -1,11 +1,14 @@
 import type { Ledger } from "../checkpoint/ledger.ts";
 import type { StreamEntry } from "../checkpoint/stream_entry.ts";
 import type { Config } from "../config/config.ts";
+import { bufferDir } from "../disk_buffers.ts";
+import { BUFFER_SOURCE } from "../event/stream.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
 import { rescueKey } from "../source/rescue_index.ts";
 import { readRescueIndexes } from "../source/rescue_store.ts";
 import { formatBytes, formatCount, formatDuration } from "../telemetry/format.ts";
 import type { PositionsArgs } from "./args.ts";
+import { waitingEvents } from "./buffer_state.ts";
 import { type CommandContext, withConfig } from "./command_context.ts";
 import { FileSizes } from "./file_sizes.ts";
 import { LiveBatches, type LiveCounts, readStoredState, sortedEntries } from "./stored_state.ts";
@@ -18,23 +21,32 @@ export interface PositionRow {
   readonly sink: string;
   /** False for a sink that left the configuration. */
   readonly isConfigured: boolean;
-  /** Where the file was seen last. */
+  /** Where the file was seen last; the folder of a disk buffer. */
   readonly path: string;
   readonly streamId: string;
-  /** Every byte in front of it is delivered, or was given up. */
+  /** What positions count: events for the row of a disk buffer, whose `source` is "(disk buffer)". */
+  readonly unit: "bytes" | "events";
+  /** Every byte, or event, in front of it is delivered, or was given up. For a file on the way to a sink with a disk buffer: or is in the buffer. */
   readonly position: number;
   /** Highest end of anything that a restart does not read again. */
   readonly frontier: number;
   /** Below the frontier, what a restart reads again: a part of a file that waits for another partition, for example. */
-  readonly holes: { readonly count: number; readonly bytes: number };
+  readonly holes: {
+    readonly count: number;
+    readonly bytes: number;
+    /** Of a disk buffer, whose bytes are 0. */
+    readonly events?: number;
+  };
   /** Batches whose acknowledgement is not stored, and the events of this file in them. */
   readonly live: LiveCounts;
   /** The file is gone, and what no sink had delivered of it is in data_dir: `sizeBytes` is the end of that copy. */
   readonly isRescued: boolean;
-  /** Null when the file is gone. */
+  /** Null when the file is gone, and for a disk buffer. */
   readonly sizeBytes: number | null;
-  /** Bytes from the position to the end; null when the file is gone. */
+  /** Bytes from the position to the end; null when the file is gone, and for a disk buffer. */
   readonly lagBytes: number | null;
+  /** Of a disk buffer: events that are not delivered. Null for a file. */
+  readonly lagEvents: number | null;
   /** When the file was last seen, as far as that was stored; milliseconds since the epoch. */
   readonly lastSeenMs: number;
 }
@@ -77,12 +89,14 @@ export async function positionRows(content: JournalContent, config: Config): Pro
   const sizes = new FileSizes(entries.map(({ record }) => record));
   const rows: PositionRow[] = [];
   for (const entry of entries) {
-    const fileBytes = await sizes.sizeOf(entry.record);
+    const isBuffer = entry.record.source === BUFFER_SOURCE;
+    const fileBytes = isBuffer ? null : await sizes.sizeOf(entry.record);
     const copyEnd = copies.get(rescueKey(entry.record.source, entry.record.id)) ?? null;
     const isRescued = fileBytes === null && copyEnd !== null;
     const facts = { live, sizeBytes: fileBytes ?? copyEnd, isRescued };
     for (const [sink, ledger] of [...entry.ledgers].sort(([a], [b]) => a < b ? -1 : 1)) {
-      rows.push(row(entry, sink, ledger, { ...facts, isConfigured: isConfigured(config, sink) }));
+      const found = row(entry, sink, ledger, { ...facts, isConfigured: isConfigured(config, sink) });
+      rows.push(isBuffer ? asBufferRow(found, content, bufferDir(config.dataDir, sink)) : found);
     }
   }
   return rows;
@@ -96,6 +110,13 @@ function copyEnds(dataDir: string): Map<string, number> {
     ends.set(rescueKey(index.header.source, index.header.id), index.pieces.at(-1)!.endOffset);
   }
   return ends;
+}
+
+/** Of a disk buffer, whose stream is one of events. */
+function asBufferRow(row: PositionRow, content: JournalContent, dir: string): PositionRow {
+  const waiting = waitingEvents(content, row.sink, row.streamId, dir);
+  const holes = { count: row.holes.count, bytes: 0, events: row.holes.bytes };
+  return { ...row, path: dir, unit: "events", holes, lagEvents: waiting + row.live.events };
 }
 
 function isConfigured({ sinks }: Config, name: string): boolean {
@@ -115,6 +136,7 @@ function row(
     isConfigured: facts.isConfigured,
     path: entry.record.lastPath,
     streamId: entry.record.id,
+    unit: "bytes",
     position: ledger.position,
     frontier: ledger.frontier,
     holes: ledger.holes(),
@@ -122,6 +144,7 @@ function row(
     isRescued: facts.isRescued,
     sizeBytes,
     lagBytes: sizeBytes === null ? null : Math.max(0, sizeBytes - ledger.position),
+    lagEvents: null,
     lastSeenMs: entry.seenMs,
   };
 }
@@ -147,12 +170,24 @@ function table(rows: readonly PositionRow[], nowMs: number): string {
       each.path,
       formatCount(each.position),
       formatCount(each.frontier),
-      each.holes.count === 0 ? "0" : `${each.holes.count} (${formatBytes(each.holes.bytes)})`,
+      each.holes.count === 0
+        ? "0"
+        : `${each.holes.count} (${
+          each.holes.events === undefined
+            ? formatBytes(each.holes.bytes)
+            : countOf(each.holes.events, "event")
+        })`,
       each.live.batches === 0 ? "0" : `${each.live.batches} (${countOf(each.live.events, "event")})`,
-      each.sizeBytes === null
+      each.unit === "events"
+        ? "-"
+        : each.sizeBytes === null
         ? "gone"
         : `${formatCount(each.sizeBytes)}${each.isRescued ? " (rescued)" : ""}`,
-      each.lagBytes === null ? "-" : formatBytes(each.lagBytes),
+      each.lagEvents !== null
+        ? `${formatCount(each.lagEvents)} ${each.lagEvents === 1 ? "event" : "events"}`
+        : each.lagBytes === null
+        ? "-"
+        : formatBytes(each.lagBytes),
       `${formatDuration(nowMs - each.lastSeenMs)} ago`,
     ]),
   );

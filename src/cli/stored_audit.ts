@@ -1,21 +1,25 @@
 import { sumOf, type Totals } from "../checkpoint/totals.ts";
+import { bufferDir } from "../disk_buffers.ts";
+import { BUFFER_SOURCE } from "../event/stream.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
+import { waitingEvents } from "./buffer_state.ts";
 import { LiveBatches, sortedEntries } from "./stored_state.ts";
 
 /** The account of one file and sink, or of all files of a sink, by the journal, over all runs. */
 export interface StoredFigures {
-  /** Lines that a restart does not read again, counted one by one where they are marked as such. */
+  /** Lines that a restart does not read again, counted one by one where they are marked as such. Of a disk buffer: events that were put in. */
   readonly read: number;
+  /** Of a file on the way to a sink with a disk buffer: those that are in the buffer too. */
   readonly acknowledged: number;
   /** Lines of batches whose acknowledgement is not stored. */
   readonly inFlight: number;
-  /** Always 0: what is only in memory counts as not read. */
+  /** Of a disk buffer: events in it that are in no batch. 0 for a file: what is only in memory counts as not read. */
   readonly buffered: number;
   readonly dropped: Readonly<Record<string, number>>;
   readonly lost: Readonly<Record<string, number>>;
   /** Bytes that were gone before they could be read, by cause: in no sum. */
   readonly lostBytes: Readonly<Record<string, number>>;
-  /** read - acknowledged - in flight - dropped - lost: 0, or the journal contradicts itself. */
+  /** read - acknowledged - in flight - buffered - dropped - lost: 0, or the journal contradicts itself. */
   readonly difference: number;
 }
 
@@ -32,26 +36,37 @@ export interface StoredAudit {
   readonly addsUp: boolean;
   /** Without files that are forgotten: gone, and all delivered. */
   readonly streams: readonly StoredStream[];
+  /** What became of the events in disk buffers, which are in none of the other figures; `path` is the folder. */
+  readonly diskBuffers: readonly StoredStream[];
+  /** Sums of `streams`. */
   readonly sinks: readonly (StoredFigures & { readonly sink: string })[];
 }
 
 /** Compares, for each file and sink, what was counted line by line with what was counted by batches. */
 export function auditStored(content: JournalContent, dataDir: string): StoredAudit {
   const live = new LiveBatches(content);
-  const streams = sortedEntries(content).flatMap((entry) =>
-    [...entry.ledgers].map(([sink, { totals }]): StoredStream => ({
-      source: entry.record.source,
-      sink,
-      path: entry.record.lastPath,
-      streamId: entry.record.id,
-      ...figuresOf(totals, live.of(entry, sink).events),
-    }))
+  const all = sortedEntries(content).flatMap((entry) =>
+    [...entry.ledgers].map(([sink, { totals }]): StoredStream => {
+      const { source, id, lastPath } = entry.record;
+      const isBuffer = source === BUFFER_SOURCE;
+      const dir = bufferDir(dataDir, sink);
+      const buffered = isBuffer ? waitingEvents(content, sink, id, dir) : 0;
+      return {
+        source,
+        sink,
+        path: isBuffer ? dir : lastPath,
+        streamId: id,
+        ...figuresOf(totals, live.of(entry, sink).events, buffered),
+      };
+    })
   );
+  const streams = all.filter(({ source }) => source !== BUFFER_SOURCE);
+  const diskBuffers = all.filter(({ source }) => source === BUFFER_SOURCE);
   const sinks = content.positions.sinkNames().map((sink) => ({
     sink,
     ...sum(streams.filter((each) => each.sink === sink)),
   }));
-  return { dataDir, addsUp: streams.every(({ difference }) => difference === 0), streams, sinks };
+  return { dataDir, addsUp: all.every(({ difference }) => difference === 0), streams, diskBuffers, sinks };
 }
 
 /** "The account of ... does not add up: ..." */
@@ -62,6 +77,7 @@ export function describeStored(
   const parts = [
     `acknowledged ${acknowledged}`,
     `in flight ${inFlight}`,
+    ...(rest.buffered === 0 ? [] : [`buffered ${rest.buffered}`]),
     ...Object.entries(rest.dropped).map(([reason, count]) => `dropped{${reason}} ${count}`),
     ...Object.entries(rest.lost).map(([cause, count]) => `lost{${cause}} ${count}`),
   ];
@@ -70,17 +86,17 @@ export function describeStored(
   })`;
 }
 
-function figuresOf(totals: Totals, inFlight: number): StoredFigures {
-  const { coveredCount: read, deliveredCount: acknowledged, dropped, lost, lostBytes } = totals;
+function figuresOf(totals: Totals, inFlight: number, buffered: number): StoredFigures {
+  const { coveredCount, deliveredCount: acknowledged, dropped, lost, lostBytes } = totals;
   return {
-    read,
+    read: coveredCount + buffered,
     acknowledged,
     inFlight,
-    buffered: 0,
+    buffered,
     dropped: Object.fromEntries(dropped),
     lost: Object.fromEntries(lost),
     lostBytes: Object.fromEntries(lostBytes),
-    difference: read - acknowledged - inFlight - sumOf(dropped) - sumOf(lost),
+    difference: coveredCount - acknowledged - inFlight - sumOf(dropped) - sumOf(lost),
   };
 }
 

@@ -72,13 +72,15 @@ export function openSegmentFile(
 
 /**
  * Reads the frames of one segment of a buffer, from byte `from` (where a group starts) on, and goes on behind what is damaged. `onFrame` may end it
- * by returning false: the extent then ends there. Blocks; throws the system's errors.
+ * by returning false: the extent then ends there. `onDamage` is told of a place that is damaged before the frame behind it is given. Blocks; throws the
+ * system's errors.
  */
 export function readSegmentFrames(
   { fd, header }: { readonly fd: number; readonly header: SegmentHeader },
   ops: StorageOps,
   onFrame: (frame: FoundFrame) => boolean | void,
   from: number = FIRST_GROUP_AT,
+  onDamage: (at: number) => void = () => {},
 ): SegmentExtent {
   const reading = new Reading(fd, header, ops);
   const damagedAt: number[] = [];
@@ -92,6 +94,7 @@ export function readSegmentFrames(
       const next = reading.nextGood(at);
       if (next < 0) return { endBytes: at, syncedTo: Math.min(syncedTo, at), groupCount, damagedAt };
       damagedAt.push(at);
+      onDamage(at);
       at = next;
       continue;
     }
@@ -109,7 +112,10 @@ export function readSegmentFrames(
       frame.offset = reading.windowStart + payloadAt;
       isOver = onFrame(frame) === false;
     });
-    if (!isWhole) damagedAt.push(at);
+    if (!isWhole) {
+      damagedAt.push(at);
+      onDamage(at);
+    }
     at += found.sizeBytes;
     if (isOver) return { endBytes: at, syncedTo, groupCount, damagedAt };
   }

@@ -22,7 +22,9 @@ const EXEC = {
 };
 
 const ALL_COMMANDS =
-  "the commands are: run, exec, validate, positions, positions forget, audit, buffer repair";
+  "the commands are: run, exec, validate, positions, positions forget, audit, buffer ls, buffer verify, buffer export, buffer repair";
+const WHICH_REPAIR =
+  'write --journal for the journal, or --sink NAME for the disk buffer of a sink; "shipper buffer verify" says whether that one is damaged';
 
 describe("what is understood", () => {
   const cases: [string, object][] = [
@@ -75,6 +77,38 @@ describe("what is understood", () => {
     ["audit --config a.toml --json", { command: "audit", configPaths: ["a.toml"], json: true }],
     ["buffer repair --journal -c a.toml", { command: "buffer repair", configPaths: ["a.toml"] }],
     ["buffer repair -c a.toml --journal", { command: "buffer repair", configPaths: ["a.toml"] }],
+    ["buffer repair -c a.toml --sink out", {
+      command: "buffer repair --sink",
+      configPaths: ["a.toml"],
+      sink: "out",
+    }],
+    ["buffer ls -c a.toml", { command: "buffer ls", configPaths: ["a.toml"], sink: null, json: false }],
+    ["buffer ls -c a.toml --sink out --json", {
+      command: "buffer ls",
+      configPaths: ["a.toml"],
+      sink: "out",
+      json: true,
+    }],
+    ["buffer verify --json -c a.toml", {
+      command: "buffer verify",
+      configPaths: ["a.toml"],
+      sink: null,
+      json: true,
+    }],
+    ["buffer export -c a.toml --sink out", {
+      command: "buffer export",
+      configPaths: ["a.toml"],
+      sink: "out",
+      format: "lines",
+      all: false,
+    }],
+    ["buffer export -c a.toml --sink out --all --format json", {
+      command: "buffer export",
+      configPaths: ["a.toml"],
+      sink: "out",
+      format: "json",
+      all: true,
+    }],
     ["--version", { command: "version" }],
     ["-V", { command: "version" }],
     ["--help", { command: "help", topic: null }],
@@ -187,30 +221,43 @@ describe("what is refused", () => {
       'did you mean "shipper positions forget"?',
     ],
     [
-      "help buffer ls",
-      'There is no command "buffer ls"',
-      "write shipper buffer repair --journal --config FILE",
+      "help buffer list",
+      'There is no command "buffer list"',
+      "write shipper buffer ls --config FILE [--sink NAME] [--json]",
     ],
     [
       "buffer",
       'Command "buffer" lacks its second word',
-      "write shipper buffer repair --journal --config FILE",
+      "write shipper buffer ls --config FILE [--sink NAME] [--json]",
     ],
     [
       "buffer --journal -c a.toml",
       'Command "buffer" lacks its second word',
-      "write shipper buffer repair --journal --config FILE",
+      "write shipper buffer ls --config FILE [--sink NAME] [--json]",
     ],
+    ["buffer repair -c a.toml", "It is not said what is to be repaired", WHICH_REPAIR],
     [
-      "buffer repair -c a.toml",
-      'Flag "--journal" is missing',
-      "write shipper buffer repair --journal --config FILE",
+      "buffer repair -c a.toml --journal --sink out",
+      'Flags "--journal" and "--sink" do not go together',
+      WHICH_REPAIR,
     ],
     [
       "buffer repair --journal",
       "No configuration was named",
-      "shipper buffer repair --journal --config FILE; shipper --help lists the flags",
+      "shipper buffer repair --config FILE; shipper --help lists the flags",
     ],
+    [
+      "buffer export -c a.toml",
+      'Flag "--sink" is missing',
+      "write shipper buffer export --config FILE --sink NAME [--format FORMAT] [--all]",
+    ],
+    [
+      "buffer export -c a.toml --sink a --format jsno",
+      'Flag "--format" cannot be "jsno": expected one of "lines", "json"',
+      'did you mean "json"?',
+    ],
+    ["buffer ls -c a.toml --sink a --sink b", 'Flag "--sink" was given twice', "write --sink NAME once"],
+    ["buffer ls -c a.toml --sink=", 'Flag "--sink" has an empty value', "write --sink NAME"],
     ["buffer repair --journal=x -c a.toml", 'Flag "--journal" takes no value', "write --journal alone"],
     [
       "positions forget -c a.toml",
@@ -275,6 +322,6 @@ test("the help of a first word is that of all its commands", () => {
   expect(help).toContain("  shipper positions --config FILE [--json]\n");
   expect(help).toContain("  shipper positions forget --config FILE --sink NAME\n");
   expect(help.match(/--help/gu)).toHaveLength(1);
-  expect(helpText("buffer")).toBe(helpText("buffer repair"));
+  expect(helpText("buffer")).toContain("  shipper buffer repair --config FILE [--journal] [--sink NAME]\n");
   expect(helpText("positions forget")).not.toContain("--json");
 });

@@ -3,12 +3,14 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { audit } from "../../src/cli/audit.ts";
 import { originOf } from "../../src/cli/data_dir_origin.ts";
+import type { StoredStream } from "../../src/cli/stored_audit.ts";
 import { Journal } from "../../src/journal/journal.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { KeptLog } from "../kafka/producer_harness.ts";
 import type { LiveAudit } from "../../src/telemetry/audit.ts";
 import { camelCaseKeys } from "../../src/telemetry/json_keys.ts";
 import { until } from "../kafka/support.ts";
+import { DISK, fillBuffer } from "./buffer_harness.ts";
 import { FakeProcess } from "./fake_process.ts";
 import { StateHarness } from "./state_harness.ts";
 
@@ -196,3 +198,65 @@ test("bytes that were gone before they could be read are listed beside the sum",
     "1,234 bytes were gone before they could be read (truncated_unread)\n",
   );
 });
+
+test("events in a disk buffer are in a row of their own, and in no sum twice", async () => {
+  await using state = await StateHarness.start(2);
+  const config = state.config(["events"], {
+    top: "shutdown_timeout_secs = 0.2",
+    sink: `${DISK}\nbatch.max_events = 10`,
+  });
+  const away = state.config(["events"], {
+    top: "shutdown_timeout_secs = 0.2",
+    sink: `${DISK}\nbatch.max_events = 10`,
+    isBrokerAway: true,
+  });
+  writeFileSync(state.dir.file("a.log"), "");
+  await fillBuffer(state, away, 0, [60, 40]);
+  const all = {
+    read: 100,
+    acknowledged: 100,
+    inFlight: 0,
+    buffered: 0,
+    dropped: {},
+    lost: {},
+    difference: 0,
+  };
+  const waiting = await json(state, config);
+  expect(waiting).toMatchObject({
+    code: 0,
+    addsUp: true,
+    streams: [{ source: "app", ...all }],
+    sinks: [{ sink: "events", ...all }],
+    diskBuffers: [{ source: "(disk buffer)", sink: "events", ...all, acknowledged: 0, buffered: 100 }],
+  });
+  // A record that the broker does not take, and a partition that takes nothing.
+  let bad: string | null = null;
+  state.kafka.refuse = ({ values, partition }) => {
+    if (partition === 1) return { errorCode: ErrorCode.NOT_ENOUGH_REPLICAS };
+    bad ??= values[3]!;
+    return values.includes(bad) ? { errorCode: ErrorCode.INVALID_RECORD } : undefined;
+  };
+  const host = new FakeProcess();
+  const running = host.run(config);
+  await until(() => state.kafka.values().length >= 20, "some are delivered");
+  host.signal("SIGTERM");
+  await running;
+  const cut = await json(state, config) as Awaited<ReturnType<typeof json>> & { diskBuffers: StoredStream[] };
+  expect(cut).toMatchObject({ code: 0, addsUp: true, streams: [{ source: "app", ...all }] });
+  const [row] = cut.diskBuffers;
+  expect(row).toMatchObject({ read: 100, dropped: { invalid_record: 1 }, lost: {}, difference: 0 });
+  expect(row!.acknowledged).toBe(state.kafka.values().length);
+  expect(row!.acknowledged + row!.inFlight + row!.buffered + 1).toBe(100);
+  const shown = await text(state, config);
+  expect(shown).toMatch(
+    /\(all\) +events +100 +100 +0 +0 +0 +0 +0\n\(disk buffer\) +events +\/\S+\/buffer\/events +100 /,
+  );
+  expect(shown).toContain('Lines for sink "events" count as acknowledged when they are in its disk buffer. ');
+  expect(shown).toContain("It adds up: read = acknowledged + in flight + buffered + dropped + lost\n");
+  state.kafka.refuse = () => undefined;
+  expect(await new FakeProcess().run(config, { once: true })).toBe(0);
+  expect(await json(state, config)).toMatchObject({
+    code: 0,
+    diskBuffers: [{ read: 100, acknowledged: 99, inFlight: 0, buffered: 0, dropped: { invalid_record: 1 } }],
+  });
+}, 20_000);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { appendFileSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { forgetSink } from "../../src/cli/forget_sink.ts";
 import { type PositionRow, showPositions } from "../../src/cli/positions.ts";
@@ -16,6 +16,7 @@ import {
 } from "../../src/source/rescue_index.ts";
 import { camelCaseKeys } from "../../src/telemetry/json_keys.ts";
 import { until } from "../kafka/support.ts";
+import { bufferDirOf, DISK, eventPlaces } from "./buffer_harness.ts";
 import { FakeProcess } from "./fake_process.ts";
 import { StateHarness } from "./state_harness.ts";
 
@@ -281,4 +282,56 @@ test("forget makes no data_dir", async () => {
     'error[unknown-sink]: Cannot forget sink "old": nothing is stored of it\n = hint: nothing is stored of any sink\n',
   );
   expect(() => statSync(join(state.dataDir, JOURNAL_FOLDER))).toThrow();
+});
+
+test("a disk buffer has a row of its own, in events, and goes with its sink", async () => {
+  await using state = await StateHarness.start();
+  const away = state.config(["old"], { top: "shutdown_timeout_secs = 0.2", sink: DISK, isBrokerAway: true });
+  writeFileSync(state.dir.file("a.log"), "one\ntwo\n");
+  const host = new FakeProcess();
+  const running = host.run(away);
+  await until(() => eventPlaces(bufferDirOf(state, "old")).length > 0, "they are in the buffer");
+  host.signal("SIGTERM");
+  await running;
+  const [buffer, file] = await rows(state, away);
+  expect(buffer).toMatchObject({
+    source: "(disk buffer)",
+    sink: "old",
+    path: bufferDirOf(state, "old"),
+    unit: "events",
+    position: 0,
+    holes: { count: 0, bytes: 0, events: 0 },
+    sizeBytes: null,
+    lagBytes: null,
+    lagEvents: 2,
+  });
+  expect(file).toMatchObject({ source: "app", unit: "bytes", position: 8, lagBytes: 0, lagEvents: null });
+  const args = { command: "positions", configPaths: [away], json: false } as const;
+  const { stdout } = await state.call(showPositions, args);
+  expect(stdout).toMatch(/\(disk buffer\) +old +\/\S+\/buffer\/old +0 +0 +0 +0 +- +2 events /);
+  const config = state.config(["events"]);
+  expect(await forget(state, config, "old")).toEqual({
+    code: 0,
+    stdout: 'Sink "old" has positions in 1 file, 0 B of which are not delivered to it\n' +
+      `Its disk buffer "${
+        bufferDirOf(state, "old")
+      }" is removed: 2 events in it that are not delivered go with it\n` +
+      'Forgot sink "old"\n',
+    stderr: "",
+  });
+  expect(existsSync(bufferDirOf(state, "old"))).toBe(false);
+  expect(await rows(state, config)).toEqual([]);
+  expect(await new FakeProcess().run(config, { once: true })).toBe(0);
+  expect(state.kafka.values()).toEqual(["one", "two"]);
+});
+
+test("forget removes a disk buffer of which the journal knows nothing", async () => {
+  await using state = await StateHarness.start();
+  const config = state.config(["events"]);
+  mkdirSync(bufferDirOf(state, "old"), { recursive: true });
+  expect((await forget(state, config, "odl")).stderr).toContain('did you mean "old"?');
+  const { code, stdout } = await forget(state, config, "old");
+  expect(code).toBe(0);
+  expect(stdout).toContain("is removed: everything in it is delivered\n");
+  expect(existsSync(bufferDirOf(state, "old"))).toBe(false);
 });

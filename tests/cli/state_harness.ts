@@ -33,13 +33,16 @@ export class StateHarness implements AsyncDisposable {
   /** Writes a configuration of one file source and a Kafka sink for each name; gives its path. */
   config(
     sinks: readonly string[] = ["events"],
-    more: { top?: string; source?: string; sink?: string } = {},
+    more: { top?: string; source?: string; sink?: string; isBrokerAway?: boolean } = {},
   ): string {
-    const path = this.dir.file(`${sinks.join("-")}.toml`);
+    const { isBrokerAway = false } = more;
+    const path = this.dir.file(`${sinks.join("-")}${isBrokerAway ? "-away" : ""}.toml`);
     const tables = sinks.map((name) =>
       `[sinks.${name}]\ntype = "kafka"\ninputs = ["app"]\nbootstrap_servers = ${
-        JSON.stringify(this.kafka.bootstrapServers)
-      }\ntopic = "logs"\nretry.interval_ms = 5\nretry.max_interval_ms = 20\n${more.sink ?? ""}\n`
+        // Nobody listens at port 1.
+        JSON.stringify(
+          isBrokerAway ? "127.0.0.1:1" : this.kafka.bootstrapServers,
+        )}\ntopic = "logs"\nretry.interval_ms = 5\nretry.max_interval_ms = 20\n${more.sink ?? ""}\n`
     );
     writeFileSync(
       path,

@@ -1,5 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
+import type { BufferListing } from "../../src/cli/buffer_ls.ts";
 import { JournalFrame } from "../../src/journal/frames.ts";
 import type { PositionRow } from "../../src/cli/positions.ts";
 import { camelCaseKeys } from "../../src/telemetry/json_keys.ts";
@@ -8,7 +10,7 @@ import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { startProxy } from "../support/proxy.ts";
 import { expectExactly, expectNothingLost, filesToKafka } from "../support/scenario.ts";
-import { runShipper, type ShipperExit, startShipper } from "../support/shipper.ts";
+import { runShipper, shipperBinary, type ShipperExit, startShipper } from "../support/shipper.ts";
 import { tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 import { parseExposition, valueOf } from "../telemetry/exposition_parser.ts";
@@ -205,3 +207,70 @@ test("positions forget is refused while a shipper runs, naming it, and works aft
   });
   expect((await command(["positions"], path)).stdout).toBe(`Nothing is stored in "${dir.file("data")}"\n`);
 }, 30_000);
+
+test(
+  "a disk buffer with the broker away: listed, checked, exported, killed, exported again, delivered",
+  async () => {
+    await using dir = tempDir("buffer");
+    await using proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
+    const topic = await kafka.createTopic({ partitions: 3 });
+    const writers = ["a.log", "b.log"].map((name) => new OracleWriter("buffer", name));
+    for (const writer of writers) writer.append(dir.file(writer.file), 10_000);
+    const config = filesToKafka(dir, {
+      bootstrap: proxy.address,
+      topic,
+      sink: 'buffer.type = "disk"\nbuffer.max_size = "256MiB"',
+    });
+    const path = await writeConfig(dir.file("c.toml"), config);
+    const buffers = async () => {
+      const { code, stdout, stderr } = await command(["buffer", "ls", "--json"], path);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      return (camelCaseKeys(JSON.parse(stdout)) as { buffers: BufferListing[] }).buffers;
+    };
+    const wanted = writers.flatMap(({ file }) =>
+      readFileSync(dir.file(file), "utf8").split("\n").slice(0, -1)
+    ).sort();
+    const expectExported = async () => {
+      const { code, stdout, stderr } = await command(["buffer", "export", "--sink", "out"], path);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(stdout.split("\n").slice(0, -1).sort()).toEqual(wanted);
+    };
+    proxy.setFault({ refuse: true });
+    {
+      await using shipper = startShipper({ config });
+      await waitUntil("all is in the buffer", async () => (await buffers())[0]!.events === 20_000);
+      const [found] = await buffers();
+      expect(found!.files.map(({ file, events }) => [file, events]).sort()).toEqual(
+        writers.map(({ file }) => [dir.file(file), 10_000]),
+      );
+      expect(await command(["buffer", "verify"], path)).toMatchObject({ code: 0, stderr: "" });
+      await expectExported();
+      const refused = await command(["buffer", "repair", "--sink", "out"], path);
+      expect(refused.code).toBe(78);
+      expect(refused.stderr).toContain(`process ${shipper.pid} is using it`);
+      expect((await shipper.kill()).signal).toBe("SIGKILL");
+    }
+    await expectExported();
+    // A reader that has seen enough is no error.
+    const head = spawnSync("sh", [
+      "-c",
+      `"$0" buffer export --sink out --format json --config "$1" | head -n 1`,
+      shipperBinary(),
+      path,
+    ], {
+      encoding: "utf8",
+    });
+    expect(head.stderr).toBe("");
+    expect(JSON.parse(head.stdout)).toMatchObject({ number: 0, source: "in", topic, offset: 0 });
+    expect((await command(["audit"], path)).code).toBe(0);
+    // Its files are not needed any more.
+    for (const writer of writers) rmSync(dir.file(writer.file));
+    proxy.heal();
+    expect(await command(["--once"], path)).toMatchObject({ code: 0 });
+    await expectExactly(kafka, topic, writers);
+    expect((await buffers())[0]).toMatchObject({ events: 0, fateOpen: 0, files: [], damaged: [] });
+    const account = JSON.parse((await command(["audit", "--json"], path)).stdout);
+    expect(account).toMatchObject({ adds_up: true, disk_buffers: [{ read: 20_000, acknowledged: 20_000 }] });
+  },
+  60_000,
+);
