@@ -1,10 +1,10 @@
 import { beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import type { CrashPointSpec } from "../../src/telemetry/crash_point.ts";
-import { API, diskBuffer, finish, StdinLives, waitForBuffered } from "../support/disk_buffer.ts";
+import { API, diskBuffer, finish, StdinFeed, StdinLives, waitForBuffered } from "../support/disk_buffer.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
-import { type Proxy, startProxy } from "../support/proxy.ts";
+import { startProxy } from "../support/proxy.ts";
 import { expectExactly, filesToKafka, rotate, SteadyLoad } from "../support/scenario.ts";
 import { seededRandom } from "../support/seed.ts";
 import { runShipper, startShipper } from "../support/shipper.ts";
@@ -29,7 +29,6 @@ const RECOVERY_CRASHES: readonly CrashPointSpec[] = [
 ];
 
 let kafka: TestKafka;
-let proxy: Proxy;
 beforeAll(async () => {
   kafka = await sharedCluster();
 }, 120_000);
@@ -83,17 +82,10 @@ test.concurrent(
     for (let cycle = 0; cycle < CYCLES; cycle++) {
       const writer = lives.next();
       await using shipper = startShipper({ config: lives.config, stdin: "pipe" });
-      let isOver = false;
-      const writing = (async () => {
-        while (!isOver) {
-          await shipper.writeStdin(writer.lines(random.between(1, 300))).catch(() => isOver = true);
-          await Bun.sleep(random.between(0, 20));
-        }
-      })();
+      const feed = new StdinFeed(shipper, writer, () => random.between(1, 300), 10);
       await Bun.sleep(random.between(LIFE_MS_MIN, LIFE_MS_MAX));
-      isOver = true;
       await shipper.kill();
-      await writing;
+      await feed.stop();
     }
     expect(await finish(lives.config, lives.next().lines(1_000))).toMatchObject({ code: 0 });
     await lives.check(kafka);
@@ -138,8 +130,7 @@ test(
   "SIGTERM under load with the broker away: ends with 0, all is in the buffer, and the next run delivers it",
   async () => {
     await using dir = tempDir("buffer-term");
-    proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
-    await using _proxy = proxy;
+    await using proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
     const topic = await kafka.createTopic({ partitions: 3 });
     const writers = ["a.log", "b.log"].map((name) => new OracleWriter("buffer-term", name));
     const config = filesToKafka(dir, {
@@ -173,8 +164,7 @@ test(
 for (const end of ["SIGTERM", "end of input", "kill -9"] as const) {
   test(`stdin with the broker away, ${end}: what is in the buffer is delivered by the next run`, async () => {
     await using dir = tempDir("buffer-stdin-term");
-    proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
-    await using _proxy = proxy;
+    await using proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
     const topic = await kafka.createTopic({ partitions: 3 });
     const lives = new StdinLives(dir, "buffer-stdin-term", {
       bootstrap: proxy.address,

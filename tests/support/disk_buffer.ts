@@ -127,6 +127,34 @@ export class StdinLives {
   }
 }
 
+/** Writes lines to a shipper's stdin until it is told to stop or the shipper has ended. Waits where the pipe is full. */
+export class StdinFeed {
+  readonly #shipper: Shipper;
+  readonly #writer: OracleWriter;
+  readonly #writing: Promise<void>;
+  #isOver = false;
+
+  /** `nextCount` says how many lines come at once, every `pauseMs`. */
+  constructor(shipper: Shipper, writer: OracleWriter, nextCount: () => number, pauseMs: number) {
+    this.#shipper = shipper;
+    this.#writer = writer;
+    this.#writing = this.#write(nextCount, pauseMs);
+  }
+
+  /** Resolves when nothing is written any more. */
+  stop(): Promise<void> {
+    this.#isOver = true;
+    return this.#writing;
+  }
+
+  async #write(nextCount: () => number, pauseMs: number): Promise<void> {
+    while (!this.#isOver) {
+      await this.#shipper.writeStdin(this.#writer.lines(nextCount())).catch(() => this.#isOver = true);
+      await Bun.sleep(pauseMs);
+    }
+  }
+}
+
 /** Runs shipper until nothing is left to be done. */
 export function finish(config: string, stdin?: string): Promise<ShipperExit> {
   return runShipper({
