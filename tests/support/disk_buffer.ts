@@ -1,5 +1,5 @@
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, statfsSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { BUFFER_FOLDER } from "../../src/buffer/buffer_frames.ts";
 import { DAMAGED_FOLDER } from "../../src/storage/segment_files.ts";
 import { parseExposition, valueOf } from "../telemetry/exposition_parser.ts";
@@ -36,6 +36,16 @@ export function bufferSegments(dataDir: string, sink = "out"): string[] {
 export function damagedSegments(dataDir: string, sink = "out"): string[] {
   const dir = join(bufferFolder(dataDir, sink), DAMAGED_FOLDER);
   return existsSync(dir) ? readdirSync(dir) : [];
+}
+
+/** Writes a file that leaves `leftBytes` of its disk free, or less while others write to it too. */
+export function fillDisk(path: string, leftBytes = 0): void {
+  const { bavail, bsize } = statfsSync(dirname(path));
+  try {
+    writeFileSync(path, Buffer.alloc(Math.max(0, bavail * bsize - leftBytes)));
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ENOSPC") throw error;
+  }
 }
 
 /** Events that a run says were dropped or lost, and with which exit code it ended. */

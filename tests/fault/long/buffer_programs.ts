@@ -1,6 +1,14 @@
-import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { API, diskBuffer, figureOf, StdinFeed, StdinLives, toldLosses } from "../../support/disk_buffer.ts";
+import {
+  API,
+  diskBuffer,
+  figureOf,
+  fillDisk,
+  StdinFeed,
+  StdinLives,
+  toldLosses,
+} from "../../support/disk_buffer.ts";
 import { ownCluster } from "../../support/kafka.ts";
 import { OracleWriter } from "../../support/oracle.ts";
 import { filesToKafka, SteadyLoad } from "../../support/scenario.ts";
@@ -104,7 +112,7 @@ async function diskErrors(run: FaultRun): Promise<string> {
   return `${failedCount} calls failed in ${injections.length} runs, with kill -9 after each`;
 }
 
-const TMPFS_MB = 8;
+const TMPFS_MB = 16;
 
 /** The disk gets full and free again under the journal and the buffer, with kill -9 when it is full. */
 async function fullDisk(run: FaultRun): Promise<string> {
@@ -126,11 +134,7 @@ async function fullDisk(run: FaultRun): Promise<string> {
       try {
         for (let round = 0; round < rounds; round++) {
           await Bun.sleep(run.random.between(200, 1_500));
-          const { bavail, bsize } = statfsSync(data);
-          writeFileSync(
-            `${data}/filler`,
-            Buffer.alloc(Math.max(0, bavail * bsize - run.random.between(0, 65_536))),
-          );
+          fillDisk(`${data}/filler`, run.random.between(0, 65_536));
           await Bun.sleep(run.random.between(200, 1_500));
           // What was dropped is only counted by a run that ends in order.
           if (whenFull === "block" && round % 3 === 0) {
