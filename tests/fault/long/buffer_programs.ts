@@ -144,10 +144,11 @@ async function fullDisk(run: FaultRun): Promise<string> {
           } else rmSync(`${data}/filler`);
         }
         const count = load.stop();
-        await waitUntil("nothing is left", async () => await leftCount(shipper, count) === 0, {
-          timeoutMs: 120_000,
-          pollMs: 200,
-        });
+        if (whenFull === "block") await run.waitForCount(kafka, topic, count, shipper);
+        else {
+          const isLeft = () => isEmptied(shipper, count);
+          await waitUntil("nothing is left", isLeft, { timeoutMs: 120_000, pollMs: 200 });
+        }
         const told = toldLosses(await stopInOrder(shipper));
         dropped.push(`${whenFull} ${told.droppedCount}`);
         const report = await run.check(kafka, topic, writers, { lostMax: told.droppedCount });
@@ -165,13 +166,11 @@ async function fullDisk(run: FaultRun): Promise<string> {
   return `${rounds} times full; dropped and counted: ${dropped.join(", ")}`;
 }
 
-/** Events that are read or to be read, and neither delivered nor dropped. */
-async function leftCount(shipper: Shipper, count: number): Promise<number> {
-  const buffered = await figureOf(shipper, "shipper_buffer_events") +
-    await figureOf(shipper, "shipper_sink_in_flight_events");
-  const position = await figureOf(shipper, "shipper_sink_events_in_total");
-  // A run after a crash has read only what was left.
-  return position === 0 && count > 0 ? 1 : buffered;
+/** Everything that was written is read, and delivered or dropped. By a run that has read all of it. */
+async function isEmptied(shipper: Shipper, count: number): Promise<boolean> {
+  if (await figureOf(shipper, "shipper_sink_events_in_total") < count) return false;
+  const buffered = await figureOf(shipper, "shipper_buffer_events");
+  return buffered + await figureOf(shipper, "shipper_sink_in_flight_events") === 0;
 }
 
 /** A limit on the size of files stops the journal, the buffer, or neither. */
