@@ -7,7 +7,7 @@ import { coveredEvents } from "./covered_events.ts";
 import type { DiskBufferOptions, FoundBuffer } from "./disk_buffer_options.ts";
 import { DiskReader } from "./disk_reader.ts";
 import { DiskRoom, RESERVED_FREE_BYTES } from "./disk_room.ts";
-import { DiskWriter, PENDING_BYTES_MAX } from "./disk_writer.ts";
+import { DiskWriter } from "./disk_writer.ts";
 import type { EventBuffer } from "./event_buffer.ts";
 import { OldestDropper } from "./oldest_dropper.ts";
 import { SegmentRelease } from "./segment_release.ts";
@@ -181,7 +181,7 @@ export class DiskBuffer implements EventBuffer {
       this.#oldest.want();
       if (this.#oldest.isBusy) return true;
     }
-    return this.#writer.pendingBytes >= PENDING_BYTES_MAX && !this.#log.isFailing;
+    return this.#writer.pendingBytes >= this.#room.pendingBytesMax && !this.#log.isFailing;
   }
 
   waitForRoom(signal: AbortSignal): Promise<void> {

@@ -42,7 +42,10 @@ export interface FoundBuffer {
   readonly startEvent: number;
   /** Segments that hold nothing that is still to be read. */
   readonly doneSegments: readonly number[];
+  /** Segments whose files are to be kept. */
   readonly damaged: ReadonlySet<number>;
   /** Segments that there is nothing to read in. */
   readonly unreadable: ReadonlySet<number>;
+  /** Where segments end, as far as it is known. */
+  readonly ends: ReadonlyMap<number, number>;
 }

@@ -55,6 +55,7 @@ export interface DiskReaderOptions {
   readonly hasSegment: (segment: number) => boolean;
   readonly nextSegment: (segment: number) => number | null;
   readonly endOf: (segment: number) => number;
+  readonly ends: ReadonlyMap<number, number>;
   readonly sizeOf: (segment: number) => number;
   /** Everything in this segment was read; the number of the event behind it. */
   readonly onSegmentEnd: (segment: number, nextEvent: number) => void;

@@ -1,4 +1,5 @@
 import { GROUP_HEADER_BYTES, markBytes, SEGMENT_HEADER_BYTES } from "../storage/segment_format.ts";
+import { PENDING_BYTES_MAX } from "./disk_writer.ts";
 import type { SegmentedLog } from "../storage/segmented_log.ts";
 
 /** A buffer is made of at least so many segments: one that is done gives this share of the room back. */
@@ -45,6 +46,11 @@ export class DiskRoom {
       this.#freeAtBytes = this.#log.writtenBytes;
     }
     return this.#free < RESERVED_FREE_BYTES;
+  }
+
+  /** Bytes that may wait for the disk: a group is not much larger than a segment, or the whole buffer would be one. */
+  get pendingBytesMax(): number {
+    return Math.min(PENDING_BYTES_MAX, this.#segmentBytes);
   }
 
   /** Bytes of segments in use. */

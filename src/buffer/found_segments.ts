@@ -26,24 +26,31 @@ export interface FoundSegments {
   readonly empty: readonly number[];
   /** The newest with an event in it, and where it ends. */
   readonly last: { readonly number: number; readonly endBytes: number } | null;
+  /** Those of them without a good group. */
+  readonly blank: readonly number[];
   /** Whose header is wrong: they cannot be read, and are kept. */
   readonly damaged: ReadonlySet<number>;
+  /** Where segments end, as far as the one behind says it. */
+  readonly ends: ReadonlyMap<number, number>;
   readonly log: FoundLog;
 }
 
 /**
- * Looks at a buffer's folder: reads its newest segment, and the first event of the oldest. What is damaged is told when it is read. Throws
+ * Looks at a buffer's folder: reads all headers, its newest segment, and the first event of the oldest. What else is damaged is told when it is read. Throws
  * `LogNewerError`, and the system's errors.
  */
 export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegments {
   const numbers = segmentsIn(dir, ops);
   const damaged = new Set<number>();
+  const ends = readHeaders(dir, numbers, ops, damaged, log);
   const empty: number[] = [];
+  const blank: number[] = [];
   let bufferId: Buffer | null = null;
   let nextEvent = 0;
   let last: FoundSegments["last"] = null;
   let newest: { number: number; extent: SegmentExtent } | null = null;
   for (const number of numbers.toReversed()) {
+    if (damaged.has(number)) continue;
     const extent = readFrames(dir, number, ops, damaged, log, (events) => {
       bufferId ??= bufferIdOf(events);
       nextEvent = Math.max(nextEvent, events.firstEvent + events.count);
@@ -53,7 +60,9 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
       if (extent !== null) last = { number, endBytes: extent.endBytes };
       break;
     }
-    if (extent !== null) empty.push(number);
+    if (extent === null) continue;
+    empty.push(number);
+    if (extent.groupCount === 0) blank.push(number);
   }
   return {
     numbers,
@@ -62,7 +71,9 @@ export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegme
     nextEvent,
     empty,
     last,
+    blank,
     damaged,
+    ends,
     log: {
       segments: newest === null ? [] : [newest.number],
       lastSegment: numbers.at(-1) ?? 0,
@@ -121,7 +132,29 @@ export function firstEventOf(dir: string, number: number, ops: StorageOps): numb
   return first;
 }
 
-/** Calls back for every frame of events and every other one of a segment. Null: it has no good header. */
+/** Finds segments that are none of this buffer, which a start has to tell from those without events, and where the others end. */
+function readHeaders(
+  dir: string,
+  numbers: readonly number[],
+  ops: StorageOps,
+  damaged: Set<number>,
+  log: Log,
+): Map<number, number> {
+  const ends = new Map<number, number>();
+  for (const number of numbers) {
+    const { fd, path, header, cause } = openSegmentFile(dir, number, "buffer", ops);
+    ops.close(fd);
+    if (header !== null) {
+      if (header.previous > 0) ends.set(header.previous, header.previousEnd);
+      continue;
+    }
+    damaged.add(number);
+    log.error(`Cannot use a file of a disk buffer: "${path}": ${cause}; it is kept in "${dir}/damaged"`);
+  }
+  return ends;
+}
+
+/** Calls back for every frame of events of a segment. Null: it cannot be read. */
 function readFrames(
   dir: string,
   number: number,
@@ -132,13 +165,7 @@ function readFrames(
 ): SegmentExtent | null {
   const file = openSegmentFile(dir, number, "buffer", ops);
   try {
-    if (file.header === null) {
-      damaged.add(number);
-      log.error(
-        `Cannot use a file of a disk buffer: "${file.path}": ${file.cause}; it is kept in "${dir}/damaged"`,
-      );
-      return null;
-    }
+    if (file.header === null) return null;
     return readSegmentFrames({ fd: file.fd, header: file.header }, ops, (frame) => {
       const events = eventsIn(frame);
       if (events !== null) onEvents(events);

@@ -35,6 +35,11 @@ export interface FrameReaderOptions {
   readonly nextSegment: (segment: number) => number | null;
   /** Where a segment that is not written to any more ends; -1: not known. */
   readonly endOf: (segment: number) => number;
+  /**
+   * How far segments of earlier runs are good for certain: up to there everything was written, as the segment behind says. What is behind and good is
+   * read as well.
+   */
+  readonly ends: ReadonlyMap<number, number>;
   /** How long the file of such a segment is. */
   readonly sizeOf: (segment: number) => number;
   /** A frame: its payload is `window.data[start .. end)`. The window is valid during the call, longer for who retains it. */
@@ -94,7 +99,11 @@ export class FrameReader {
     }
     if (file === null) return this.#nextSegment();
     const endBytes = this.#endOf(file);
-    if (this.#at >= endBytes) return this.#nextSegment();
+    if (this.#at >= endBytes) {
+      const { ends, onDamage } = this.#options;
+      if (endBytes < (ends.get(file.number) ?? 0)) onDamage(file.number, endBytes, "the file ends there");
+      return this.#nextSegment();
+    }
     await this.#window(file, endBytes);
   }
 
@@ -211,8 +220,9 @@ export class FrameReader {
 
   /** There is no good group: the end of a segment of which it is not known, or damage. */
   #passOver(file: OpenFile, endBytes: number): void {
-    const { ops, endOf, onDamage, bound } = this.#options;
-    const isEndKnown = file.number === bound().segment || endOf(file.number) >= 0;
+    const { ops, endOf, ends, onDamage, bound } = this.#options;
+    const isEndKnown = file.number === bound().segment || endOf(file.number) >= 0 ||
+      this.#at < (ends.get(file.number) ?? 0);
     let next: number;
     try {
       next = findNextGroup(file.fd, file.header, ops, this.#at);

@@ -15,7 +15,7 @@ import { segmentBytesFor } from "./disk_room.ts";
 import type { WriterTiming } from "./disk_writer.ts";
 import { BUFFER_ID_BYTES } from "./events_frame.ts";
 import { lineRunsOf, originOf, readStoredEvents, type StoredOrigin } from "./stored_events.ts";
-import { findSegments, firstEventOf, trim } from "./found_segments.ts";
+import { findSegments, firstEventOf, type FoundSegments, trim } from "./found_segments.ts";
 import { readSkip, type StoredSkip } from "./skip_frame.ts";
 
 /** What a start tells the journal, and learns from it. */
@@ -70,7 +70,7 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
     // Something is missing at the end: it may be in what looks like the torn end of a file, which is kept.
     const isShort = found.nextEvent < journal.storedEvent(ledger);
     if (found.last !== null && !isShort) trim(dir, found.last, ops);
-    const damaged = isShort ? new Set([...found.damaged, ...found.empty]) : found.damaged;
+    const damaged = isShort ? tellMissingEnd(options, found, ledger) : found.damaged;
     const unreadable = new Set([...found.damaged, ...found.empty]);
     const readable = found.numbers.filter((number) => !unreadable.has(number));
     const startSegment = segmentOf(dir, readable, ledger.position, ops);
@@ -101,6 +101,7 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
       doneSegments: found.numbers.filter((number) => unreadable.has(number) || number < (startSegment ?? 0)),
       damaged,
       unreadable,
+      ends: found.ends,
     });
     if (failure !== null) buffer.problem(failure);
     return buffer;
@@ -124,17 +125,43 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
   }
 }
 
-/** The segment in which `event` lies, or would: the last that starts in front of it. Null: there is none with events. */
+/**
+ * The segment in which `event` lies, or would: the last that starts in front of it. Where none does, the event was in one in which nothing good is left:
+ * the first of all, so that this is found. Null: there is none with events.
+ */
 function segmentOf(dir: string, numbers: readonly number[], event: number, ops: BufferOps): number | null {
   let found: number | null = null;
   for (const number of numbers) {
     const first = firstEventOf(dir, number, ops);
     if (first === null) continue;
-    if (first > event && found !== null) break;
+    if (first > event) return found ?? numbers[0]!;
     found = number;
-    if (first > event) break;
   }
   return found;
+}
+
+/**
+ * The newest segments, when the journal says that there were events behind the last one that is left: something in them is damaged, and they are kept.
+ * Nothing of that can be a torn end.
+ */
+function tellMissingEnd(
+  { dir, sink, log, journal }: OpenBufferOptions,
+  { numbers, damaged, empty, blank, nextEvent }: FoundSegments,
+  ledger: Ledger,
+): ReadonlySet<number> {
+  const storedEvent = journal.storedEvent(ledger);
+  if (storedEvent <= Math.max(nextEvent, ledger.trackedEnd)) return damaged;
+  const newest = numbers.findLast((number) => !empty.includes(number));
+  const suspects = blank.length > 0 ? blank : newest === undefined ? [] : [newest];
+  for (const segment of suspects.filter((number) => !damaged.has(number))) {
+    log.error(
+      `The disk buffer of sink "${sink}" is damaged: segment ${segment} in "${dir}" holds nothing good from event ${nextEvent} on, and there were events up to ${
+        storedEvent - 1
+      }; the file is kept in "${dir}/damaged"`,
+      { hint: "look at the disk: dmesg, smartctl" },
+    );
+  }
+  return new Set([...damaged, ...suspects]);
 }
 
 /** Has the journal know the lines that are in events from `fromEvent` on. */

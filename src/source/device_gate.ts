@@ -1,5 +1,7 @@
 /** A system call that takes longer than this is taken for hung: its device is left alone, and other devices go on. */
 export const HUNG_MS = 1_000;
+/** Whoever reads once has no later try: a call may take this long there before it is given up, and the exit code says so. */
+export const ONCE_HUNG_MS = 30_000;
 /** A hung call is told to the operator after this. */
 export const HUNG_WARN_MS = 5_000;
 

@@ -7,7 +7,7 @@ import type { Outlet } from "../event/chunk.ts";
 import { fileStream } from "../event/stream.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
-import { HUNG_MS, untilHung } from "./device_gate.ts";
+import { HUNG_MS, ONCE_HUNG_MS, untilHung } from "./device_gate.ts";
 import type { FileDiscovery } from "./file_discovery.ts";
 import { EMPTY_FINGERPRINT, fingerprintOf, inodeKey, streamId } from "./file_identity.ts";
 import { fileLags } from "./file_lags.ts";
@@ -108,7 +108,9 @@ export class FileCatalog {
     let file: TailedFile | null = null;
     const opening = this.#openAndAdd(candidate).then((added) => void (file = added))
       .finally(() => this.#opening.delete(inode));
-    await untilHung(opening, HUNG_MS, () => {
+    const { tail: { isOnce }, metrics } = this.options;
+    await untilHung(opening, isOnce ? ONCE_HUNG_MS : HUNG_MS, () => {
+      if (isOnce) metrics.unopenedFilesCount++;
       opening.catch(() => {}); // it logs its own errors
       const error = Object.assign(new Error("No answer"), { code: "ETIMEDOUT" });
       this.options.discovery.tellFailure(candidate.path, "open", error);

@@ -8,7 +8,7 @@ import type { Gaps } from "../event/gaps.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import type { DeviceGate } from "./device_gate.ts";
-import { HUNG_MS, processDeviceGate, untilHung } from "./device_gate.ts";
+import { HUNG_MS, ONCE_HUNG_MS, processDeviceGate, untilHung } from "./device_gate.ts";
 import { FileCatalog } from "./file_catalog.ts";
 import type { Walk } from "./file_discovery.ts";
 import { FileDiscovery } from "./file_discovery.ts";
@@ -242,15 +242,19 @@ class FileSource implements Source {
     }
   }
 
-  /** Walks a root unless that is under way. Returns after `HUNG_MS` even when the walk hangs; it is used when it comes back. */
+  /** Walks a root unless that is under way. Returns after a while even when the walk hangs; it is used when it comes back. */
   async #walk(root: GlobRoot, use: (walk: Walk) => Promise<void>): Promise<void> {
     if (this.#walking.has(root)) return;
+    const { once: isOnce, metrics } = this.#options;
     this.#walking.add(root);
     await untilHung(
       this.#discovery.walk(root).then(use).catch((error) => this.#taskFailed(error))
         .finally(() => this.#walking.delete(root)),
-      HUNG_MS,
-      () => this.#tellHung(`Looking for files of "${root.pattern}"`),
+      isOnce ? ONCE_HUNG_MS : HUNG_MS,
+      () => {
+        if (isOnce) metrics.unopenedFilesCount++;
+        this.#tellHung(`Looking for files of "${root.pattern}"`);
+      },
     );
   }
 

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownCluster, type TestKafka } from "../../support/kafka.ts";
 import { OracleWriter } from "../../support/oracle.ts";
@@ -6,6 +6,7 @@ import { filesToKafka, SteadyLoad } from "../../support/scenario.ts";
 import { runShipper, type Shipper, startShipper } from "../../support/shipper.ts";
 import { type TempDir, tempDir } from "../../support/temp_dir.ts";
 import { waitUntil } from "../../support/wait_until.ts";
+import { LoopDisk, mustRun } from "./loop_disk.ts";
 import {
   type FaultProgram,
   type FaultRun,
@@ -21,19 +22,18 @@ const FAST = `retry.interval_ms = 50\nretry.max_interval_ms = 500\nbatch.max_byt
 const EXIT_CONFIG = 78;
 const DAY_MS = 86_400_000;
 
-function mustRun(...command: string[]): void {
-  const { exitCode, stderr } = Bun.spawnSync(command);
-  require(exitCode === 0, `"${command.join(" ")}" failed: ${stderr}`);
-}
-
 /** Runs under strace with system calls that fail, some of them killed in the middle, and one that ends. */
-async function underFailingCalls(run: FaultRun, injections: readonly string[]): Promise<number> {
+export async function underFailingCalls(
+  run: FaultRun,
+  injections: readonly string[],
+  sink: string = FAST,
+): Promise<number> {
   const kafka = await run.shared();
   await using dir = tempDir("strace");
   const topic = await kafka.createTopic({ partitions: 3 });
   const writers = ["a.log", "b.log"].map((file) => new OracleWriter("strace", file));
   for (const writer of writers) writer.append(dir.file(writer.file), 2_000);
-  const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink: FAST });
+  const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink });
   using load = new SteadyLoad(dir, writers, 2_000);
   let failedCount = 0;
   for (const [index, injection] of injections.entries()) {
@@ -45,7 +45,7 @@ async function underFailingCalls(run: FaultRun, injections: readonly string[]): 
     if (!shipper.isRunning) {
       // A disk that fails at the start keeps it from starting.
       const exit = requireExit(await shipper.exit, EXIT_CONFIG);
-      require(exit.stderr.includes("error[journal-unwritable]"), `It ended by itself\n${exit.stderr}`);
+      require(/error\[(journal|buffer)-un/.test(exit.stderr), `It ended by itself\n${exit.stderr}`);
     }
     // strace dies, and what it traces goes on: only the program's own pid will do.
     const pid = /^(\d+)/.exec(await Bun.file(log).text())?.[1];
@@ -59,7 +59,7 @@ async function underFailingCalls(run: FaultRun, injections: readonly string[]): 
 }
 
 /** Kills the program that strace runs (its thread group), then strace. */
-async function killTraced(shipper: Shipper, threadId: number | null): Promise<void> {
+export async function killTraced(shipper: Shipper, threadId: number | null): Promise<void> {
   if (threadId !== null) {
     const status = await Bun.file(`/proc/${threadId}/status`).text().catch(() => "");
     const pid = Number(/^Tgid:\s+(\d+)/m.exec(status)?.[1] ?? 0);
@@ -89,50 +89,6 @@ async function writeErrors(run: FaultRun): Promise<string> {
   const failedCount = await underFailingCalls(run, injections);
   require(failedCount >= 8, `Only ${failedCount} calls failed`);
   return `${failedCount} writes failed with EINTR, EAGAIN, ENOSPC and EIO`;
-}
-
-const IMAGE_MB = 24;
-
-/** A file system in a file: a copy of the file is what a power cut would have left of it. */
-class LoopDisk implements AsyncDisposable {
-  readonly #dir: TempDir;
-  readonly mountPath: string;
-
-  constructor() {
-    this.#dir = tempDir("disk");
-    this.mountPath = this.#dir.file("mount");
-    mkdirSync(this.mountPath);
-    writeFileSync(this.#image, "");
-    mustRun("truncate", "-s", `${IMAGE_MB}M`, this.#image);
-    mustRun("mkfs.ext4", "-q", "-F", this.#image);
-    this.mount();
-  }
-
-  mount(): void {
-    mustRun("mount", "-o", "loop", this.#image, this.mountPath);
-  }
-
-  /** What has reached the disk by now. */
-  keepImage(): void {
-    copyFileSync(this.#image, this.#dir.file("copy"));
-  }
-
-  /** The disk is what was kept; nothing may have a file of it open. */
-  bringBack(): void {
-    mustRun("umount", this.mountPath);
-    mustRun("cp", "--sparse=always", this.#dir.file("copy"), this.#image);
-    this.mount();
-  }
-
-  get #image(): string {
-    return this.#dir.file("image");
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    Bun.spawnSync(["umount", "-l", this.mountPath]);
-    await Bun.sleep(100);
-    this.#dir.remove();
-  }
 }
 
 /** The machine's power goes at a random moment: of data_dir only what was synced is there. */
@@ -273,7 +229,7 @@ async function oldOnce(
   await run.check(kafka, topic, [writer]);
 }
 
-const needsStrace = () => isLinux ? needsCommand("strace") : "needs Linux";
+export const needsStrace = () => isLinux ? needsCommand("strace") : "needs Linux";
 const needsGcc = () => isLinux ? needsCommand("gcc") : "needs Linux";
 
 /** What happens to the disk and the clock. */

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { freePorts } from "../../../scripts/lib/ports.ts";
+import { diskBuffer } from "../../support/disk_buffer.ts";
 import { type OwnCluster, ownCluster } from "../../support/kafka.ts";
 import { OracleWriter } from "../../support/oracle.ts";
 import { type Direction, type Proxy, type ProxyFault, startProxy } from "../../support/proxy.ts";
@@ -29,7 +30,12 @@ const CRASH_POINTS = [
   "mid_checkpoint",
   "during_resolve",
   "after_resend",
+  "before_buffer_commit",
+  "after_buffer_commit",
+  "before_buffer_release",
 ] as const;
+/** A sink's buffers over its restarts; "changing" is another one each time: what is left on disk comes first then. */
+const BUFFERS = [["memory"], ["1MiB"], ["16MiB"], ["memory", "1MiB", "16MiB"]] as const;
 
 /** A minute of whatever comes: one topic, a few files, one data_dir. */
 class Epoch {
@@ -39,7 +45,9 @@ class Epoch {
   readonly #proxies: readonly Proxy[];
   readonly #dir: TempDir;
   readonly #topic: string;
-  readonly #config: string;
+  readonly #configs: readonly string[];
+  /** For the log. */
+  readonly buffers: string;
   readonly #writers: readonly OracleWriter[];
   readonly #rotatedCounts = new Map<string, number>();
   readonly #done = new Map<string, number>();
@@ -65,11 +73,15 @@ class Epoch {
     const files = Array.from({ length: this.#random.between(1, 5) }, (_, i) => `${i}.log`);
     this.#writers = files.map((file) => new OracleWriter(topic.name, file));
     const compression = this.#random.pick(["none", "lz4", "zstd", "gzip", "snappy"]);
-    this.#config = filesToKafka(dir, {
-      bootstrap: proxies.map(({ address }) => address).join(","),
-      topic: topic.name,
-      sink: `${SINK}\ncompression = "${compression}"`,
-    });
+    const buffers = this.#random.pick(BUFFERS);
+    this.buffers = buffers.join(" or ");
+    this.#configs = buffers.map((buffer) =>
+      filesToKafka(dir, {
+        bootstrap: proxies.map(({ address }) => address).join(","),
+        topic: topic.name,
+        sink: `${SINK}\ncompression = "${compression}"\n${buffer === "memory" ? "" : diskBuffer(buffer)}`,
+      })
+    );
     this.#shipper = this.#start();
   }
 
@@ -146,7 +158,7 @@ class Epoch {
 
   #start(crashAt?: (typeof CRASH_POINTS)[number], passing = 1): Shipper {
     return startShipper({
-      config: this.#config,
+      config: this.#random.pick(this.#configs),
       testBuild: true,
       // The usual 15 s would make a minute of very few faults.
       env: { SHIPPER_TEST_RECHECK_MS: "3000" },
@@ -271,7 +283,9 @@ async function run(run: FaultRun): Promise<string> {
       await epoch.live();
       epochCount++;
       for (const [action, count] of epoch.done) done.set(action, (done.get(action) ?? 0) + count);
-      run.log(`${epochCount} minute(s) of faults, ${run.counts.writtenCount} lines, exact`);
+      run.log(
+        `${epochCount} minute(s) of faults, ${run.counts.writtenCount} lines, exact (buffer ${epoch.buffers})`,
+      );
     }
     for (const proxy of proxies) await proxy.close();
   } finally {

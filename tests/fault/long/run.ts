@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import type { Cluster } from "../../../scripts/lib/kafka_cluster.ts";
 import { startSharedCluster, TestKafka } from "../../support/kafka.ts";
 import { brokerPrograms } from "./broker_programs.ts";
+import { bufferPrograms } from "./buffer_programs.ts";
 import { diskPrograms } from "./disk_programs.ts";
 import { KeptFaultRun } from "./kept_run.ts";
 import { mix } from "./mix.ts";
@@ -15,6 +16,7 @@ const PROGRAMS: readonly FaultProgram[] = [
   ...brokerPrograms,
   ...topicPrograms,
   ...diskPrograms,
+  ...bufferPrograms,
   mix,
 ];
 const MINUTES_DEFAULT = 30;
