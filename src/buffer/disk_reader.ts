@@ -6,6 +6,7 @@ import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
 import type { Stream } from "../event/stream.ts";
 import type { Tally } from "../event/tally.ts";
 import { crc32 } from "node:zlib";
+import { GarbagePacer } from "../telemetry/garbage_pacer.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { BufferAccounts } from "./buffer_accounts.ts";
@@ -73,6 +74,7 @@ export class DiskReader {
   readonly #options: DiskReaderOptions;
   readonly #frames: FrameReader;
   readonly #ready: Delivery[] = [];
+  readonly #garbagePacer = new GarbagePacer();
   readonly #streams = new Map<string, Stream>();
   /** Dropped by `drop_oldest` before they were read, ascending. */
   #dropped: EventRange[] = [];
@@ -241,6 +243,7 @@ export class DiskReader {
     const tally = this.#options.accounts.tallyFor(origin.stream);
     this.#ready.push(new Delivery(batch, (_status, delivery) => this.#settled(delivery), region, tally));
     this.#readyBytes += batch.pinnedBytes;
+    this.#garbagePacer.add(batch.pinnedBytes);
   }
 
   /** The sink takes it. */

@@ -58,6 +58,7 @@ export class DiskWriter {
   /** Wait until the journal has stored what they need, in order. */
   #held: Delivery[] = [];
   #heldBytes = 0;
+  #heldEvents = 0;
   #knownUrgent = -1;
   /** Drops that no frame tells: the journal does, before later events are written. */
   #untoldSkipCount = 0;
@@ -82,7 +83,7 @@ export class DiskWriter {
 
   /** Number of the next event. */
   get nextEvent(): number {
-    return this.#nextEvent + this.#held.reduce((sum, { batch }) => sum + batch.count, 0);
+    return this.#nextEvent + this.#heldEvents;
   }
 
   /** Number of the first event that may not be read yet. */
@@ -131,6 +132,7 @@ export class DiskWriter {
     if (this.#held.length > 0 || this.#storing !== null || this.#knownUrgent !== this.#urgentCount()) {
       this.#held.push(delivery);
       this.#heldBytes += batch.pinnedBytes;
+      this.#heldEvents += batch.count;
       this.#storing ??= this.#storeUrgent();
       return;
     }
@@ -203,6 +205,7 @@ export class DiskWriter {
         const held = this.#held;
         this.#held = [];
         this.#heldBytes = 0;
+        this.#heldEvents = 0;
         for (const delivery of held) this.#append(delivery);
         this.#commit();
       }

@@ -157,6 +157,14 @@ function putNumbers(numbers: Uint32Array, count: number, target: Buffer, at: num
   return at + count * 4;
 }
 
+/** Numbers that are copied out at once. */
+let scratchNumbers = new Uint32Array(16_384);
+
+function scratch(count: number): Uint32Array {
+  if (count > scratchNumbers.length) scratchNumbers = new Uint32Array(2 * count);
+  return scratchNumbers;
+}
+
 /** Ends, and starts where they are told. */
 function putValueEnds(
   { values, count }: EventBatch,
@@ -165,7 +173,7 @@ function putValueEnds(
   at: number,
 ): number {
   const { starts, ends } = values;
-  const view = new Uint32Array(count);
+  const view = scratch(count);
   if (layout.from >= 0) { for (let i = 0; i < count; i++) view[i] = ends[i]! - layout.from; }
   else {
     for (let i = 0, end = 0; i < count; i++) {

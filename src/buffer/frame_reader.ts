@@ -64,6 +64,8 @@ export class FrameReader {
   #at = FIRST_GROUP_AT;
   #file: OpenFile | null = null;
   #failedReads = 0;
+  /** Size of the last group. */
+  #groupBytes = 0;
   /** Everything in the segment was read, and there was none behind it. */
   #isAtEnd = false;
   #isClosed = false;
@@ -168,7 +170,9 @@ export class FrameReader {
 
   async #window(file: OpenFile, endBytes: number): Promise<void> {
     const { pool } = this.#options;
-    let wantedBytes = Math.min(endBytes - this.#at, READ_WINDOW_BYTES);
+    // Large groups are of one size, as a rule: a window that ends inside one would be read for nothing.
+    const windowBytes = this.#groupBytes * 2 > READ_WINDOW_BYTES ? this.#groupBytes : READ_WINDOW_BYTES;
+    let wantedBytes = Math.min(endBytes - this.#at, windowBytes);
     for (;;) {
       const window = pool.take(wantedBytes);
       try {
@@ -214,6 +218,7 @@ export class FrameReader {
       );
       if (!isWhole) this.#options.onDamage(file.number, this.#at, "a frame is longer than its group");
       this.#at += found.sizeBytes;
+      this.#groupBytes = found.sizeBytes;
     }
     return 0;
   }
