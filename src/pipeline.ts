@@ -1,24 +1,28 @@
+import { aborted, unlessAborted } from "./aborted.ts";
+import type { Branch, LaneShape, LaneSource } from "./branch.ts";
 import type { DiskBuffer } from "./buffer/disk_buffer.ts";
 import { DrainingBuffer } from "./buffer/draining_buffer.ts";
 import type { EventBuffer } from "./buffer/event_buffer.ts";
 import { MemoryBuffer } from "./buffer/memory_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
+import { SinkPositions } from "./checkpoint/sink_positions.ts";
 import type {
   Config,
-  DecodingConfig,
-  EncodingConfig,
   KafkaSinkConfig,
   SinkConfig,
   SourceConfig,
+  StdinSourceConfig,
 } from "./config/config.ts";
 import { GAP_MARKER_SOURCE } from "./event/stream.ts";
 import { BufferPool } from "./event/pooled_buffer.ts";
+import type { StreamAccount } from "./event/tally.ts";
 import { GapMarkers, MARKER_BYTES_MAX, markersTopic, startNotingGaps } from "./gap_markers.ts";
 import type { Journal } from "./journal/journal.ts";
 import type { IntentLog } from "./kafka/intent_log.ts";
 import { KafkaSink } from "./kafka/kafka_sink.ts";
-import { Lane, type LaneOptions } from "./lane.ts";
+import { Lane } from "./lane.ts";
 import { Rebuilder } from "./rebuilder.ts";
+import { rescueStoreOf } from "./rescue_store_of.ts";
 import { createShaper } from "./shape/shaper.ts";
 import { Template } from "./shape/template.ts";
 import { createConsoleSink } from "./sink/console_sink.ts";
@@ -30,8 +34,7 @@ import { ExtentReader } from "./source/extent_reader.ts";
 import { faultyFileOps } from "./source/faulty_file_ops.ts";
 import { type FileOps, systemFileOps } from "./source/file_ops.ts";
 import { createFileSource } from "./source/file_source.ts";
-import { faultyRescueOps, systemRescueOps } from "./source/rescue_ops.ts";
-import { RescueStore } from "./source/rescue_store.ts";
+import type { RescueStore } from "./source/rescue_store.ts";
 import type { Source } from "./source/source.ts";
 import type { StdinFile } from "./source/stdin_file.ts";
 import { createStdinFileSource } from "./source/stdin_file_source.ts";
@@ -73,32 +76,6 @@ export interface WrappedCommand {
 /** A journal that cannot be written keeps copies of deleted files for the next run. */
 const RESCUE_CLOSE_MAX_MS = 2_000;
 
-/** A sink with what is in front of it. */
-interface Branch {
-  readonly config: SinkConfig;
-  readonly sink: Sink;
-  readonly buffer: EventBuffer;
-  readonly hasIntents: () => boolean;
-  /** Null where nobody asked for them. */
-  readonly gapMarkers: GapMarkers | null;
-}
-
-/** Where the lines of a lane come from. */
-interface LaneSource {
-  readonly name: string;
-  readonly maxLineBytes: number;
-  readonly decoding: DecodingConfig;
-  readonly metrics: SourceMetrics;
-}
-
-/** What becomes of them. */
-interface LaneShape extends Pick<LaneOptions, "whenFull"> {
-  readonly isAlone: boolean;
-  readonly encoding: EncodingConfig;
-  readonly keyField: string | null;
-  readonly topic: string;
-}
-
 /**
  * Joins the stages, in the order of the path:
  *
@@ -108,12 +85,15 @@ interface LaneShape extends Pick<LaneOptions, "whenFull"> {
  *
  * With a disk buffer the position follows from what is in the buffer, and the acknowledgement moves the buffer's own.
  *
- * N sources by M sinks: a lane for each pair that `inputs` names, a buffer for each sink.
+ * N sources by M sinks: a lane for each pair that `inputs` names, a buffer for each sink. A sink that stores its positions in Kafka reads files
+ * by a source of its own, which starts when they are known: no other sink waits for that.
  */
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #branches: Branch[];
   readonly #sources: Source[];
+  /** Sources that wait for the positions of a sink. */
+  readonly #lateSources: (() => Promise<Source | null>)[];
   readonly #garbagePacer = new GarbagePacer();
   readonly #fileOps: FileOps;
   readonly #rescue: RescueStore | null;
@@ -127,7 +107,7 @@ export class Pipeline {
     const { positions, log, pool } = options;
     const faults = fileFaults();
     this.#fileOps = faults === null ? systemFileOps : faultyFileOps(systemFileOps, faults);
-    this.#rescue = this.#rescueStore();
+    this.#rescue = rescueStoreOf(options);
     this.#extents = new ExtentReader({
       ops: this.#fileOps,
       records: (source, id) => positions.record(source, id),
@@ -138,6 +118,9 @@ export class Pipeline {
     this.#rebuilder = new Rebuilder({ ...options, extents: this.#extents });
     this.#branches = options.config.sinks.map((config) => this.#branch(config));
     this.#sources = options.config.sources.flatMap((config) => this.#source(config, pool) ?? []);
+    this.#lateSources = options.config.sources.flatMap((config) => this.#sourcesOfLateSinks(config, pool));
+    const { accounts } = options.metrics;
+    options.metrics.accounts = () => this.#accounts(accounts);
   }
 
   /** The health checks that failed. Sinks are asked at the same time; one that does not answer before `signal` aborts has failed. */
@@ -154,7 +137,11 @@ export class Pipeline {
   /** Runs until all sources have ended and everything is settled, or `kill` was called. Rejects only on a bug. */
   async run(): Promise<void> {
     const sinks = this.#branches.map(({ sink, buffer }) => sink.run(buffer, this.#kill.signal));
-    const sources = Promise.all(this.#sources.map((source) => source.run(this.#stopReading.signal)));
+    const { signal } = this.#stopReading;
+    const sources = Promise.all([
+      ...this.#sources.map((source) => source.run(signal)),
+      ...this.#lateSources.map(async (make) => await (await make())?.run(signal)),
+    ]);
     const markers = this.#branches.map(({ gapMarkers }) => gapMarkers?.run(this.#kill.signal));
     const fed = sources.then(() =>
       Promise.all(this.#branches.map(async ({ buffer, gapMarkers }) => {
@@ -185,24 +172,12 @@ export class Pipeline {
     this.#kill.abort();
   }
 
-  /** Null where no position is stored: nothing would find a copy again. */
-  #rescueStore(): RescueStore | null {
-    const { config, positions, journal, dryRun, log } = this.#options;
-    if (journal === null || dryRun) return null;
-    const faults = fileFaults();
-    return new RescueStore({
-      dataDir: config.dataDir,
-      sizeBytesMax: config.rescueSizeBytesMax,
-      log,
-      needs: (source, id) => {
-        if (positions.record(source, id) === null) return null;
-        const sinks = config.sinks.filter(({ inputs }) => inputs.includes(source));
-        const known = sinks.flatMap(({ name }) => positions.position(source, id, name) ?? []);
-        return known.length === 0 ? 0 : Math.min(...known);
-      },
-      flush: () => positions.flush(),
-      ...(faults === null ? {} : { ops: faultyRescueOps(systemRescueOps, faults) }),
-    });
+  /** What others know, and the positions of every sink that has its own. */
+  *#accounts(others: () => Iterable<StreamAccount>): Iterable<StreamAccount> {
+    yield* others();
+    for (const { positions } of this.#branches) {
+      if (positions !== this.#options.positions) yield* positions.accounts();
+    }
   }
 
   #branch(config: SinkConfig): Branch {
@@ -211,6 +186,8 @@ export class Pipeline {
     const buffer = this.#buffer(config);
     let sink: Sink;
     let hasIntents = () => false;
+    let { positions } = this.#options;
+    let started: Promise<boolean> | null = null;
     if (dryRun) sink = new DryRunSink({ config, metrics: sinkMetrics, now });
     else if (config.type === "console") {
       // It may have been a sink of another type before.
@@ -219,6 +196,7 @@ export class Pipeline {
     } else {
       const fixedTopic = new Template(config.topic).constant;
       const intents = this.#intents(config);
+      const own = config.delivery === "transactional" ? new SinkPositions(config.name, { now }) : null;
       const kafka = new KafkaSink({
         config,
         hostname,
@@ -228,8 +206,13 @@ export class Pipeline {
         now,
         random,
         intents,
+        transactionPositions: own,
       });
       hasIntents = () => kafka.hasIntents;
+      if (own !== null) {
+        positions = own.store;
+        started = kafka.started;
+      }
       sink = kafka;
     }
     const diskBuffer = this.#options.diskBuffers.get(config.name);
@@ -240,7 +223,8 @@ export class Pipeline {
     }
     // For a file it is enough that the buffer on disk has its lines.
     const isOnDisk = config.buffer.type === "disk" && diskBuffer !== undefined;
-    const branch = { config, sink, buffer, hasIntents: isOnDisk ? () => false : hasIntents };
+    const isTold = isOnDisk ? () => false : hasIntents;
+    const branch = { config, sink, buffer, hasIntents: isTold, positions, started };
     return { ...branch, gapMarkers: this.#gapMarkers(branch) };
   }
 
@@ -277,7 +261,7 @@ export class Pipeline {
     return disk === undefined ? memory : new DrainingBuffer(disk, memory);
   }
 
-  /** Null: at least once. */
+  /** Null: at least once, or in transactions. */
   #intents(config: KafkaSinkConfig): IntentLog | null {
     const { journal, log } = this.#options;
     const { name, delivery, deliveryReason, durability } = config;
@@ -295,14 +279,20 @@ export class Pipeline {
       return journal.intentsOf(name, (live) => this.#rebuilder.rebuild(config, live), isSynced);
     }
     journal?.readAgain(name);
+    if (delivery === "transactional") {
+      log.info(
+        `Sink "${name}" delivers in transactions, as transactional id "${config.transactionalId}": readers have to set ` +
+          "isolation.level=read_committed, others see lines of aborted transactions too",
+      );
+    }
     if (deliveryReason !== null) log.info(`Sink "${name}" delivers at least once, because ${deliveryReason}`);
     return null;
   }
 
   #lane(source: LaneSource, branch: Omit<Branch, "gapMarkers">, options: LaneShape): Lane {
-    const { positions, hostname, metrics, log, now, pool } = this.#options;
+    const { hostname, metrics, log, now, pool } = this.#options;
     const { name, maxLineBytes, decoding, metrics: sourceMetrics } = source;
-    const { config, buffer, hasIntents } = branch;
+    const { config, buffer, hasIntents, positions } = branch;
     const { encoding, keyField, topic, whenFull, isAlone } = options;
     return new Lane({
       source: name,
@@ -323,12 +313,43 @@ export class Pipeline {
   }
 
   #source(config: SourceConfig, pool: BufferPool): Source | null {
-    const { positions, hostname, metrics, log, once, now } = this.#options;
-    const sourceMetrics = metrics.source(config.name);
-    const from: LaneSource = { ...config, metrics: sourceMetrics };
-    const outlets = this.#branches.filter((branch) => branch.config.inputs.includes(config.name)).map((
-      branch,
-    ) =>
+    const { positions, metrics, log } = this.#options;
+    const branches = this.#readersOf(config);
+    if (this.#isPipe(config)) {
+      // A source that no sink reads is not opened; the configuration check has warned about it.
+      if (branches.length === 0) return null;
+      const outlets = this.#lanes(config, branches);
+      const common = { config, outlets, metrics: metrics.source(config.name), log, pool };
+      const { wrapped = null, config: { shutdownTimeoutMs }, hostname, now } = this.#options;
+      if (wrapped === null) return createStdinSource(common);
+      const onEnd = () => this.stopReading();
+      return createExecSource({ ...common, ...wrapped, hostname, now, shutdownTimeoutMs, onEnd });
+    }
+    const prompt = branches.filter(({ started }) => started === null);
+    return prompt.length === 0 ? null : this.#fileSource(config, prompt, positions, pool);
+  }
+
+  #sourcesOfLateSinks(config: SourceConfig, pool: BufferPool): (() => Promise<Source | null>)[] {
+    if (this.#isPipe(config)) return [];
+    return this.#readersOf(config).filter(({ started }) => started !== null).map((branch) => async () => {
+      const isStarted = await Promise.race([branch.started, aborted(this.#stopReading.signal)]);
+      return isStarted === true ? this.#fileSource(config, [branch], branch.positions, pool) : null;
+    });
+  }
+
+  /** Its bytes cannot be read again: all sinks share one source. */
+  #isPipe(config: SourceConfig): config is StdinSourceConfig {
+    return config.type === "stdin" && (this.#options.stdinFile ?? null) === null;
+  }
+
+  #readersOf({ name }: SourceConfig): Branch[] {
+    return this.#branches.filter((branch) => branch.config.inputs.includes(name));
+  }
+
+  #lanes(config: SourceConfig, branches: readonly Branch[]): Lane[] {
+    const { metrics } = this.#options;
+    const from: LaneSource = { ...config, metrics: metrics.source(config.name) };
+    return branches.map((branch) =>
       this.#lane(from, branch, {
         encoding: branch.config.encoding,
         keyField: branch.config.type === "kafka" ? branch.config.keyField : null,
@@ -337,49 +358,34 @@ export class Pipeline {
         isAlone: false,
       })
     );
-    // A source that no sink reads is not opened; the configuration check has warned about it.
-    if (outlets.length === 0) return null;
+  }
+
+  #fileSource(
+    config: SourceConfig,
+    branches: readonly Branch[],
+    checkpoint: PositionStore,
+    pool: BufferPool,
+  ): Source {
+    const { metrics, log, once, stdinFile: file = null } = this.#options;
+    const outlets = this.#lanes(config, branches);
     if (config.type === "stdin") {
-      const common = { config, outlets, metrics: sourceMetrics, log, pool };
-      const { wrapped = null, stdinFile: file = null, config: { shutdownTimeoutMs } } = this.#options;
-      if (file !== null) {
-        const gaps = (sink: string) => metrics.sink(sink).gaps;
-        return createStdinFileSource({ ...common, file, checkpoint: positions, gaps, ops: this.#fileOps });
-      }
-      if (wrapped === null) return createStdinSource(common);
-      const onEnd = () => this.stopReading();
-      return createExecSource({ ...common, ...wrapped, hostname, now, shutdownTimeoutMs, onEnd });
+      const gaps = (sink: string) => metrics.sink(sink).gaps;
+      const common = { config, outlets, checkpoint, metrics: metrics.source(config.name), log, pool };
+      return createStdinFileSource({ ...common, file: file!, gaps, ops: this.#fileOps });
     }
     return createFileSource({
       config,
       outlets,
-      checkpoint: positions,
-      metrics: sourceMetrics,
+      checkpoint,
+      metrics: metrics.source(config.name),
       log,
       once,
       dataDir: this.#options.config.dataDir,
       pool,
       gaps: (sink) => metrics.sink(sink).gaps,
-      rescue: this.#rescue,
+      // What a sink has in Kafka is not what the copies are kept for.
+      rescue: checkpoint === this.#options.positions ? this.#rescue : null,
       ops: this.#fileOps,
     });
   }
-}
-
-/** A check that is still waiting for something when its time is over has failed, whatever it waits for. */
-function unlessAborted(
-  check: Promise<HealthFailure | null>,
-  signal: AbortSignal,
-): Promise<HealthFailure | null> {
-  const { promise, resolve, reject } = Promise.withResolvers<HealthFailure | null>();
-  const onAbort = () =>
-    resolve({
-      code: "timeout",
-      message: "Cannot tell whether it works: there was no answer in time",
-      hint: "Look for a firewall that drops packets, or for a broker that is stopped or overloaded",
-    });
-  signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  check.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  return promise;
 }

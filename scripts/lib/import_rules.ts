@@ -49,9 +49,9 @@ const RESERVED: readonly { what: RegExp; by: RegExp; why: string }[] = [
     why: "Only main.ts imports src/cli",
   },
   {
-    what: /^src\/(pipeline|lane|rebuilder|disk_buffers|gap_markers)\.ts$/,
+    what: /^src\/(pipeline|branch|lane|rebuilder|disk_buffers|gap_markers)\.ts$/,
     by:
-      /^(main\.ts$|src\/cli\/|src\/(pipeline|lane|rebuilder|disk_buffers|gap_markers)\.ts$|tests\/|bench\/)/,
+      /^(main\.ts$|src\/cli\/|src\/(pipeline|branch|lane|rebuilder|disk_buffers|gap_markers)\.ts$|tests\/|bench\/)/,
     why: "Stages do not know the pipeline",
   },
   {

@@ -104,6 +104,7 @@ export class Broker {
       "--config",
       this.#propertiesPath,
       ...scram,
+      ...Object.entries(this.#plan.features).flatMap(([name, level]) => ["--feature", `${name}=${level}`]),
     ]);
   }
 

@@ -44,6 +44,8 @@ export interface ClusterOptions {
   readonly acl?: boolean;
   /** Broker properties that go over the ones for tests. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Levels of features that the cluster starts with, for example {"transaction.version": 0}; others have the newest. */
+  readonly features?: Readonly<Record<string, number>>;
   /** Default: a temporary folder. Must not hold another cluster. */
   readonly dir?: string;
   /** One port for each broker, under which its PROXIED listener is advertised: where a test's proxy listens. */
@@ -248,6 +250,7 @@ async function planBrokers(
       certificates,
       acl: options.acl ?? false,
       settings: options.settings ?? {},
+      features: options.features ?? {},
     });
   }
   return plans;

@@ -36,6 +36,7 @@ export interface BrokerPlan {
   readonly certificates: Certificates | null;
   readonly acl: boolean;
   readonly settings: Readonly<Record<string, string>>;
+  readonly features: Readonly<Record<string, number>>;
 }
 
 const QUORUM_MAX = 3;

@@ -132,10 +132,15 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     return queues[queue.id % queues.length]!;
   }
 
+  /** Another partition of the topic that has a leader; null: there is none. */
+  availableBeside(queue: Q): Q | null {
+    const { name, queues } = this.#topic(queue.topic);
+    return queues.find((each) => each !== queue && this.#options.isAvailable(name, each.id)) ?? null;
+  }
+
   /** Gives the batches of a queue whose partition is no more to another of its topic, which is returned. None of them may be in flight. */
-  moveAway(queue: Q): Q {
+  moveAway(queue: Q, target = this.heirOf(queue)): Q {
     this.seal(queue);
-    const target = this.heirOf(queue);
     target.sealed.push(...queue.sealed);
     queue.sealed.length = 0;
     this.active.delete(queue);
@@ -161,6 +166,20 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     queue.sealed.splice(index, 1);
     this.#memoryBytes -= batch.capacityBytes;
     if (queue.isEmpty) this.active.delete(queue);
+  }
+
+  /** Takes a sealed batch out of its queue for a while: its memory counts on, and the queue has room for another one. */
+  setAside(queue: Q, batch: B): void {
+    const index = queue.sealed.indexOf(batch);
+    if (index < 0) throw new Error("Cannot set a batch aside that is not in its queue");
+    queue.sealed.splice(index, 1);
+    if (queue.isEmpty) this.active.delete(queue);
+  }
+
+  /** Puts batches that were set aside in front of all others of their partition. */
+  putBack(queue: Q, batches: readonly B[]): void {
+    queue.sealed.unshift(...batches);
+    if (!queue.isEmpty) this.active.add(queue);
   }
 
   /** Puts batches in front of all others of a partition. */

@@ -225,6 +225,11 @@ export class PositionStore implements SourcePositions {
     }
   }
 
+  /** What is stored of a stream elsewhere than in frames, with the position of one sink; `finishRestore` follows. Throws `CodecError`. */
+  restore(record: FileRecord, seenMs: number, sink: string, input: ByteDecoder | null): void {
+    this.#index.restore(record, seenMs, sink, input);
+  }
+
   /** What became of the events of every stream in this run, the forgotten ones too. */
   accounts(): Iterable<StreamAccount> {
     return this.#run.accounts(this.#index.entries());

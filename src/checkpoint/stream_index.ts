@@ -136,6 +136,16 @@ export class StreamIndex {
 
   // --- restoring ---------------------------------------------------------------------------------------------------------------
 
+  /** Adds a stream with the position of one sink, as `writeLedger` wrote it; null: none. Throws `CodecError`. */
+  restore(record: FileRecord, seenMs: number, sink: string, input: ByteDecoder | null): void {
+    const entry = this.add(record, seenMs);
+    if (input === null) return;
+    readLedger(
+      input,
+      (startOffset, isCut) => this.newLedger(entry, sink, entry.stream(), startOffset, isCut),
+    );
+  }
+
   reset(): void {
     for (const map of [this.#entries, this.#byNumber, this.#sinkNumbers, this.#sinkNames]) map.clear();
     this.#nextNumber = 1;

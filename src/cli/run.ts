@@ -22,6 +22,7 @@ import type { StderrWriter } from "../telemetry/stderr_writer.ts";
 import type { RunArgs } from "./args.ts";
 import { renderStartError } from "./command_context.ts";
 import { originOf } from "./data_dir_origin.ts";
+import { needsDataDir } from "./data_dir_use.ts";
 import { describeExit, exitReport } from "./exit_report.ts";
 import { faultyStorage } from "./faulty_storage.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
@@ -125,12 +126,11 @@ class Run {
 
   async run(): Promise<number> {
     this.#process.onSignal((signal) => this.#onSignal(signal));
-    const { sources, sinks, dataDir } = this.#config;
-    if (this.#wrapped === null && !this.#args.dryRun) this.#stdinFile = stdinFileOf(sources, this.#log);
-    const hasDisk = sinks.some((sink) => sink.buffer.type === "disk");
-    const needsDir = hasDisk || this.#stdinFile !== null || sources.some(({ type }) => type === "file");
-    if (!needsDir || this.#args.dryRun) return await this.#ship(new PositionStore());
-    const lock = acquireDataDir(dataDir);
+    if (this.#args.dryRun) return await this.#ship(new PositionStore());
+    if (this.#wrapped === null) this.#stdinFile = stdinFileOf(this.#config.sources, this.#log);
+    const isNeeded = needsDataDir(this.#config, this.#stdinFile !== null, this.#log);
+    if (!isNeeded) return await this.#ship(new PositionStore());
+    const lock = acquireDataDir(this.#config.dataDir);
     try {
       return await this.#ship(await this.#openJournal());
     } finally {

@@ -118,7 +118,7 @@ export interface KafkaSinkConfig {
   readonly keyField: string | null;
   readonly partitioner: "sticky" | "murmur2";
   readonly acks: "all" | "one" | "none";
-  readonly delivery: "exactly_once" | "at_least_once";
+  readonly delivery: "exactly_once" | "at_least_once" | "transactional";
   /** Why it is "at_least_once" though nobody asked for that, as a clause for a log message: `acks = "one"`. Null otherwise. */
   readonly deliveryReason: string | null;
   /** What exactly-once delivery survives: a power cut ("machine"), or a crash of the process alone. */
@@ -129,6 +129,11 @@ export interface KafkaSinkConfig {
   readonly onClonedState: "adopt" | "stop";
   /** What is read back of a partition at most, to find one batch. */
   readonly resolveScanMaxBytes: number;
+  /** The following have a meaning under "transactional" alone. Expanded: never empty. */
+  readonly transactionalId: string;
+  readonly transactionTimeoutMs: number;
+  readonly commitIntervalMs: number;
+  readonly positionTopic: string;
   readonly compression: CompressionCodec;
   /** null: the codec's default here (1 for zstd and gzip). */
   readonly compressionLevel: number | null;

@@ -4,17 +4,17 @@ import { MIB } from "./options_sink_common.ts";
 /** Options of the Kafka sink that say what a restart may repeat. They stand behind `acks`, which decides their default. */
 export const deliveryOptions = {
   delivery: choice({
-    values: ["exactly_once", "at_least_once"],
-    unsupported: {
-      transactional: 'use delivery = "exactly_once": it needs no transactions of readers or brokers',
-    },
+    values: ["exactly_once", "at_least_once", "transactional"],
     default: null,
     defaultText: '`"exactly_once"` with `acks = "all"`, `"at_least_once"` with any other',
     doc:
       "`exactly_once`: each batch is written to the journal in `data_dir` before it is sent, and a start asks the " +
       "brokers what became of the batches that were on their way, so that a crash repeats no line of a file. Needs " +
       "brokers from 2.8 on; the right to read the topic lets it find batches whose numbers the brokers have forgotten. " +
-      "`at_least_once`: no journal of batches, and a crash repeats what was sent since the positions were stored.",
+      "`at_least_once`: no journal of batches, and a crash repeats what was sent since the positions were stored. " +
+      "`transactional`: batches and positions go to Kafka in one transaction, nothing is stored in `data_dir`, and a " +
+      "crash repeats no line for readers with `isolation.level=read_committed`. For hosts and pods without a lasting " +
+      "disk; others see lines of aborted transactions.",
     example: '"at_least_once"',
   }),
   durability: choice({

@@ -1,5 +1,6 @@
 import { addresses, choice, flag, group, integer, milliseconds, size, text } from "./option.ts";
 import { deliveryOptions } from "./options_delivery.ts";
+import { transactionOptions } from "./options_transaction.ts";
 import {
   bufferOptions,
   encodingOptions,
@@ -222,6 +223,7 @@ export const kafkaSinkGroup = group({
       example: '"one"',
     }),
     ...deliveryOptions,
+    ...transactionOptions,
     compression: choice({
       values: ["none", "gzip", "snappy", "lz4", "zstd"],
       ignoreCase: true,
@@ -310,7 +312,5 @@ export const kafkaSinkGroup = group({
     "security_protocol",
     "send_buffer_bytes",
     "timestamp_source",
-    "transaction_timeout_ms",
-    "transactional_id",
   ],
 });

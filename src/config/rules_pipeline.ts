@@ -1,3 +1,4 @@
+import type { FoundOption } from "./check.ts";
 import type { Report } from "./diagnostic.ts";
 import type { Component } from "./components.ts";
 import type { SourceText } from "./source_text.ts";
@@ -17,6 +18,7 @@ export function checkPipelineRules(
 ): ReadonlySet<string> {
   const { sources, sinks } = components;
   checkStdinSources(sources, files, report);
+  checkTransactionalIds(sinks, report);
   const read = new Set<string>();
   if (!complete) return read;
   checkPresence(components, files, report);
@@ -36,6 +38,28 @@ export function checkPipelineRules(
     });
   }
   return read;
+}
+
+/** Two sinks with one id would end each other. */
+function checkTransactionalIds(sinks: readonly Component[], report: Report): void {
+  const seen = new Map<unknown, { readonly name: string; readonly found: FoundOption }>();
+  for (const { name, table } of sinks) {
+    const found = table?.found.get("transactional_id");
+    if (found === undefined || !found.valid || table!.values["delivery"] !== "transactional") continue;
+    const id = table!.values["transactional_id"];
+    const earlier = seen.get(id);
+    if (earlier === undefined) {
+      seen.set(id, { name, found });
+      continue;
+    }
+    report.add({
+      code: "conflict",
+      message: `Cannot build sink ${quote(name)}: sink ${quote(earlier.name)} has the same transactional_id`,
+      at: found.at,
+      related: [{ at: earlier.found.at, label: "is the same" }],
+      hint: "give each sink an id of its own, or leave the option out",
+    });
+  }
 }
 
 function checkPresence(

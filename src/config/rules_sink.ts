@@ -4,6 +4,7 @@ import type { Values } from "./option.ts";
 import type { consoleSinkGroup } from "./options_console_sink.ts";
 import { deliveryOptions } from "./options_delivery.ts";
 import { kafkaSinkGroup } from "./options_kafka_sink.ts";
+import { transactionOptions } from "./options_transaction.ts";
 import { quote } from "./source_text.ts";
 import { isConstantTopic } from "./string_checks.ts";
 
@@ -91,6 +92,7 @@ function checkBuffer(table: CheckedTable, report: Report): void {
 
 function checkKafkaRules(table: CheckedTable, report: Report): void {
   checkDelivery(table, report);
+  checkTransaction(table, report);
   checkPartitioner(table, report);
   checkCompressionLevel(table, report);
   checkTimes(table, report);
@@ -106,10 +108,12 @@ function checkDelivery(table: CheckedTable, report: Report): void {
   const values = table.values as KafkaValues;
   const acks = given(table, "acks");
   const delivery = given(table, "delivery");
-  if (values.delivery === "exactly_once" || (delivery === null && values.acks === "all")) {
-    if (values.acks !== "all") reportDeliveryConflict(delivery!, acks!, values.acks, report);
-    return;
+  const isTransactional = values.delivery === "transactional";
+  const isExact = values.delivery === "exactly_once" || (delivery === null && values.acks === "all");
+  if ((isExact || isTransactional) && values.acks !== "all") {
+    reportDeliveryConflict(delivery!, acks!, values.acks, report);
   }
+  if (isExact) return;
   const options = [...table.found].filter(([key]) =>
     key !== "delivery" && Object.hasOwn(deliveryOptions, key)
   );
@@ -118,11 +122,50 @@ function checkDelivery(table: CheckedTable, report: Report): void {
     off: delivery ?? acks!,
     reason: delivery === null
       ? `delivery is "at_least_once" with acks = ${quote(values.acks)}`
-      : 'delivery = "at_least_once" keeps no journal of batches',
+      : `delivery = ${quote(values.delivery!)} keeps no journal of batches`,
     remedy: delivery === null
       ? 'use acks = "all"'
       : `use delivery = "exactly_once"${values.acks === "all" ? "" : ' with acks = "all"'}`,
   }, report);
+}
+
+/** What transactions need is in effect with them alone, and their topic is no place for events. */
+function checkTransaction(table: CheckedTable, report: Report): void {
+  const values = table.values as KafkaValues;
+  if (table.found.get("delivery")?.valid === false) return;
+  if (values.delivery !== "transactional") {
+    const options = [...table.found].filter(([key]) => Object.hasOwn(transactionOptions, key));
+    warnUnused({
+      options: options.map(([, found]) => found),
+      off: given(table, "delivery") ?? undefined,
+      reason: 'delivery is not "transactional"',
+      remedy: 'use delivery = "transactional"',
+    }, report);
+    return;
+  }
+  const buffer = given(table, "buffer.type");
+  if (buffer !== null && values["buffer.type"] === "disk") {
+    const delivery = given(table, "delivery")!;
+    const [first, second] = buffer.at.start < delivery.at.start ? [buffer, delivery] : [delivery, buffer];
+    report.add({
+      code: "conflict",
+      message:
+        'Cannot use delivery = "transactional" with buffer.type = "disk": the buffer wants a disk that lasts, and positions are in Kafka',
+      at: second.at,
+      related: [{ at: first.at, label: first === buffer ? "is on the disk" : "keeps nothing on the disk" }],
+      hint: 'use delivery = "exactly_once", or buffer.type = "memory"',
+    });
+  }
+  const topic = given(table, "topic");
+  if (topic === null || values.topic !== values.position_topic) return;
+  const position = given(table, "position_topic");
+  report.add({
+    code: "conflict",
+    message: `Cannot write events to topic ${quote(values.topic)}: positions are stored in it`,
+    at: topic.at,
+    related: position === null ? [] : [{ at: position.at, label: "is the same" }],
+    hint: "name another topic",
+  });
 }
 
 function reportDeliveryConflict(
@@ -131,11 +174,12 @@ function reportDeliveryConflict(
   acksValue: "one" | "none",
   report: Report,
 ): void {
+  const value = delivery.valueAt.file.text.slice(delivery.valueAt.start, delivery.valueAt.end);
   const [first, second] = acks.at.start < delivery.at.start ? [acks, delivery] : [delivery, acks];
   const who = acksValue === "one" ? "the leader alone confirms" : "nobody confirms";
   report.add({
     code: "conflict",
-    message: `Cannot use delivery = "exactly_once" with acks = ${
+    message: `Cannot use delivery = ${value} with acks = ${
       quote(acksValue)
     }: what not all replicas have confirmed can be lost`,
     at: second.at,
@@ -190,6 +234,11 @@ function checkTimes(table: CheckedTable, report: Report): void {
   const pairs = [
     ["request_timeout_ms", "socket_timeout_ms", "a connection is given up before the broker answers"],
     ["retry.interval_ms", "retry.max_interval_ms", "the first pause is longer than the longest"],
+    [
+      "commit_interval_ms",
+      "transaction_timeout_ms",
+      "the brokers abort a transaction before it is committed",
+    ],
   ] as const;
   for (const [small, large, reason] of pairs) {
     const smaller = given(table, small);

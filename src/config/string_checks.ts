@@ -7,6 +7,9 @@ import { quote } from "./source_text.ts";
 const TOPIC_LITERAL = /^[A-Za-z0-9._-]*$/u;
 const TOPIC_CHARACTERS_MAX = 249;
 
+/** Far below what the protocol allows: it is in the key of every position. */
+const TRANSACTIONAL_ID_CHARACTERS_MAX = 500;
+
 /** strftime specifiers of a topic template; a test compares them with those that src/shape knows. */
 const TIME_SPECIFIERS = "YmdHMSjs";
 
@@ -112,8 +115,15 @@ export function checkTopicName(value: string): StringProblem | null {
   return bad(
     "bad-template",
     "one topic is expected, without fields and times",
-    'write a name, such as "gaps"',
+    "write a name without {{...}} and %",
   );
+}
+
+/** Any text but NUL, which stands behind it in the keys of positions; of a length that brokers take. */
+export function checkTransactionalId(value: string): StringProblem | null {
+  const problem = checkNotEmpty(value);
+  if (problem !== null || value.length <= TRANSACTIONAL_ID_CHARACTERS_MAX) return problem;
+  return bad("bad-value", `it has more than ${TRANSACTIONAL_ID_CHARACTERS_MAX} characters`, "shorten it");
 }
 
 /** The variables that a client id may hold; both are known at start. */

@@ -123,8 +123,22 @@ function Sink({ sink, nowMs }: { sink: SinkStatus; nowMs: number }) {
           partitions on which the broker's de-duplication cannot be relied on
         </p>
       )}
+      {sink.transactions !== null && <Transactions transactions={sink.transactions} nowMs={nowMs} />}
       {sink.lastError !== null && <p class="bad">last error: {sink.lastError}</p>}
     </section>
+  );
+}
+
+function Transactions(
+  { transactions, nowMs }: { transactions: NonNullable<SinkStatus["transactions"]>; nowMs: number },
+) {
+  const { committed, aborted, lastCommitMs } = transactions;
+  const lastCommit = lastCommitMs === null ? "none" : `${formatDuration(nowMs - lastCommitMs)} ago`;
+  return (
+    <p>
+      {formatCount(committed)} transactions committed, {formatCount(aborted)} aborted; last commit:{" "}
+      {lastCommit}
+    </p>
   );
 }
 

@@ -23,7 +23,11 @@ export interface BatchHeader {
   /** Milliseconds since the epoch; the timestamp of every record of the batch. */
   readonly timestampMs: number;
   readonly producer: ProducerNumbers;
+  /** Part of a transaction. Default: false. */
+  readonly isTransactional?: boolean;
 }
+
+const TRANSACTIONAL = 16;
 
 /**
  * Writes the header of a record batch into the first 61 bytes of `batch`, which holds the whole batch, and its checksum.
@@ -33,7 +37,7 @@ export interface BatchHeader {
  *     12 partitionLeaderEpoch int32   -1
  *     16 magic                int8    2
  *     17 crc                  uint32  CRC-32C of everything from attributes to the end
- *     21 attributes           int16   bits 0-2: codec; bit 3: 0 = CreateTime
+ *     21 attributes           int16   bits 0-2: codec; bit 3: 0 = CreateTime; bit 4: transactional
  *     23 lastOffsetDelta      int32
  *     27 baseTimestamp        int64
  *     35 maxTimestamp         int64
@@ -49,7 +53,7 @@ export function writeBatchHeader(batch: Buffer, header: BatchHeader): void {
   batch.writeInt32BE(batch.length - 12, 8);
   batch.writeInt32BE(-1, 12);
   batch[16] = 2;
-  batch.writeInt16BE(header.codecId, 21);
+  batch.writeInt16BE(header.codecId | (header.isTransactional === true ? TRANSACTIONAL : 0), 21);
   batch.writeInt32BE(header.recordCount - 1, 23);
   batch.writeInt32BE(timestampHigh, 27);
   batch.writeUInt32BE(timestampLow, 31);

@@ -40,6 +40,8 @@ export interface BrokerConnection {
   highestVersion(apiKey: number, min: number, max: number): number | null;
   /** The same, throwing RequestError "unsupported-version". */
   versionFor(apiKey: number, min: number, max: number): number;
+  /** Level of a feature that the cluster had agreed on when this was opened (KIP-584); 0: none. */
+  featureLevel(name: string): number;
   /**
    * Sends a request and resolves with what follows the header of its answer. Requests go out in the order of the calls. The Buffers of
    * `body` are written as they are and must not change until this settles. With `expectResponse: false` it resolves with an empty

@@ -30,6 +30,8 @@ export interface BrokerSenderOptions {
   /** Pause after a failed try to connect, whatever the reason. */
   readonly retryIntervalMs: number;
   readonly log: Log;
+  /** The transaction that batches belong to: its id, and the versions of Produce that may be used. Null or left out: none. */
+  readonly transaction?: () => ProduceTransaction | null;
   /** Numbers the batch if it has none yet; called right before its first attempt. */
   readonly prepare: (queue: PartitionSender, batch: ProduceBatch) => void;
   /** The broker answered for this partition. `result` is null under acks = none: written to the socket. */
@@ -40,6 +42,13 @@ export interface BrokerSenderOptions {
   readonly onUnreachable: (error: KafkaError) => void;
   /** Something changed that may allow more to be sent. */
   readonly onReady: () => void;
+}
+
+/** What a Produce request of a transaction needs. */
+export interface ProduceTransaction {
+  readonly transactionalId: string;
+  readonly versionMin: number;
+  readonly versionMax: number;
 }
 
 /** What goes into one request: partitions with their head batch. */
@@ -119,9 +128,15 @@ export class BrokerSender {
     let apiVersion: number;
     let sent: Promise<Buffer>;
     try {
-      apiVersion = connection.versionFor(ApiKey.Produce, PRODUCE_VERSION_MIN, PRODUCE_VERSION_MAX);
+      const transaction = this.#options.transaction?.() ?? null;
+      apiVersion = connection.versionFor(
+        ApiKey.Produce,
+        transaction?.versionMin ?? PRODUCE_VERSION_MIN,
+        transaction?.versionMax ?? PRODUCE_VERSION_MAX,
+      );
+      const transactionalId = transaction?.transactionalId ?? null;
       const body = encodeProduce(
-        { transactionalId: null, acks, timeoutMs: requestTimeoutMs, topics: groupByTopic(load) },
+        { transactionalId, acks, timeoutMs: requestTimeoutMs, topics: groupByTopic(load) },
         apiVersion,
       );
       sent = connection.request(ApiKey.Produce, apiVersion, body, {

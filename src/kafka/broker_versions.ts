@@ -12,10 +12,16 @@ import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
 export class BrokerVersions {
   readonly #broker: string;
   readonly #apis: ReadonlyMap<number, ApiVersionRange>;
+  readonly #features: ReadonlyMap<string, number>;
 
-  constructor(broker: string, apis: ReadonlyMap<number, ApiVersionRange>) {
+  constructor(
+    broker: string,
+    apis: ReadonlyMap<number, ApiVersionRange>,
+    features: ReadonlyMap<string, number> = new Map(),
+  ) {
     this.#broker = broker;
     this.#apis = apis;
+    this.#features = features;
   }
 
   /** Asks in the newest form; a broker that does not know it says so in the oldest, and is asked in that (KIP-511). */
@@ -25,8 +31,8 @@ export class BrokerVersions {
   ): Promise<BrokerVersions> {
     for (const version of [API_VERSIONS_VERSION_MAX, 0]) {
       const answer = await send(ApiKey.ApiVersions, version, encodeApiVersions("shipper", "1", version));
-      const { errorCode, apis } = decodeApiVersionsResponse(answer, version);
-      if (errorCode === ErrorCode.NONE) return new BrokerVersions(broker, apis);
+      const { errorCode, apis, features } = decodeApiVersionsResponse(answer, version);
+      if (errorCode === ErrorCode.NONE) return new BrokerVersions(broker, apis, features);
       if (errorCode === ErrorCode.UNSUPPORTED_VERSION && version > 0) continue;
       throw new KafkaError(
         "versions-refused",
@@ -34,6 +40,11 @@ export class BrokerVersions {
       );
     }
     throw new KafkaError("versions-refused", "it knows no version of ApiVersions");
+  }
+
+  /** Level of a feature that the cluster has agreed on (KIP-584); 0: none. */
+  featureLevel(name: string): number {
+    return this.#features.get(name) ?? 0;
   }
 
   /** Highest version that both sides know; null when there is none. */

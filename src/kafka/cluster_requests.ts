@@ -147,12 +147,23 @@ async function createOnce(
   return answer.topics;
 }
 
-export function maxMessageBytesBy(
+/** The topic's `max.message.bytes`; null when this user may not see it. */
+export async function maxMessageBytesBy(
   cluster: ClusterRequests,
   topic: string,
   signal: AbortSignal,
 ): Promise<number | null> {
-  const key = "max.message.bytes";
+  const bytes = Number(await topicConfigBy(cluster, topic, "max.message.bytes", signal) ?? NaN);
+  return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
+}
+
+/** A setting of a topic, by its name; null when this user may not see it. */
+export function topicConfigBy(
+  cluster: ClusterRequests,
+  topic: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<string | null> {
   const asked = cluster.ask(async (connection) => {
     const version = connection.highestVersion(
       ApiKey.DescribeConfigs,
@@ -170,8 +181,7 @@ export function maxMessageBytesBy(
     connection.throttle(answer.throttleMs);
     const found = answer.resources.find((each) => each.name === topic);
     if (found === undefined || found.errorCode !== ErrorCode.NONE) return null;
-    const bytes = Number(found.values.get(key) ?? NaN);
-    return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
+    return found.values.get(key) ?? null;
   });
   return unlessAborted(asked, signal);
 }

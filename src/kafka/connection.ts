@@ -200,6 +200,10 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     return this.#versions.versionFor(apiKey, min, max);
   }
 
+  featureLevel(name: string): number {
+    return this.#versions.featureLevel(name);
+  }
+
   request(
     apiKey: number,
     apiVersion: number,

@@ -8,6 +8,8 @@ import { diagnoseCluster } from "./cluster_health.ts";
 import { type Compressor, createCompressor } from "./compression.ts";
 import type { IntentLog } from "./intent_log.ts";
 import { Producer } from "./producer.ts";
+import type { TransactionPositions } from "./transaction/transaction_positions.ts";
+import { TransactionalProducer } from "./transaction/transactional_producer.ts";
 
 export interface KafkaSinkOptions {
   readonly config: KafkaSinkConfig;
@@ -18,9 +20,14 @@ export interface KafkaSinkOptions {
   readonly log: Log;
   readonly now: () => number;
   readonly random: () => number;
-  /** Where intents are written; null: at least once. */
+  /** Where intents are written; null: at least once, or in transactions. */
   readonly intents: IntentLog | null;
+  /** Where positions are kept that are stored in transactions; null: delivery is another one. */
+  readonly transactionPositions: TransactionPositions | null;
 }
+
+/** What both kinds of producers have. */
+type AnyProducer = Producer | TransactionalProducer;
 
 /** Delivers to Apache Kafka: takes deliveries from the buffer, gives them to the producer, and ends when all are settled. */
 export class KafkaSink implements Sink {
@@ -29,14 +36,15 @@ export class KafkaSink implements Sink {
   readonly #cluster: Cluster;
   readonly #compressor: Compressor;
   #hasEnded = false;
-  #producer: Producer | null = null;
-  /** Intents tell what is delivered; under at-least-once delivery the acknowledgements do. */
+  #producer: AnyProducer | null = null;
+  /** Intents or transactions tell what is delivered; under at-least-once delivery the acknowledgements do. */
   hasIntents: boolean;
+  readonly #started = Promise.withResolvers<boolean>();
 
   constructor(options: KafkaSinkOptions) {
     const { config, hostname, log } = options;
     this.name = config.name;
-    this.hasIntents = options.intents !== null;
+    this.hasIntents = options.intents !== null || options.transactionPositions !== null;
     this.#options = options;
     this.#cluster = new Cluster({
       bootstrapServers: config.bootstrapServers,
@@ -54,6 +62,11 @@ export class KafkaSink implements Sink {
     this.#compressor = createCompressor(config.compression, config.compressionLevel, log);
   }
 
+  /** Resolves when its positions were read from Kafka, with true; with false when it ends before. Only where it stores them there. */
+  get started(): Promise<boolean> {
+    return this.#started.promise;
+  }
+
   async checkHealth(signal: AbortSignal): Promise<HealthFailure | null> {
     const { config, fixedTopic } = this.#options;
     const topics = fixedTopic === null ? [] : [fixedTopic];
@@ -69,31 +82,15 @@ export class KafkaSink implements Sink {
 
   /** What became of batches of earlier runs is not known yet: some of their events may be lost. */
   get isRecovering(): boolean {
-    return this.#producer?.isRecovering ?? false;
+    return this.#producer instanceof Producer && this.#producer.isRecovering;
   }
 
   async run(buffer: EventBuffer, kill: AbortSignal): Promise<void> {
-    const { config, fixedTopic, metrics, log, now, random, intents } = this.#options;
     let failure: Error | null = null;
-    const producer = this.#producer = new Producer({
-      config,
-      intents,
-      onDowngrade: (reason) => {
-        this.hasIntents = false;
-        log.warn(`Sink "${this.name}" delivers at least once, because ${reason}`);
-      },
-      onFatal: (message) => {
-        failure = new Error(message);
-        // Nobody waits for what may never come.
-        buffer.abandon();
-      },
-      cluster: this.#cluster,
-      compressor: this.#compressor,
-      metrics,
-      log,
-      hasTopicTemplate: fixedTopic === null,
-      now,
-      random,
+    const producer = this.#producer = this.#makeProducer((message) => {
+      failure = new Error(message);
+      // Nobody waits for what may never come.
+      buffer.abandon();
     });
     const onKill = () => {
       producer.close();
@@ -107,7 +104,9 @@ export class KafkaSink implements Sink {
     } finally {
       kill.removeEventListener("abort", onKill);
       this.#hasEnded = true;
+      this.#started.resolve(false);
       producer.close();
+      if (producer instanceof TransactionalProducer) await producer.abortOpen();
       buffer.abandon();
       this.#cluster.close();
       this.#compressor.close();
@@ -115,7 +114,31 @@ export class KafkaSink implements Sink {
     if (failure !== null) throw failure;
   }
 
-  async #pump(producer: Producer, buffer: EventBuffer, kill: AbortSignal): Promise<void> {
+  #makeProducer(onFatal: (message: string) => void): AnyProducer {
+    const { config, hostname, fixedTopic, log, intents, transactionPositions: positions } = this.#options;
+    const common = {
+      ...this.#options,
+      config,
+      onFatal,
+      cluster: this.#cluster,
+      compressor: this.#compressor,
+      hasTopicTemplate: fixedTopic === null,
+    };
+    if (positions !== null) {
+      const onStarted = () => this.#started.resolve(true);
+      return new TransactionalProducer({ ...common, hostname, positions, onStarted });
+    }
+    return new Producer({
+      ...common,
+      intents,
+      onDowngrade: (reason) => {
+        this.hasIntents = false;
+        log.warn(`Sink "${this.name}" delivers at least once, because ${reason}`);
+      },
+    });
+  }
+
+  async #pump(producer: AnyProducer, buffer: EventBuffer, kill: AbortSignal): Promise<void> {
     const { metrics } = this.#options;
     while (!kill.aborted && !producer.isClosed) {
       const delivery = buffer.read();

@@ -25,6 +25,7 @@ export class ProduceBatch implements OpenBatch {
   #isNumbered = false;
   #timestampMs = 0;
   #isHeaderWritten = false;
+  #isTransactional = false;
   #codecId = 0;
   /** Ready to be sent: compressed, or not to be. */
   isReady = false;
@@ -40,6 +41,8 @@ export class ProduceBatch implements OpenBatch {
   isDurable = false;
   /** Its lines are in an intent, this one or one that it takes the place of: a restart will not read them again. */
   isCovered = false;
+  /** Its lines are in the account of what was delivered, though its transaction may not be committed yet. */
+  isCounted = false;
   /** An earlier run made it. */
   isRecovered = false;
   /** Its fate could not be found out, and `on_undecidable` has it sent once more: a refusal of its numbers settles the matter. */
@@ -135,13 +138,15 @@ export class ProduceBatch implements OpenBatch {
         codecId: this.#codecId,
         timestampMs: this.#timestampMs,
         producer: this.#numbers ?? NO_PRODUCER,
+        isTransactional: this.#isTransactional,
       });
     }
     return bytes;
   }
 
   /** Gives the batch its numbers and its time. Only before the first attempt, or after a definite refusal. */
-  number(numbers: ProducerNumbers | null, timestampMs: number): void {
+  number(numbers: ProducerNumbers | null, timestampMs: number, isTransactional = false): void {
+    this.#isTransactional = isTransactional;
     this.#numbers = numbers;
     this.#timestampMs = timestampMs;
     this.#isNumbered = true;

@@ -76,6 +76,7 @@ export class FileCatalog {
   readonly #ended = new Set<string>();
   /** Inodes that are being opened: an open may hang. */
   readonly #opening = new Set<string>();
+  #watchedCount = 0;
   /** All files that are registered and have not ended, older generations included. */
   liveCount = 0;
 
@@ -83,7 +84,15 @@ export class FileCatalog {
     this.options = options;
     this.#ownFolders = new OwnFolders(options.tail.ops, options.isForbidden);
     for (const record of options.checkpoint.records(options.config.name)) this.#records.add(record);
-    options.metrics.fileLags = () => fileLags(this.byInode.values(), options.checkpoint, options.config.name);
+    const { checkpoint, config, metrics } = options;
+    const others = metrics.fileLags; // of catalogs of this source for other sinks
+    metrics.fileLags = () => [...others(), ...fileLags(this.byInode.values(), checkpoint, config.name)];
+  }
+
+  /** What other catalogs of the source have counted stays. */
+  #countWatched(metrics: SourceMetrics): void {
+    metrics.watchedFiles += this.byInode.size - this.#watchedCount;
+    this.#watchedCount = this.byInode.size;
   }
 
   /** The stored stream of an inode, also where the device got another number. */
@@ -243,7 +252,7 @@ export class FileCatalog {
     const { tail, metrics } = this.options;
     tail.openFiles.drop(file.handle);
     if (this.byInode.get(file.inode) === file) this.byInode.delete(file.inode);
-    metrics.watchedFiles = this.byInode.size;
+    this.#countWatched(metrics);
     for (const name of file.watchedNames) if (this.byName.get(name) === file) this.byName.delete(name);
     for (const successor of file.successors) successor.predecessor = null;
     file.successors.length = 0;
@@ -361,7 +370,7 @@ export class FileCatalog {
     });
     this.byInode.set(file.inode, file);
     this.liveCount++;
-    metrics.watchedFiles = this.byInode.size;
+    this.#countWatched(metrics);
     return file;
   }
 

@@ -20,6 +20,13 @@ export const CRASH_POINTS = [
   "after_buffer_commit",
   "before_buffer_release",
   "mid_rescue",
+  // Delivery in transactions, in the order of its steps (src/kafka/transaction/transaction_session.ts).
+  "txn_after_init",
+  "txn_after_positions_read",
+  "txn_before_positions",
+  "txn_after_positions",
+  "txn_after_commit_send",
+  "txn_after_commit",
 ] as const;
 
 export type CrashPointName = (typeof CRASH_POINTS)[number];

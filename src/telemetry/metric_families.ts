@@ -232,6 +232,16 @@ export const FAMILIES = {
     SINK,
     "Times that a broker no longer had what it had acknowledged.",
   ),
+  sinkTransactions: counter(
+    "shipper_sink_transactions_total",
+    ["sink", "result"],
+    "Transactions by what became of them: committed, aborted (or it had to be found out); absent before the first.",
+  ),
+  sinkLastCommit: gauge(
+    "shipper_sink_last_commit_timestamp_seconds",
+    SINK,
+    "When a transaction was last committed; absent before the first time.",
+  ),
   sinkJournalBehind: counter(
     "shipper_sink_journal_behind_broker_total",
     SINK,

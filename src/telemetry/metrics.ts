@@ -147,6 +147,13 @@ export class SinkMetrics {
   lastAckMs = 0;
   /** Since when events wait without any acknowledgement, milliseconds since the epoch; 0 when nothing waits. */
   waitingSinceMs = 0;
+  /** Transactions that were committed, and those that were aborted or whose fate was not known; their lines were sent again, or were there. */
+  transactionsCommittedCount = 0;
+  transactionsAbortedCount = 0;
+  /** Milliseconds since the epoch; 0 before the first. */
+  lastCommitMs = 0;
+  /** Why nothing is read for this sink yet; null once it is. */
+  startFailure: Failure | null = null;
   /** Why delivery does not go on, in words; null while it does. */
   lastError: string | null = null;
   /** The last health check's failure; null before the first check and after one that passed. */

@@ -151,6 +151,11 @@ function addFates(page: Exposition, name: string, sink: SinkMetrics): void {
   page.add(F.sinkUnprotected, [name], sink.unprotectedPartitions);
   page.add(F.sinkBrokerLost, [name], sink.brokerLostAckedCount);
   page.add(F.sinkJournalBehind, [name], sink.journalBehindBrokerCount);
+  const { transactionsCommittedCount: committed, transactionsAbortedCount: aborted } = sink;
+  if (committed + aborted === 0) return;
+  page.add(F.sinkTransactions, [name, "committed"], committed);
+  page.add(F.sinkTransactions, [name, "aborted"], aborted);
+  if (sink.lastCommitMs > 0) page.add(F.sinkLastCommit, [name], sink.lastCommitMs / 1000);
 }
 
 /** The two parts of a key of `SinkMetrics.dropped`; what was counted after its table was full has neither. */

@@ -85,6 +85,13 @@ export interface SinkStatus {
   readonly partitionsInDoubt: number;
   /** Partitions on which the broker's de-duplication cannot be relied on. */
   readonly unprotectedPartitions: number;
+  /** Null where it delivers otherwise, and before the first one has ended. */
+  readonly transactions: {
+    readonly committed: number;
+    readonly aborted: number;
+    /** Milliseconds since the epoch; null before the first. */
+    readonly lastCommitMs: number | null;
+  } | null;
   /** Events by cause whose bytes are nowhere any more, or whose fate was given up. */
   readonly lost: readonly { readonly cause: string; readonly events: number }[];
   readonly bufferedBytes: number;
@@ -182,6 +189,7 @@ function sinkStatus(facts: StatusFacts["sinks"][number], metrics: Metrics, nowMs
     retries: sink.retries.total(),
     partitionsInDoubt: sink.partitionsInDoubt,
     unprotectedPartitions: sink.unprotectedPartitions,
+    transactions: transactionsOf(sink),
     lost: [...sink.lost.values].map(([cause, events]) => ({ cause, events })),
     bufferedBytes: sink.bufferedBytes,
     carriedEvents: sink.carriedEvents,
@@ -191,10 +199,17 @@ function sinkStatus(facts: StatusFacts["sinks"][number], metrics: Metrics, nowMs
   };
 }
 
+function transactionsOf(sink: SinkMetrics): SinkStatus["transactions"] {
+  const { transactionsCommittedCount: committed, transactionsAbortedCount: aborted, lastCommitMs } = sink;
+  if (committed + aborted === 0) return null;
+  return { committed, aborted, lastCommitMs: lastCommitMs === 0 ? null : lastCommitMs };
+}
+
 /** Null while the sink delivers, or has nothing to deliver and is not known to be unable to. */
 function causeOf(sink: SinkMetrics, nowMs: number): Failure | null {
   // An acknowledgement proves more than a check that failed before it.
   if (sink.healthFailure !== null && sink.lastAckMs === 0) return sink.healthFailure;
+  if (sink.startFailure !== null) return sink.startFailure;
   const doubt = doubtCause(sink, nowMs);
   const waitingEvents = sink.bufferedEvents + sink.inFlightEvents;
   if (waitingEvents === 0 || sink.waitingSinceMs === 0) return doubt;

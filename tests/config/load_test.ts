@@ -67,6 +67,10 @@ test("defaults fill what is left out", () => {
       onUndecidable: "duplicate",
       onClonedState: "adopt",
       resolveScanMaxBytes: 268_435_456,
+      transactionalId: "shipper.edge-7.events",
+      transactionTimeoutMs: 60_000,
+      commitIntervalMs: 100,
+      positionTopic: "__shipper_positions",
       compression: "none",
       compressionLevel: null,
       batchMaxBytes: 1_000_000,
@@ -189,6 +193,19 @@ test("options of exactly-once delivery are in the units of the code", () => {
     onUndecidable: "drop",
     onClonedState: "stop",
     resolveScanMaxBytes: 2_097_152,
+  });
+});
+
+test("options of transactions are there when they are set", () => {
+  const options = 'delivery = "transactional"\ntransactional_id = "edge"\ntransaction_timeout_ms = 5000\n' +
+    'commit_interval_ms = 20\nposition_topic = "positions"\n';
+  expect(kafka(options)).toMatchObject({
+    delivery: "transactional",
+    deliveryReason: null,
+    transactionalId: "edge",
+    transactionTimeoutMs: 5_000,
+    commitIntervalMs: 20,
+    positionTopic: "positions",
   });
 });
 

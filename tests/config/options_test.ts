@@ -6,6 +6,7 @@ import { allGroups, sinkGroups } from "../../src/config/schema.ts";
 import { checkFieldPath, checkTopic } from "../../src/config/string_checks.ts";
 import { parseFieldPath } from "../../src/shape/fields.ts";
 import { Template } from "../../src/shape/template.ts";
+import { transactionOptions } from "../../src/config/options_transaction.ts";
 
 const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
 const ENV = { KAFKA_PASSWORD: "p", KEY_PASS: "k" };
@@ -54,6 +55,7 @@ function withExample(group: OptionGroup, key: string, option: Option<unknown>): 
     // The example of a topic depends on the event.
     ...(group.type === "kafka" ? { "gap_markers": 'gap_markers_topic = "gaps"\n' } : {}),
   };
+  for (const each of Object.keys(transactionOptions)) needs[each] = 'delivery = "transactional"\n';
   const line = `${key} = ${option.example}\n${needs[key] ?? ""}`;
   const fill = (each: OptionGroup) =>
     Object.entries(each.options)

@@ -115,7 +115,16 @@ async function execute(chosen: Plan, killAfterMs: number | null): Promise<Run> {
   const clock = { now: Date.now, random: Math.random };
   const { topicCount } = chosen;
   const fixedTopic = topicCount === 1 ? "logs" : null;
-  const sink = new KafkaSink({ config, hostname: "h", fixedTopic, metrics, log, intents: null, ...clock });
+  const sink = new KafkaSink({
+    config,
+    hostname: "h",
+    fixedTopic,
+    metrics,
+    log,
+    intents: null,
+    transactionPositions: null,
+    ...clock,
+  });
   const buffer = new MemoryBuffer({ maxEvents: 10_000, maxSizeBytes: 1 << 20, metrics });
   const kill = new AbortController();
   const killTimer = killAfterMs === null ? null : setTimeout(() => kill.abort(), killAfterMs);

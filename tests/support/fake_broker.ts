@@ -28,11 +28,14 @@ export const FAKE_API_VERSIONS: readonly (readonly [key: number, min: number, ma
   [ApiKey.Fetch, 4, 17],
   [ApiKey.ListOffsets, 1, 9],
   [ApiKey.Metadata, 0, 13],
+  [ApiKey.FindCoordinator, 0, 6],
   [ApiKey.SaslHandshake, 0, 1],
   [ApiKey.ApiVersions, 0, 4],
   [ApiKey.CreateTopics, 2, 7],
   [ApiKey.InitProducerId, 0, 5],
   [ApiKey.OffsetForLeaderEpoch, 2, 4],
+  [ApiKey.AddPartitionsToTxn, 0, 5],
+  [ApiKey.EndTxn, 0, 5],
   [ApiKey.DescribeConfigs, 1, 4],
   [ApiKey.SaslAuthenticate, 0, 2],
   [ApiKey.DescribeProducers, 0, 0],
@@ -162,12 +165,18 @@ export function apiVersionsBody(
   apis: readonly (readonly [number, number, number])[],
   apiVersion: number,
   errorCode = 0,
+  features: Readonly<Record<string, number>> = {},
 ): Buffer {
   const writer = new WireWriter(apiVersion >= 3);
   writer.int16(errorCode).arrayLength(apis.length);
   for (const [key, min, max] of apis) writer.int16(key).int16(min).int16(max).tags();
   if (apiVersion >= 1) writer.int32(0);
-  return Buffer.from(writer.tags().slice());
+  const levels = Object.entries(features);
+  if (apiVersion < 3 || levels.length === 0) return Buffer.from(writer.tags().slice());
+  const field = new WireWriter(true).arrayLength(levels.length);
+  for (const [name, level] of levels) field.string(name).int16(level).int16(0).tags();
+  writer.uvarint(1).uvarint(2).uvarint(field.length).raw(field.slice());
+  return Buffer.from(writer.slice());
 }
 
 export interface FakePartition {

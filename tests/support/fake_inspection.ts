@@ -76,7 +76,9 @@ export class FakeInspection {
     const reader = new WireReader(body, false);
     reader.int32();
     const waitMs = reader.int32();
-    reader.raw(4 + 4 + 1 + (apiVersion >= 7 ? 8 : 0));
+    reader.raw(4 + 4);
+    const isCommitted = reader.int8() === 1;
+    if (apiVersion >= 7) reader.raw(8);
     reader.arrayLength(1);
     const topic = reader.string();
     reader.arrayLength(1);
@@ -89,7 +91,10 @@ export class FakeInspection {
     if (typeof log !== "number" && (offset < log.logStartOffset || offset > log.logEndOffset)) {
       log = ErrorCode.OFFSET_OUT_OF_RANGE;
     }
-    const records = typeof log === "number" ? Buffer.alloc(0) : this.#batchesFrom(log, offset, sizeBytesMax);
+    const endOffset = typeof log === "number" ? 0 : isCommitted ? log.lastStableOffset : log.highWatermark;
+    const records = typeof log === "number"
+      ? Buffer.alloc(0)
+      : this.#batchesFrom(log, offset, endOffset, sizeBytesMax);
     const writer = new WireWriter(false, records.length + 128);
     writer.int32(0);
     if (apiVersion >= 7) writer.int16(0).int32(0);
@@ -97,17 +102,22 @@ export class FakeInspection {
     const isError = typeof log === "number";
     writer.int16(isError ? log as number : 0);
     const told = isError ? null : log as FakePartitionLog;
-    writer.int64(told?.highWatermark ?? -1).int64(told?.highWatermark ?? -1);
+    writer.int64(told?.highWatermark ?? -1).int64(told?.lastStableOffset ?? -1);
     if (apiVersion >= 5) writer.int64(told?.logStartOffset ?? -1);
-    writer.arrayLength(null).bytesLength(records.length).raw(records);
+    const aborted = isCommitted && told !== null
+      ? told.aborted.filter((each) => each.endOffset > offset)
+      : null;
+    writer.arrayLength(aborted === null ? null : aborted.length);
+    for (const { producerId, firstOffset } of aborted ?? []) {
+      writer.int64(Number(producerId)).int64(firstOffset);
+    }
+    writer.bytesLength(records.length).raw(records);
     const isIdle = !isError && records.length === 0;
     return { body: Buffer.from(writer.slice()), ...(isIdle ? { delayMs: Math.min(waitMs, 20) } : {}) };
   }
 
-  #batchesFrom(log: FakePartitionLog, offset: number, sizeBytesMax: number): Buffer {
-    const wanted = log.stored.filter((batch) =>
-      batch.endOffset > offset && batch.endOffset <= log.highWatermark
-    );
+  #batchesFrom(log: FakePartitionLog, offset: number, endOffset: number, sizeBytesMax: number): Buffer {
+    const wanted = log.stored.filter((batch) => batch.endOffset > offset && batch.endOffset <= endOffset);
     const all = Buffer.concat(wanted.map(({ bytes }) => bytes));
     const limitBytes = Math.min(sizeBytesMax, this.fetchBytesMax);
     return all.subarray(0, Math.max(limitBytes, wanted[0]?.bytes.length ?? 0));

@@ -3,6 +3,8 @@ import { ApiKey } from "../../src/kafka/protocol/api_keys.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { WireReader, WireWriter } from "../../src/kafka/protocol/wire.ts";
 import {
+  apiVersionsBody,
+  FAKE_API_VERSIONS,
   type FakeAnswer,
   FakeBroker,
   type FakeRequest,
@@ -12,6 +14,7 @@ import {
 } from "./fake_broker.ts";
 import { FakeInspection } from "./fake_inspection.ts";
 import { FakePartitionLog } from "./fake_partition.ts";
+import { FakeTransactions } from "./fake_transactions.ts";
 import { type PartitionAnswer, produceAnswer, readProduce, type SentBatch } from "./produce_wire.ts";
 import { type ReadBatch, readBatchHeader, readRecords } from "./record_batches.ts";
 
@@ -81,6 +84,7 @@ export class FakeKafka implements AsyncDisposable {
   clusterId = "fake";
   /** Answers to questions about logs and producers, and how they go wrong. */
   readonly inspection: FakeInspection = new FakeInspection(this);
+  readonly transactions: FakeTransactions = new FakeTransactions(this);
   readonly #open = new Set<Open>();
   readonly #topicIds = new Map<string, Buffer>();
   #nextProducerId = 7_000;
@@ -95,7 +99,12 @@ export class FakeKafka implements AsyncDisposable {
         .on(ApiKey.DescribeConfigs, (request) => kafka.#describeConfigs(request))
         .on(ApiKey.CreateTopics, (request) => kafka.#createTopics(request))
         .on(ApiKey.Produce, (request) => kafka.#produce(id, request));
+      broker.on(ApiKey.ApiVersions, ({ apiVersion }) => {
+        const level = kafka.transactions.isVersion2 ? 2 : 0;
+        return { body: apiVersionsBody(FAKE_API_VERSIONS, apiVersion, 0, { "transaction.version": level }) };
+      });
       kafka.inspection.serve(id, broker);
+      kafka.transactions.serve(broker);
       kafka.brokers.push(broker);
       kafka.listed.push(id);
     }
@@ -124,6 +133,11 @@ export class FakeKafka implements AsyncDisposable {
 
   log(topic = "logs", partition = 0): FakePartitionLog {
     return this.topics.get(topic)![partition]!;
+  }
+
+  /** Every value of a topic that is committed or belongs to no transaction, partition after partition. */
+  committedValues(topic = "logs"): string[] {
+    return this.topics.get(topic)!.flatMap((log) => log.committedValues());
   }
 
   /** Every value of a topic, partition after partition. */
@@ -173,7 +187,11 @@ export class FakeKafka implements AsyncDisposable {
     };
   }
 
-  #initProducerId({ apiVersion }: FakeRequest): FakeAnswer {
+  #initProducerId(request: FakeRequest): FakeAnswer {
+    const { apiVersion, body } = request;
+    if (new WireReader(body, apiVersion >= 2).nullableString() !== null) {
+      return this.transactions.init(request);
+    }
     const writer = new WireWriter(apiVersion >= 2);
     writer.int32(0).int16(this.producerIdError);
     writer.int64(this.producerIdError === 0 ? this.#nextProducerId++ : -1).int16(this.firstEpoch);
@@ -208,7 +226,12 @@ export class FakeKafka implements AsyncDisposable {
       const partitions = reader.int32();
       reader.int16();
       reader.arrayLength(0);
-      reader.arrayLength(0);
+      const configCount = reader.arrayLength(2);
+      for (let c = 0; c < configCount; c++) {
+        reader.string();
+        reader.nullableString();
+        reader.tags();
+      }
       reader.tags();
       if (this.createTopicError === 0) this.addTopic(name, Math.max(partitions, 1));
       writer.string(name);
@@ -221,7 +244,7 @@ export class FakeKafka implements AsyncDisposable {
   }
 
   #produce(nodeId: number, request: FakeRequest): FakeAnswer {
-    const { acks, batches } = readProduce(request.body, request.apiVersion);
+    const { acks, batches, transactionalId } = readProduce(request.body, request.apiVersion);
     const attempts = batches.map((batch) => this.#attempt(nodeId, batch));
     this.requests.push({
       nodeId,
@@ -235,7 +258,11 @@ export class FakeKafka implements AsyncDisposable {
       close();
       return fault.kind === "silence" ? "silence" : "cut";
     }
-    const answers = attempts.map((attempt) => this.#append(attempt));
+    const answers = attempts.map((attempt) => {
+      const { topic, partition } = attempt;
+      const refused = transactionalId === null ? 0 : this.transactions.check(transactionalId, attempt);
+      return refused === 0 ? this.#append(attempt) : { topic, partition, errorCode: refused, baseOffset: -1 };
+    });
     if (acks === 0 || fault.kind === "silence-after") {
       close();
       return "silence";

@@ -1,9 +1,13 @@
+import { crc32c } from "../../src/kafka/crc32c.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { type ReadBatch, readBatchHeader, readRecords } from "./record_batches.ts";
 
 /** Batches of a producer that a partition remembers, as brokers do. */
 const REMEMBERED_BATCHES = 5;
 const SEQUENCES = 0x8000_0000;
+const TRANSACTIONAL = 16;
+const CONTROL = 32;
+const MARKER_BYTES = 61 + 17;
 /** A broker writes its own offset and leader epoch in front of what the client gave. */
 const CLIENTS_FROM = 16;
 
@@ -52,6 +56,14 @@ export class FakePartitionLog {
   logStartOffset = 0;
   /** End of what is replicated; null: all is. */
   replicatedOffset: number | null = null;
+  /** Transactions that were aborted, by their offsets here. */
+  readonly aborted: {
+    readonly producerId: bigint;
+    readonly firstOffset: number;
+    readonly endOffset: number;
+  }[] = [];
+  /** Where open transactions begin, by producer. */
+  readonly #firstOffsets = new Map<bigint, number>();
   readonly #producers = new Map<bigint, ProducerState>();
   /** Where each leader epoch begins. */
   #epochs = [{ epoch: 0, startOffset: 0 }];
@@ -134,6 +146,54 @@ export class FakePartitionLog {
     this.stored.push({ baseOffset, endOffset: this.records.length, bytes: stored });
     this.#remember(header, bytes, baseOffset);
     return { errorCode: ErrorCode.NONE, baseOffset };
+  }
+
+  /** A transaction of this producer begins to write here. */
+  open(producerId: bigint): void {
+    if (!this.#firstOffsets.has(producerId)) this.#firstOffsets.set(producerId, this.logEndOffset);
+  }
+
+  /** Ends the producer's transaction with a marker, as the coordinator has it done. */
+  mark(producerId: bigint, epoch: number, isCommitted: boolean): void {
+    const firstOffset = this.#firstOffsets.get(producerId);
+    this.#firstOffsets.delete(producerId);
+    if (firstOffset !== undefined && !isCommitted) {
+      this.aborted.push({ producerId, firstOffset, endOffset: this.logEndOffset });
+    }
+    const bytes = Buffer.alloc(MARKER_BYTES);
+    bytes.writeBigInt64BE(BigInt(this.logEndOffset), 0);
+    bytes.writeInt32BE(MARKER_BYTES - 12, 8);
+    bytes[16] = 2;
+    bytes.writeInt16BE(TRANSACTIONAL | CONTROL, 21);
+    bytes.writeBigInt64BE(producerId, 43);
+    bytes.writeInt16BE(epoch, 51);
+    bytes.writeInt32BE(-1, 53);
+    bytes.writeInt32BE(1, 57);
+    // length, attributes, time, offset, key (version, type), value (version, coordinator epoch), headers; zigzag
+    bytes.set([32, 0, 0, 0, 8, 0, 0, 0, isCommitted ? 1 : 0, 12, 0, 0, 0, 0, 0, 0, 0], 61);
+    bytes.writeUInt32BE(crc32c(bytes, 21, bytes.length), 17);
+    this.stored.push({ baseOffset: this.logEndOffset, endOffset: this.logEndOffset + 1, bytes });
+    this.records.push({ key: null, value: "" });
+    this.batches.push(readBatchHeader(bytes));
+  }
+
+  /** First offset of an open transaction, or the high watermark. */
+  get lastStableOffset(): number {
+    return Math.min(this.highWatermark, ...this.#firstOffsets.values());
+  }
+
+  /** What a reader with read_committed gets. */
+  committedValues(): string[] {
+    const values: string[] = [];
+    for (const { bytes, baseOffset, endOffset } of this.stored) {
+      const { attributes, producerId } = readBatchHeader(bytes);
+      const isAborted = this.aborted.some((each) =>
+        each.producerId === producerId && each.firstOffset <= baseOffset && baseOffset < each.endOffset
+      );
+      if ((attributes & CONTROL) !== 0 || isAborted || endOffset > this.lastStableOffset) continue;
+      values.push(...this.records.slice(baseOffset, endOffset).map((record) => record.value));
+    }
+    return values;
   }
 
   /** As a broker does after a day, or after a restart without a snapshot. */

@@ -9,15 +9,16 @@ export interface SentBatch {
 }
 
 export interface SentProduce {
+  readonly transactionalId: string | null;
   readonly acks: number;
   readonly timeoutMs: number;
   readonly batches: readonly SentBatch[];
 }
 
-/** Reads the body of a Produce request, versions 3 to 10. */
+/** Reads the body of a Produce request, versions 3 to 12. */
 export function readProduce(body: Buffer, apiVersion: number): SentProduce {
   const reader = new WireReader(body, apiVersion >= 9);
-  if (reader.nullableString() !== null) throw new Error("A transactional id was not expected");
+  const transactionalId = reader.nullableString();
   const acks = reader.int16();
   const timeoutMs = reader.int32();
   const batches: SentBatch[] = [];
@@ -34,7 +35,7 @@ export function readProduce(body: Buffer, apiVersion: number): SentProduce {
   }
   reader.tags();
   if (reader.remaining > 0) throw new Error(`${reader.remaining} bytes behind the request`);
-  return { acks, timeoutMs, batches };
+  return { transactionalId, acks, timeoutMs, batches };
 }
 
 export interface PartitionAnswer {

@@ -1,6 +1,7 @@
 import { renameSync } from "node:fs";
-import { type TestKafka } from "./kafka.ts";
+import { type ReadOptions, type TestKafka } from "./kafka.ts";
 import { OracleChecker, type OracleReport, OracleWriter } from "./oracle.ts";
+import type { TopicRecord } from "./record_file.ts";
 import { type TempDir } from "./temp_dir.ts";
 
 /** What a test says of its configuration; everything else is left at its default. */
@@ -47,10 +48,21 @@ export async function checkTopic(
   kafka: TestKafka,
   topic: string,
   writers: readonly OracleWriter[],
+  isolation: NonNullable<ReadOptions["isolation"]> = "read_uncommitted",
 ): Promise<OracleChecker> {
   const checker = new OracleChecker(writers[0]!.run, writers);
-  await kafka.scanTopic(topic, (record) => checker.take(record.partition, String(record.value)));
+  const take = (record: TopicRecord) => checker.take(record.partition, String(record.value));
+  await kafka.scanTopic(topic, take, { isolation });
   return checker;
+}
+
+/** The same as `expectExactly`, for who reads with isolation.level=read_committed. */
+export async function expectExactlyCommitted(
+  kafka: TestKafka,
+  topic: string,
+  writers: readonly OracleWriter[],
+): Promise<OracleReport> {
+  return (await checkTopic(kafka, topic, writers, "read_committed")).assertComplete();
 }
 
 /** Everything arrived once, whole, and in order by file and partition. */

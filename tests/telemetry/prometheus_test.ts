@@ -71,6 +71,9 @@ function fullMetrics(): Metrics {
   sink.unprotectedPartitions = 5;
   sink.brokerLostAckedCount = 6;
   sink.journalBehindBrokerCount = 7;
+  sink.transactionsCommittedCount = 8;
+  sink.transactionsAbortedCount = 9;
+  sink.lastCommitMs = 12_500;
   metrics.sink("out");
   metrics.journal = { writtenBytes: 8_192, commitCount: 9, liveCount: 2, failure: "EIO" };
   const tally = new Tally();
@@ -176,6 +179,9 @@ test("metrics page gives the fate of batches, the account, and the journal", () 
     ["shipper_sink_partitions_in_doubt", sink, 4],
     ["shipper_sink_unprotected_partitions", sink, 5],
     ["shipper_sink_broker_lost_acknowledged_total", sink, 6],
+    ["shipper_sink_transactions_total", { ...sink, result: "committed" }, 8],
+    ["shipper_sink_transactions_total", { ...sink, result: "aborted" }, 9],
+    ["shipper_sink_last_commit_timestamp_seconds", sink, 12.5],
     ["shipper_sink_journal_behind_broker_total", sink, 7],
     ["shipper_file_read_events_total", file, 10],
     ["shipper_file_acknowledged_events_total", file, 4],

@@ -12,7 +12,11 @@ export interface ApiVersionRange {
 export interface ApiVersionsResponse {
   readonly errorCode: number;
   readonly apis: ReadonlyMap<number, ApiVersionRange>;
+  /** What the cluster has agreed on (KIP-584), by the feature's name: its level. Empty before v3 and on older brokers. */
+  readonly features: ReadonlyMap<string, number>;
 }
+
+const FINALIZED_FEATURES_TAG = 2;
 
 /** v0 to v2: nothing. v3: software name | software version | tags. */
 export function encodeApiVersions(
@@ -25,7 +29,8 @@ export function encodeApiVersions(
 }
 
 /**
- *   int16 error | apis[ int16 key | int16 min | int16 max | tags ] | int32 throttle (v1) | tags (features)
+ *   int16 error | apis[ int16 key | int16 min | int16 max | tags ] | int32 throttle (v1)
+ *     | tags: 2 = finalized features[ name | int16 max level | int16 min level | tags ]
  *
  * A broker that does not know the version that was asked for answers with error 35 in the form of v0.
  */
@@ -40,5 +45,22 @@ export function decodeApiVersionsResponse(payload: Buffer, apiVersion: number): 
     apis.set(key, { min: reader.int16(), max: reader.int16() });
     reader.tags();
   }
-  return { errorCode, apis };
+  const features = new Map<string, number>();
+  if (apiVersion >= 1 && reader.remaining >= 4) {
+    reader.int32();
+    reader.tags((tag, field) => {
+      if (tag === FINALIZED_FEATURES_TAG) readFeatures(field, features);
+    });
+  }
+  return { errorCode, apis, features };
+}
+
+function readFeatures(reader: WireReader, features: Map<string, number>): void {
+  const count = reader.arrayLength(6);
+  for (let i = 0; i < count; i++) {
+    const name = reader.string();
+    features.set(name, reader.int16());
+    reader.int16();
+    reader.tags();
+  }
 }

@@ -10,6 +10,8 @@ export interface NewTopic {
   readonly partitions: number;
   /** -1: the broker's default (v4). */
   readonly replicationFactor: number;
+  /** Settings of the topic, by name. */
+  readonly configs?: Readonly<Record<string, string>>;
 }
 
 export interface CreateTopicResult {
@@ -24,7 +26,8 @@ export interface CreateTopicsResponse {
 }
 
 /**
- *   topics[ name | int32 partitions | int16 replication factor | assignments[] | configs[] | tags ] | int32 timeout | bool validate only | tags
+ *   topics[ name | int32 partitions | int16 replication factor | assignments[]
+ *     | configs[ name | value | tags ] | tags ] | int32 timeout | bool validate only | tags
  */
 export function encodeCreateTopics(
   topics: readonly NewTopic[],
@@ -36,7 +39,10 @@ export function encodeCreateTopics(
   writer.arrayLength(topics.length);
   for (const topic of topics) {
     writer.string(topic.name).int32(topic.partitions).int16(topic.replicationFactor);
-    writer.arrayLength(0).arrayLength(0).tags();
+    const configs = Object.entries(topic.configs ?? {});
+    writer.arrayLength(0).arrayLength(configs.length);
+    for (const [name, value] of configs) writer.string(name).string(value).tags();
+    writer.tags();
   }
   return [writer.int32(timeoutMs).boolean(validateOnly).tags().slice()];
 }

@@ -1,7 +1,7 @@
 import { WireReader, WireWriter } from "./wire.ts";
 
 /**
- * Fetch (API 1), versions 4 to 10, without a session (KIP-227), uncommitted records too. v4: the least that Kafka 4 knows. v5: log start.
+ * Fetch (API 1), versions 4 to 10, without a session (KIP-227). v4: the least that Kafka 4 knows. v5: log start.
  * v7: sessions. v9: leader epoch (KIP-320). v10: the first that partitions compressed by zstd may be read with. From v11 on a broker may
  * answer with the name of a nearer replica instead of records (KIP-392), and what is asked here only the leader knows.
  */
@@ -18,6 +18,15 @@ export interface FetchRequest {
   readonly sizeBytesMax: number;
   /** How long the broker waits for one byte. */
   readonly waitMs: number;
+  /** "read_committed": nothing from the first open transaction on. Default: "read_uncommitted". */
+  readonly isolation?: "read_uncommitted" | "read_committed";
+}
+
+/** Transactional records of this producer from this offset on are void, up to its next marker. */
+export interface AbortedTransaction {
+  /** The int64 as 8 bytes, big endian. */
+  readonly producerId: Buffer;
+  readonly firstOffset: number;
 }
 
 export interface FetchedPartition {
@@ -26,8 +35,12 @@ export interface FetchedPartition {
   readonly errorCode: number;
   /** End of what is replicated; -1 with an error. */
   readonly highWatermark: number;
+  /** First offset of an open transaction, or the high watermark; -1 with an error. */
+  readonly lastStableOffset: number;
   /** -1 before v5 and with an error. */
   readonly logStartOffset: number;
+  /** Of the transactions in `records`, those that were aborted; only under "read_committed". */
+  readonly aborted: readonly AbortedTransaction[];
   /** Batches as they lie on disk, the last one possibly cut, from the one that holds the offset on: a view into the answer. */
   readonly records: Buffer;
 }
@@ -51,7 +64,9 @@ const NO_RECORDS = Buffer.alloc(0);
  */
 export function encodeFetch(request: FetchRequest, apiVersion: number): Buffer[] {
   const writer = new WireWriter(false);
-  writer.int32(-1).int32(request.waitMs).int32(1).int32(request.sizeBytesMax).int8(0);
+  writer.int32(-1).int32(request.waitMs).int32(1).int32(request.sizeBytesMax).int8(
+    request.isolation === "read_committed" ? 1 : 0,
+  );
   if (apiVersion >= 7) writer.int32(NO_SESSION_ID).int32(NO_SESSION_EPOCH);
   writer.arrayLength(1).string(request.topic).arrayLength(1).int32(request.partition);
   if (apiVersion >= 9) writer.int32(request.leaderEpoch);
@@ -80,17 +95,22 @@ export function decodeFetchResponse(payload: Buffer, apiVersion: number): FetchR
       const partition = reader.int32();
       const partitionError = reader.int16();
       const highWatermark = reader.int64();
-      reader.int64();
+      const lastStableOffset = reader.int64();
       const logStartOffset = apiVersion >= 5 ? reader.int64() : -1;
       const abortedCount = reader.arrayLength(16);
-      for (let a = 0; a < abortedCount; a++) reader.raw(16);
+      const aborted: AbortedTransaction[] = [];
+      for (let a = 0; a < abortedCount; a++) {
+        aborted.push({ producerId: reader.raw(8), firstOffset: reader.int64() });
+      }
       const records = reader.nullableBytes() ?? NO_RECORDS;
       partitions.push({
         topic,
         partition,
         errorCode: partitionError,
         highWatermark,
+        lastStableOffset,
         logStartOffset,
+        aborted,
         records,
       });
     }

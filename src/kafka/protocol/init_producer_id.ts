@@ -1,6 +1,10 @@
 import { WireReader, WireWriter } from "./wire.ts";
 
-/** InitProducerId (API 22), versions 1 to 4. v2: flexible. v3: an id to go on with (KIP-360). v4: PRODUCER_FENCED. */
+/**
+ * InitProducerId (API 22), versions 1 to 4. v2: flexible. v3: an id to go on with (KIP-360). v4: PRODUCER_FENCED.
+ *
+ * With a transactional id the coordinator has to be asked: it fences whoever used the id before, and ends what that one left open.
+ */
 export const INIT_PRODUCER_ID_VERSION_MIN = 1;
 export const INIT_PRODUCER_ID_VERSION_MAX = 4;
 

@@ -2,10 +2,15 @@ import { ProtocolError, WireReader, WireWriter } from "./wire.ts";
 
 /**
  * Produce (API 0), versions 3 (record batches v2, KIP-98) to 10. v8: errors by record (KIP-467). v9: flexible (KIP-482).
- * v10: the new leader in the answer (KIP-951). v11 and v12 concern transactions only.
+ * v10: the new leader in the answer (KIP-951). v11 and v12 (KIP-890) look the same and concern transactions only: with v12 the broker adds the
+ * partition to the transaction, which transaction.version 2 asks for.
  */
 export const PRODUCE_VERSION_MIN = 3;
 export const PRODUCE_VERSION_MAX = 10;
+/** The newest for a transaction whose partitions were added by AddPartitionsToTxn. */
+export const PRODUCE_VERSION_MAX_TV1 = 11;
+/** For transaction.version 2, and nothing else. */
+export const PRODUCE_VERSION_TV2 = 12;
 
 export interface ProducePartition {
   readonly partition: number;

@@ -193,11 +193,24 @@ export class PartitionProbe {
   }
 
   /** Batches from `offset` on, replicated ones only; waits up to `waitMs` for the first. TOPIC_AUTHORIZATION_FAILED: no READ right. */
-  async fetch(offset: number, sizeBytesMax: number, waitMs: number): Promise<FetchedPartition> {
+  async fetch(
+    offset: number,
+    sizeBytesMax: number,
+    waitMs: number,
+    isolation: "read_uncommitted" | "read_committed" = "read_uncommitted",
+  ): Promise<FetchedPartition> {
     const { topic, partition } = this.#place;
     const apiKey = ApiKey.Fetch;
     const apiVersion = this.#connection.versionFor(apiKey, FETCH_VERSION_MIN, FETCH_VERSION_MAX);
-    const request = { topic, partition, leaderEpoch: this.leaderEpoch, offset, sizeBytesMax, waitMs };
+    const request = {
+      topic,
+      partition,
+      leaderEpoch: this.leaderEpoch,
+      offset,
+      sizeBytesMax,
+      waitMs,
+      isolation,
+    };
     const body = encodeFetch(request, apiVersion);
     const decode = (payload: Buffer) => decodeFetchResponse(payload, apiVersion);
     const answer = await this.#ask(apiKey, apiVersion, body, decode, waitMs);

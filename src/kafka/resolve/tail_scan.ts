@@ -14,13 +14,15 @@ export const SCAN_IDLE_MS = 30_000;
 
 const COMPACTED = "the log was compacted";
 
+export type FetchedRecords = Pick<FetchedPartition, "highWatermark" | "records">;
+
 export interface ScanOptions {
   readonly batches: readonly DoubtfulBatch[];
   readonly evidence: Evidence;
   /** Bytes of the log that are read at most (a batch more, where the last one is larger than what is left). */
   readonly bytesMax: number;
   /** Like PartitionProbe.fetch, of the leader that gave the evidence. */
-  readonly fetch: (offset: number, sizeBytesMax: number, waitMs: number) => Promise<FetchedPartition>;
+  readonly fetch: (offset: number, sizeBytesMax: number, waitMs: number) => Promise<FetchedRecords>;
   readonly signal: AbortSignal;
   /** Default: SCAN_IDLE_MS. */
   readonly idleMs?: number;
@@ -88,7 +90,7 @@ export async function scanTail(options: ScanOptions): Promise<Scan> {
   return finding(scan, scan.hasHole ? COMPACTED : start.gap);
 }
 
-async function fetchOrDenied(fetch: () => Promise<FetchedPartition>): Promise<FetchedPartition | "denied"> {
+async function fetchOrDenied(fetch: () => Promise<FetchedRecords>): Promise<FetchedRecords | "denied"> {
   try {
     return await fetch();
   } catch (error) {

@@ -41,6 +41,8 @@ describe("questions to a leader", () => {
           partition: 1,
           errorCode: 6,
           highWatermark: 120,
+          lastStableOffset: 110,
+          aborted: [{ producerId: Buffer.alloc(8, 0xff), firstOffset: 5 }],
           logStartOffset: version >= 5 ? 7 : -1,
           records: Buffer.from("ab"),
         }],

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { brokerRefusal } from "../../../src/kafka/errors.ts";
 import { ErrorCode } from "../../../src/kafka/protocol/error_codes.ts";
-import type { FetchedPartition } from "../../../src/kafka/protocol/fetch.ts";
+import type { FetchedRecords } from "../../../src/kafka/resolve/tail_scan.ts";
 import { ProtocolError } from "../../../src/kafka/protocol/wire.ts";
 import { HeaderScan } from "../../../src/kafka/resolve/header_scan.ts";
 import { scanStart, scanTail } from "../../../src/kafka/resolve/tail_scan.ts";
@@ -60,7 +60,7 @@ async function scanned(setup: ScanSetup): Promise<{ scan: Scan; fetches: number[
     ...setup.evidence,
   };
   const fetches: number[] = [];
-  const fetch = (offset: number, sizeBytesMax: number): Promise<FetchedPartition> => {
+  const fetch = (offset: number, sizeBytesMax: number): Promise<FetchedRecords> => {
     fetches.push(offset);
     const rest = log.filter((batch) =>
       (batch[16] === 2 ? endOf(batch) : Number(batch.readBigInt64BE(0)) + 1) > offset

@@ -1,0 +1,37 @@
+import type { EventBuffer } from "./buffer/event_buffer.ts";
+import type { PositionStore } from "./checkpoint/position_store.ts";
+import type { DecodingConfig, EncodingConfig, SinkConfig } from "./config/config.ts";
+import type { GapMarkers } from "./gap_markers.ts";
+import type { LaneOptions } from "./lane.ts";
+import type { Sink } from "./sink/sink.ts";
+import type { SourceMetrics } from "./telemetry/metrics.ts";
+
+/** A sink with what is in front of it. */
+export interface Branch {
+  readonly config: SinkConfig;
+  readonly sink: Sink;
+  readonly buffer: EventBuffer;
+  readonly hasIntents: () => boolean;
+  /** Where it is in every stream: the journal's, or, where it stores them in Kafka, its own. */
+  readonly positions: PositionStore;
+  /** Its own positions were read; false: it ended before. Null: there is nothing to wait for. */
+  readonly started: Promise<boolean> | null;
+  /** Null where nobody asked for them. */
+  readonly gapMarkers: GapMarkers | null;
+}
+
+/** Where the lines of a lane come from. */
+export interface LaneSource {
+  readonly name: string;
+  readonly maxLineBytes: number;
+  readonly decoding: DecodingConfig;
+  readonly metrics: SourceMetrics;
+}
+
+/** What becomes of them. */
+export interface LaneShape extends Pick<LaneOptions, "whenFull"> {
+  readonly isAlone: boolean;
+  readonly encoding: EncodingConfig;
+  readonly keyField: string | null;
+  readonly topic: string;
+}
