@@ -16,7 +16,7 @@ const BROKERS = 3;
 const EPOCH_MS = 60_000;
 const LINES_PER_SECOND = 2_000;
 const PAUSE_MS_MAX = 1_200;
-const HEAL_TIMEOUT_MS = 90_000;
+const HEAL_TIMEOUT_MS = 300_000;
 const SINK =
   `retry.interval_ms = 20\nretry.max_interval_ms = 500\nbatch.max_bytes = 30000\nmetadata_refresh_ms = 2000
 connect_timeout_ms = 1500\nsocket_timeout_ms = 2500\nrequest_timeout_ms = 1500`;
