@@ -109,6 +109,7 @@ function startJournal(
       onLedger(ledger);
       return ledger;
     },
+    knownIds: () => new Set(buffers.buffersOf(sink).map(({ id }) => id)),
     storedEvent: (ledger) => buffers.storedEvent(ledger),
     cover: ({ stream, ...info }, firstEvent, runs) => buffers.cover(stream, sink, firstEvent, info, runs),
     skip({ stream, nextEvent, ranges }) {

@@ -37,12 +37,18 @@ export interface FoundSegments {
 
 /**
  * Looks at a buffer's folder: reads all headers, its newest segment, and the first event of the oldest. What else is damaged is told when it is read. Throws
- * `LogNewerError`, and the system's errors.
+ * `LogNewerError`, and the system's errors. `knownIds`: of buffers that the journal has heard of, hexadecimal.
  */
-export function findSegments(dir: string, ops: StorageOps, log: Log): FoundSegments {
+export function findSegments(
+  dir: string,
+  ops: StorageOps,
+  log: Log,
+  knownIds: ReadonlySet<string> = new Set(),
+): FoundSegments {
   const numbers = segmentsIn(dir, ops);
   const damaged = new Set<number>();
   const ends = readHeaders(dir, numbers, ops, damaged, log);
+  setForeignAside(dir, numbers, ops, damaged, log, knownIds);
   const empty: number[] = [];
   const blank: number[] = [];
   let bufferId: Buffer | null = null;
@@ -111,16 +117,57 @@ function firstEventFrom(dir: string, numbers: readonly number[], ops: StorageOps
   return 0;
 }
 
+/**
+ * The newest segments with events, when they belong to a buffer that nobody knows and others to one that the journal knows: somebody has copied them
+ * here. They would make it forget the right one.
+ */
+function setForeignAside(
+  dir: string,
+  numbers: readonly number[],
+  ops: StorageOps,
+  damaged: Set<number>,
+  log: Log,
+  knownIds: ReadonlySet<string>,
+): void {
+  if (knownIds.size === 0) return;
+  const foreign: number[] = [];
+  for (const number of numbers.toReversed()) {
+    const first = damaged.has(number) ? null : firstEventsOf(dir, number, ops);
+    if (first === null) continue;
+    if (!knownIds.has(first.bufferId.toString("hex"))) {
+      foreign.push(number);
+      continue;
+    }
+    for (const each of foreign) {
+      damaged.add(each);
+      log.error(
+        `Cannot use a file of a disk buffer: "${
+          join(dir, segmentName(each))
+        }": it belongs to another buffer; it is kept in "${dir}/damaged"`,
+      );
+    }
+    return;
+  }
+}
+
 /** The number of a segment's first event; null: it has none, or cannot be read. */
 export function firstEventOf(dir: string, number: number, ops: StorageOps): number | null {
-  let first: number | null = null;
+  return firstEventsOf(dir, number, ops)?.firstEvent ?? null;
+}
+
+function firstEventsOf(
+  dir: string,
+  number: number,
+  ops: StorageOps,
+): { readonly firstEvent: number; readonly bufferId: Buffer } | null {
+  let first: { firstEvent: number; bufferId: Buffer } | null = null;
   try {
     const file = openSegmentFile(dir, number, "buffer", ops);
     try {
       if (file.header === null) return null;
       readSegmentFrames({ fd: file.fd, header: file.header }, ops, (frame) => {
         const events = eventsIn(frame);
-        if (events !== null) first = events.firstEvent;
+        if (events !== null) first = { firstEvent: events.firstEvent, bufferId: bufferIdOf(events) };
         return first === null;
       });
     } finally {

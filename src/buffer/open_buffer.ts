@@ -23,6 +23,8 @@ export interface StartJournal extends Omit<BufferJournal, "ledger"> {
   readonly accounts: BufferAccounts;
   /** The account of the buffer with this id (hexadecimal), which starts at `firstEvent` when it is new. Other buffers of the sink are forgotten. */
   readonly ledgerOf: (bufferId: string, firstEvent: number) => Ledger;
+  /** Buffers that the journal knows of the sink, by their ids (hexadecimal). */
+  readonly knownIds: () => ReadonlySet<string>;
   /** Events from here on may be in no position of their streams. */
   readonly storedEvent: (ledger: Ledger) => number;
   /** These lines of a stream are in the buffer. "unknown": nothing is known of the stream; "other": what is known does not fit. */
@@ -58,7 +60,7 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
   const { dir, sink, log, journal, ops = systemBufferOps, maxSizeBytes, durability } = options;
   try {
     ops.makeDir(dir);
-    const found = findSegments(dir, ops, log);
+    const found = findSegments(dir, ops, log, journal.knownIds());
     const bufferId = found.bufferId ?? randomBytes(BUFFER_ID_BYTES);
     const ledger = journal.ledgerOf(bufferId.toString("hex"), found.firstEvent);
     // Never a number twice: what is known of it would be taken for the other one's, and what is missing would not be missed.

@@ -99,7 +99,7 @@ export function describeExit(report: ExitReport, log: Log): void {
   }
   if (report.lostBatchEventsCount > 0) {
     log.error(
-      `Lost ${report.lostBatchEventsCount} events that an earlier run was sending: each case was logged; the exit code is 1`,
+      `Lost ${report.lostBatchEventsCount} events of batches or of the disk buffer: each case was logged; the exit code is 1`,
     );
   }
   if (report.lostBytes > 0) {
