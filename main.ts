@@ -1,5 +1,5 @@
 import { homedir, hostname } from "node:os";
-import { parseArgs, renderUsageError } from "./src/cli/args.ts";
+import { parseArgs } from "./src/cli/args.ts";
 import { audit } from "./src/cli/audit.ts";
 import { exportBuffer } from "./src/cli/buffer_export.ts";
 import { listBuffers } from "./src/cli/buffer_ls.ts";
@@ -8,14 +8,19 @@ import { repairDiskBuffer } from "./src/cli/disk_buffer_repair.ts";
 import { repairJournal } from "./src/cli/buffer_repair.ts";
 import type { CommandContext } from "./src/cli/command_context.ts";
 import { exec, type ExecProcess } from "./src/cli/exec.ts";
+import { completionScript } from "./src/cli/completion.ts";
 import { forgetSink } from "./src/cli/forget_sink.ts";
+import { generate } from "./src/cli/generate.ts";
 import { helpText } from "./src/cli/help.ts";
 import { showPositions } from "./src/cli/positions.ts";
 import { run } from "./src/cli/run.ts";
 import { comesFromTerminal } from "./src/cli/terminal_signal.ts";
+import { showConfig } from "./src/cli/show_config.ts";
+import { renderUsageError } from "./src/cli/usage_error.ts";
 import { validate } from "./src/cli/validate.ts";
 import { writeStderr, writeStdout } from "./src/cli/standard_output.ts";
 import { version } from "./src/cli/version.ts";
+import { configurationSchemaText } from "./src/config/json_schema.ts";
 import { armCrashPoints } from "./src/telemetry/crash_point.ts";
 import { armTestKnobs } from "./src/telemetry/test_knobs.ts";
 import { StderrWriter } from "./src/telemetry/stderr_writer.ts";
@@ -79,7 +84,17 @@ async function main(argv: readonly string[]): Promise<number> {
       writeStderr(renderUsageError(args));
       return EXIT_USAGE;
     case "validate":
-      return await validate(args.configPaths, context, commandContext);
+      return await validate(args, context, commandContext);
+    case "config show":
+      return await showConfig(args, commandContext);
+    case "generate":
+      return generate(args, commandContext);
+    case "schema":
+      writeStdout(configurationSchemaText());
+      return 0;
+    case "completion":
+      writeStdout(completionScript(args.shell));
+      return 0;
     case "positions":
       return await showPositions(args, commandContext);
     case "positions forget":

@@ -6,6 +6,7 @@ import { allGroups, sinkGroups } from "../../src/config/schema.ts";
 import { checkFieldPath, checkTopic } from "../../src/config/string_checks.ts";
 import { parseFieldPath } from "../../src/shape/fields.ts";
 import { Template } from "../../src/shape/template.ts";
+import { completeConfig } from "./complete_config.ts";
 
 const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
 const ENV = { KAFKA_PASSWORD: "p", KEY_PASS: "k" };
@@ -55,20 +56,7 @@ function withExample(group: OptionGroup, key: string, option: Option<unknown>): 
     ...(group.type === "kafka" ? { "gap_markers": 'gap_markers_topic = "gaps"\n' } : {}),
   };
   const line = `${key} = ${option.example}\n${needs[key] ?? ""}`;
-  const fill = (each: OptionGroup) =>
-    Object.entries(each.options)
-      .filter(([name, needed]) => needed.required && !(each === group && name === key))
-      .map(([name, needed]) => `${name} = ${needed.example}\n`).join("");
-  const isSource = group.table.startsWith("sources");
-  const isSink = group.table.startsWith("sinks");
-  const source = isSource
-    ? `[sources.app]\n${line}${fill(group)}`
-    : '[sources.app]\ntype = "file"\ninclude = ["/x"]\n';
-  const sink = isSink
-    ? `[sinks.s]\n${line}${fill(group)}`
-    : '[sinks.s]\ntype = "console"\ninputs = ["app"]\n';
-  const top = isSource || isSink ? "" : `${group.table === "" ? "" : `[${group.table}]\n`}${line}`;
-  return `${top}${source}${sink}`;
+  return completeConfig(group, key, line);
 }
 
 test("every example can be used, without a warning", () => {
