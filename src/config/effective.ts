@@ -81,7 +81,7 @@ export function effectiveConfig(config: Config, checked: CheckedConfig, env: Env
 /** What options without a plain default are when they are left out, by key. */
 export type Derived = Readonly<Record<string, unknown>>;
 
-/** By what build.ts made of the other options. A test looks for what is missing here. */
+/** By what build.ts made of the other options; null where the option has no effect. A test looks for what is missing here. */
 export function derivedOf(sink: SinkConfig): Derived {
   const common = { "buffer.max_size": sink.buffer.maxSizeBytes };
   return sink.type === "kafka" ? { ...common, ...derivedOfKafka(sink) } : common;
@@ -93,6 +93,7 @@ function derivedOfKafka(sink: KafkaSinkConfig): Derived {
     client_id: sink.clientId,
     compression_level: hasLevels ? 1 : null,
     delivery: sink.delivery,
+    gap_markers_topic: sink.gapMarkersTopic,
     partitioner: sink.partitioner,
     request_timeout_ms: sink.requestTimeoutMs,
   };

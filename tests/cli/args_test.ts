@@ -360,3 +360,18 @@ test("the help of a first word is that of all its commands", () => {
   expect(helpText("buffer")).toContain("  shipper buffer repair --config FILE [--journal] [--sink NAME]\n");
   expect(helpText("positions forget")).not.toContain("--json");
 });
+
+test("every command and flag has a doc of whole sentences, and every command examples that can be typed", () => {
+  for (const { name, doc, flags, examples } of commands) {
+    expect(doc, name).toMatch(/^[A-Z].*\.$/u);
+    for (const flag of flags) expect(flag.doc, `${name} --${flag.name}`).toMatch(/^[A-Za-z].*\.$/u);
+    expect(examples.length, name).toBeGreaterThan(0);
+    for (const example of examples) {
+      const [program, ...words] = example.split(" > ")[0]!.split(" ");
+      expect(program).toBe("shipper");
+      // "completion bash" is the command "completion", "buffer repair --sink" one of "buffer repair".
+      const { command } = parseArgs(words);
+      expect(command.startsWith(name) || name.startsWith(command), `${example}: ${command}`).toBe(true);
+    }
+  }
+});

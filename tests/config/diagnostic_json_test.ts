@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { diagnosticReport } from "../../src/config/diagnostic_json.ts";
+import { loadConfig } from "../../src/config/load.ts";
 import { BAD_FOLDER, badNames, loadBad } from "./fixtures.ts";
 
 function report(name: string) {
@@ -35,6 +36,17 @@ test("what it has to do with has a place too, in another file perhaps", () => {
     file: "duplicate_key_two_files.toml",
     label: "set here first",
   }]);
+});
+
+test("the example of docs/configuration.md is what is printed", () => {
+  const docs = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
+  const example = /```json\n([^]*?)```/u.exec(docs)![1]!;
+  const text =
+    '[sources.a]\ntype = "stdin"\n[sinks.s]\ntype = "kafka"\ninputs = "a"\nbrokers = "b:1"\ntopic = "t"\n' +
+    "linger_ms = 5\nbatch.timeout_ms = 7\n";
+  const context = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
+  const { diagnostics } = loadConfig([{ path: "shipper.toml", text }], {}, context);
+  expect(JSON.parse(example)).toEqual(diagnosticReport(diagnostics));
 });
 
 test("a warning leaves a configuration valid", () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { loadConfig } from "../../src/config/load.ts";
 import { renderDiagnostics } from "../../src/config/diagnostic_render.ts";
 import type { Option, OptionGroup } from "../../src/config/option.ts";
@@ -23,6 +24,25 @@ test("every option has a doc of whole sentences and an example", () => {
     expect(option.doc, name).toMatch(/^[A-Z`][^]*\.$/u);
     expect(option.example, name).not.toBe("");
     if (option.default === null) expect(option.requiredWhen ?? option.defaultText, name).not.toBeNull();
+  }
+});
+
+test("every group has a title and a doc, and everything that is declared is in one", async () => {
+  for (const { title, doc } of allGroups) {
+    expect(title).not.toBe("");
+    expect(doc, title).toMatch(/^[A-Za-z`][^]*\.$/u);
+  }
+  const known = new Set<unknown>([...allGroups, ...allOptions().map((each) => each.option)]);
+  const folder = new URL("../../src/config/", import.meta.url);
+  const files = readdirSync(folder).filter((each) => /^options_.*\.ts$/u.test(each));
+  expect(files.length).toBeGreaterThan(4);
+  for (const file of files) {
+    for (const [name, value] of Object.entries(await import(new URL(file, folder).href))) {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) continue;
+      // A group, an option, or options by their keys.
+      const parts = "options" in value || "example" in value ? [value] : Object.values(value);
+      for (const part of parts) expect(known.has(part), `${file}: ${name} is in a group`).toBe(true);
+    }
   }
 });
 
