@@ -22,6 +22,7 @@ _shipper() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [[ \${COMP_WORDS[i]} == -- ]]; then
       compopt -o default 2>/dev/null
+      ((i + 1 == COMP_CWORD)) && COMPREPLY=($(compgen -c -- "$cur"))
       return
     fi
   done

@@ -80,7 +80,8 @@ describe("bash", () => {
   });
 
   test('behind "--" the shell completes by itself', () => {
-    expect(bashOffers("run", "--", "--lo")).toEqual([]);
+    expect(bashOffers("exec", "--", "moun")).toContain("mount");
+    expect(bashOffers("exec", "--", "ls", "--lo")).toEqual([]);
   });
 });
 
@@ -118,7 +119,7 @@ describe("zsh", () => {
     );
     expect(zshOffers("generate", "-").some((line) => line.endsWith(":KINDS:_sequence compadd - file stdin")))
       .toBe(true);
-    expect(zshOffers("run", "--", "ls", "-")).toContain("normal ls -");
+    expect(zshOffers("exec", "--", "ls", "-")).toContain("normal ls -");
   });
 });
 
@@ -141,7 +142,7 @@ describe("fish", () => {
     expect(fishOffers("shipper generate --sources stdin,f")).toEqual(["stdin,file"]);
     expect(fishOffers("shipper validate -c oth")).toEqual(["other.txt"]);
     expect(fishOffers("shipper validate oth")).toEqual([]);
-    expect(fishOffers("shipper run -- oth")).toEqual(["other.txt"]);
+    expect(fishOffers("shipper exec -- oth")).toEqual(["other.txt"]);
   });
 });
 
