@@ -2,7 +2,7 @@ import { checkValue } from "./check_value.ts";
 import type { Option, OptionGroup } from "./option.ts";
 import { looksSecret, quote, type Span } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
-import type { TomlEntry, TomlTable } from "./toml_tree.ts";
+import type { TomlEntry, TomlNode, TomlTable } from "./toml_tree.ts";
 import { type CheckSession, INVALID, maskNode } from "./value_context.ts";
 import { kindNoun } from "./wrong_type.ts";
 
@@ -13,6 +13,8 @@ export interface FoundOption {
   /** Key and value. */
   readonly at: Span;
   readonly valueAt: Span;
+  /** As written: before expansion. */
+  readonly node: TomlNode;
   readonly valid: boolean;
 }
 
@@ -129,7 +131,7 @@ class TableChecker {
     const value = checkValue(entry.node, path, option, this.#session);
     const valid = value !== INVALID;
     if (valid) this.values[key] = value;
-    this.found.set(key, { key: path, at: entry.at, valueAt: entry.node.at, valid });
+    this.found.set(key, { key: path, at: entry.at, valueAt: entry.node.at, node: entry.node, valid });
   }
 
   #reportNoTable(entry: TomlEntry, path: string): void {

@@ -1,4 +1,4 @@
-import type { SourceText, Span } from "./source_text.ts";
+import type { Place, SourceText, Span } from "./source_text.ts";
 
 /**
  * Every kind of problem a configuration can have. One code is one rule; tests/config holds a file that breaks
@@ -51,6 +51,8 @@ export interface Snippet {
   readonly line: number;
   /** Where the part begins in the file, from 1. */
   readonly fileColumn: number;
+  /** Behind its last character, in the file: it may be on a later line. */
+  readonly end: Place;
   readonly text: string;
   readonly column: number;
   readonly length: number;
@@ -152,6 +154,7 @@ function toSnippet(span: Span, label: string): Snippet {
     path: span.file.path,
     line: place.line,
     fileColumn: place.column,
+    end: span.file.place(span.end),
     ...span.file.shown(span),
     label,
   };

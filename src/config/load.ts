@@ -38,8 +38,17 @@ export interface LoadContext {
 export interface LoadResult {
   /** Null when there is at least one error. */
   readonly config: Config | null;
+  /** The tables that `config` was made of, with the place of every value; null when it is. */
+  readonly checked: CheckedConfig | null;
   /** By file, then by line. Warnings may come with a config. */
   readonly diagnostics: readonly Diagnostic[];
+}
+
+/** Every table of a configuration without an error. */
+export interface CheckedConfig extends CheckedTop {
+  /** Also those that no sink reads. */
+  readonly sources: readonly Component[];
+  readonly sinks: readonly Component[];
 }
 
 /**
@@ -71,7 +80,7 @@ export function loadConfig(
     }
     roots.push(root);
   }
-  if (roots.length === 0) return { config: null, diagnostics: report.finish() };
+  if (roots.length === 0) return { config: null, checked: null, diagnostics: report.finish() };
 
   const merged = mergeTops(roots, report);
   const top = checkTop(merged, session);
@@ -83,7 +92,7 @@ export function loadConfig(
   const dataDir = chooseDataDir(top.top, [...sources, ...sinks], texts, context, report);
 
   const diagnostics = report.finish();
-  if (report.errorCount > 0) return { config: null, diagnostics };
+  if (report.errorCount > 0) return { config: null, checked: null, diagnostics };
   const config: Config = {
     dataDir,
     api: buildApi(top.api),
@@ -93,7 +102,7 @@ export function loadConfig(
     sources: sources.filter((each) => read.has(each.name)).map(buildSource),
     sinks: sinks.map((each) => buildSink(each, context)),
   };
-  return { config, diagnostics };
+  return { config, checked: { ...top, sources, sinks }, diagnostics };
 }
 
 function buildSource(component: Component): SourceConfig {
@@ -163,7 +172,9 @@ function mergeEntry(into: TomlTable, entry: TomlEntry, prefix: string, report: R
 
 interface CheckedTop {
   readonly top: CheckedTable;
+  /** Null when the table is not there. */
   readonly api: CheckedTable | null;
+  /** Defaults when the table is not there. */
   readonly log: CheckedTable;
 }
 

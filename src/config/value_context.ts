@@ -64,8 +64,12 @@ export function expandScalar(node: TomlScalar, context: ValueContext): ExpandedS
 
 /** A value from a variable with a telling name is not repeated: it may be a secret in the wrong place. */
 export function shownValue(text: string, value: string, variables: readonly string[]): string {
-  const secret = variables.some((each) => /pass|pwd|secret|token|key|credential/iu.test(each));
-  return secret ? `the value of ${quote(text)}` : quote(value);
+  return variables.some(namesSecret) ? `the value of ${quote(text)}` : quote(value);
+}
+
+/** True for a variable whose value is better not shown, by its name. */
+export function namesSecret(variable: string): boolean {
+  return /pass|pwd|secret|token|key|credential/iu.test(variable);
 }
 
 function reportExpansion(node: TomlScalar, text: string, error: ExpansionError, context: ValueContext): void {

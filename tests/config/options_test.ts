@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { loadConfig } from "../../src/config/load.ts";
 import { renderDiagnostics } from "../../src/config/diagnostic_render.ts";
 import type { Option, OptionGroup } from "../../src/config/option.ts";
@@ -7,6 +8,7 @@ import { checkFieldPath, checkTopic } from "../../src/config/string_checks.ts";
 import { parseFieldPath } from "../../src/shape/fields.ts";
 import { Template } from "../../src/shape/template.ts";
 import { transactionOptions } from "../../src/config/options_transaction.ts";
+import { completeConfig } from "./complete_config.ts";
 
 const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
 const ENV = { KAFKA_PASSWORD: "p", KEY_PASS: "k" };
@@ -23,6 +25,25 @@ test("every option has a doc of whole sentences and an example", () => {
     expect(option.doc, name).toMatch(/^[A-Z`][^]*\.$/u);
     expect(option.example, name).not.toBe("");
     if (option.default === null) expect(option.requiredWhen ?? option.defaultText, name).not.toBeNull();
+  }
+});
+
+test("every group has a title and a doc, and everything that is declared is in one", async () => {
+  for (const { title, doc } of allGroups) {
+    expect(title).not.toBe("");
+    expect(doc, title).toMatch(/^[A-Za-z`][^]*\.$/u);
+  }
+  const known = new Set<unknown>([...allGroups, ...allOptions().map((each) => each.option)]);
+  const folder = new URL("../../src/config/", import.meta.url);
+  const files = readdirSync(folder).filter((each) => /^options_.*\.ts$/u.test(each));
+  expect(files.length).toBeGreaterThan(4);
+  for (const file of files) {
+    for (const [name, value] of Object.entries(await import(new URL(file, folder).href))) {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) continue;
+      // A group, an option, or options by their keys.
+      const parts = "options" in value || "example" in value ? [value] : Object.values(value);
+      for (const part of parts) expect(known.has(part), `${file}: ${name} is in a group`).toBe(true);
+    }
   }
 });
 
@@ -57,20 +78,7 @@ function withExample(group: OptionGroup, key: string, option: Option<unknown>): 
   };
   for (const each of Object.keys(transactionOptions)) needs[each] = 'delivery = "transactional"\n';
   const line = `${key} = ${option.example}\n${needs[key] ?? ""}`;
-  const fill = (each: OptionGroup) =>
-    Object.entries(each.options)
-      .filter(([name, needed]) => needed.required && !(each === group && name === key))
-      .map(([name, needed]) => `${name} = ${needed.example}\n`).join("");
-  const isSource = group.table.startsWith("sources");
-  const isSink = group.table.startsWith("sinks");
-  const source = isSource
-    ? `[sources.app]\n${line}${fill(group)}`
-    : '[sources.app]\ntype = "file"\ninclude = ["/x"]\n';
-  const sink = isSink
-    ? `[sinks.s]\n${line}${fill(group)}`
-    : '[sinks.s]\ntype = "console"\ninputs = ["app"]\n';
-  const top = isSource || isSink ? "" : `${group.table === "" ? "" : `[${group.table}]\n`}${line}`;
-  return `${top}${source}${sink}`;
+  return completeConfig(group, key, line);
 }
 
 test("every example can be used, without a warning", () => {
