@@ -47,6 +47,15 @@ describe("every property of librdkafka is classified", () => {
     for (const name of LIBRDKAFKA_CONSUMER_NAMES) expect(librdkafkaConsumer[name], name).toBeDefined();
   });
 
+  test("and so is what Airbyte's destination asks for, by the names of the Java producer", () => {
+    const names =
+      "acks batch.size bootstrap.servers buffer.memory client.dns.lookup client.id compression.type delivery.timeout.ms " +
+      "enable.idempotence linger.ms max.block.ms max.in.flight.requests.per.connection max.request.size receive.buffer.bytes " +
+      "request.timeout.ms retries sasl.jaas.config sasl.mechanism security.protocol send.buffer.bytes " +
+      "socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms transaction.timeout.ms transactional.id";
+    for (const name of names.split(" ")) expect(kafkaProperties.has(name), name).toBe(true);
+  });
+
   test("no name stands in two tables", () => {
     const tables = [librdkafkaProducer, librdkafkaTopic, javaProducer, librdkafkaConsumer];
     const count = tables.map((each) => Object.keys(each).length).reduce((a, b) => a + b, 0);
