@@ -1,7 +1,9 @@
 import { type CheckedTable, checkTable, maskSecretsInside } from "./check.ts";
 import { expand } from "./interpolate.ts";
+import { deriveKafkaOptions } from "./kafka_derived.ts";
 import type { OptionGroup } from "./option.ts";
 import { NAME_PATTERN, plannedSinkTypes, plannedSourceTypes, sinkGroups, sourceGroups } from "./schema.ts";
+import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { quote } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
 import { stringItems, type TomlEntry, type TomlScalar, type TomlTable } from "./toml_tree.ts";
@@ -126,7 +128,8 @@ function checkComponent(entry: TomlEntry, kind: Kind, session: CheckSession): Co
     requiredBy: { at: found.node.at, label: "required by this" },
   };
   const others = [...kind.groups.values()];
-  const table = checkTable(entry.node, found.group, identity, session, others);
+  const derive = found.group === kafkaSinkGroup ? deriveKafkaOptions : undefined;
+  const table = checkTable(entry.node, found.group, identity, session, others, derive);
   return { name, entry, type: found.group.type, table, inputs };
 }
 

@@ -1,4 +1,5 @@
-import type { CheckedTable, FoundOption } from "./check.ts";
+import type { CheckedTable } from "./check.ts";
+import type { FoundOption } from "./table_draft.ts";
 import type { Component } from "./components.ts";
 import type { Config, KafkaSinkConfig, SinkConfig } from "./config.ts";
 import type { CheckedConfig } from "./load.ts";

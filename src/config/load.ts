@@ -207,8 +207,7 @@ function checkTop(merged: TomlTable, session: CheckSession): CheckedTop {
     subject: "the configuration",
     requiredBy: { at: merged.at, label: "" },
   };
-  const skip = new Set(topGroup.tables);
-  const top = checkTable(merged, topGroup, identity, session, [...TABLES.values()], skip);
+  const top = checkTable(merged, topGroup, identity, session, [...TABLES.values()]);
   const noLog: CheckedTable = { ...top, group: logGroup, values: defaultsOf(logGroup), found: new Map() };
   return { top, api: checked.get("api") ?? null, log: checked.get("log") ?? noLog };
 }

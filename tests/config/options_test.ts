@@ -60,6 +60,8 @@ function withExample(group: OptionGroup, key: string, option: Option<unknown>): 
   const needs: Record<string, string> = {
     partitioner: 'key_field = "id"\n',
     compression_level: 'compression = "zstd"\n',
+    security_protocol: 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
+    "sasl.jaas_config": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\n',
     "sasl.mechanism": 'sasl.enabled = true\nsasl.username = "u"\nsasl.password = "p"\n',
     "sasl.username": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.password = "p"\n',
     "sasl.password": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\n',
