@@ -109,7 +109,7 @@ function optionsOf(table: CheckedTable, derived: Derived, secrets: Secrets, env:
       const shown = secrets.maskText(value);
       return { key, ...shown, origin: { kind: "default" }, option };
     }
-    const shown = secrets.mask(table.values[key], option, found.node);
+    const shown = secrets.mask(table.values[key], option, found);
     return { key, ...shown, origin: originOf(found, env), option };
   });
 }

@@ -1,6 +1,8 @@
 import { getStaticTOMLValue, parseTOML } from "toml-eslint-parser";
 import { presenceText } from "./docs.ts";
+import { propertiesDefinitions, propertiesSchema, propertyPresences } from "./json_schema_properties.ts";
 import { typeSchema } from "./json_schema_types.ts";
+import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import type { Option, OptionGroup } from "./option.ts";
 import { allGroups, NAME_PATTERN } from "./schema.ts";
 
@@ -39,7 +41,7 @@ export function configurationSchema(): JsonSchema {
     title: "Configuration of shipper",
     ...root,
     description: "A configuration file of shipper. docs/configuration.md describes every option.",
-    $defs: definitions,
+    $defs: { ...definitions, ...propertiesDefinitions() },
   };
 }
 
@@ -66,7 +68,7 @@ export interface JsonSchema {
   minItems?: number;
   properties?: Record<string, JsonSchema>;
   patternProperties?: Record<string, JsonSchema>;
-  additionalProperties?: boolean;
+  additionalProperties?: boolean | JsonSchema;
   required?: readonly string[];
   anyOf?: readonly JsonSchema[];
   oneOf?: readonly JsonSchema[];
@@ -134,16 +136,28 @@ function tableSchema(group: OptionGroup): TableSchema {
       addProperty(table, alias, { ...schema, description, deprecated: true });
     }
     const spellings = [key, ...option.aliases].map((each) => presence(each));
-    if (!option.required) {
-      if (spellings.length > 1) rules.push(...pairs(spellings).map((both) => ({ not: { allOf: both } })));
+    const others = otherPresences(group, key);
+    if (!option.required || others.length > 0) {
+      rules.push(...pairs(spellings).map((both) => ({ not: { allOf: both } })));
+      if (option.required) rules.push({ anyOf: [...spellings, ...others] });
     } else if (spellings.length === 1 && !key.includes(".")) required.push(key);
     else rules.push({ oneOf: spellings });
     if (option.requiredWhen !== null) {
-      rules.push({ if: presence(option.requiredWhen, { const: true }), then: presence(key) });
+      const then = others.length === 0 ? presence(key) : { anyOf: [presence(key), ...others] };
+      rules.push({ if: presence(option.requiredWhen, { const: true }), then });
     }
   }
+  if ((group.tables ?? []).includes(PROPERTIES_KEY)) table.properties![PROPERTIES_KEY] = propertiesSchema();
   if (required.length > 0) table.required = required;
   return { table, rules };
+}
+
+/** Fulfilled where something else gives an option its value. */
+function otherPresences(group: OptionGroup, key: string): JsonSchema[] {
+  return [
+    ...(group.impliedBy?.[key] ?? []).flatMap((each) => [presence(each), ...propertyPresences(group, each)]),
+    ...propertyPresences(group, key),
+  ];
 }
 
 /** Puts an option into the table that its key names, which is made when it is not there. */

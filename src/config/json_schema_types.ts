@@ -9,7 +9,7 @@ import { checkFieldPath, checkGlob, checkListenAddress, checkNotEmpty, checkTopi
 
 /** One reference and nothing else. Plain enough for the regular expressions of ECMAScript and of Rust, which editors use. */
 const REFERENCE = "^\\$\\{[\\s\\S]*\\}$";
-const HOLDS_REFERENCE = "\\$";
+export const HOLDS_REFERENCE = "\\$";
 /** "64MiB": a number with a unit, as check_value.ts reads it. */
 const SIZE = "^\\s*[0-9]+(?:\\.[0-9]+)?\\s*(?:[kKmMgG](?:[iI]?[bB])?|[bB])\\s*$";
 /** A comma list of addresses, empty places in it included; what is wrong with one address is said by `shipper validate`. */
@@ -85,7 +85,7 @@ function choiceSchema({ values, aliases, ignoreCase }: ChoiceType): JsonSchema {
 }
 
 /** "a-1" as "[aA]-1". */
-function anyCase(text: string): string {
+export function anyCase(text: string): string {
   return Array.from(
     text,
     (each) => /[a-z]/iu.test(each) ? `[${each.toLowerCase()}${each.toUpperCase()}]` : each,

@@ -1,14 +1,5 @@
 import { DEFAULT_PORT, KIB, MEMORY_BUFFER, WHOLE_MS, WITH_KEYS } from "./librdkafka_conversions.ts";
-import {
-  later,
-  laterOrRefused,
-  leave,
-  program,
-  type Property,
-  refused,
-  to,
-  unused,
-} from "./librdkafka_property.ts";
+import { later, leave, program, type Property, refused, to, unused } from "./librdkafka_property.ts";
 
 /** librdkafka's properties of producers and of every client, as of its version 2.x, by what they are about. */
 
@@ -187,10 +178,8 @@ const libraryProperties: Readonly<Record<string, Property>> = {
 };
 
 const producerProperties: Readonly<Record<string, Property>> = {
-  "transactional.id": laterOrRefused("transactional_id", {
-    hint: 'remove it; delivery = "exactly_once" writes no line twice without transactions',
-  }),
-  "transaction.timeout.ms": later("transaction_timeout_ms"),
+  "transactional.id": to("transactional_id"),
+  "transaction.timeout.ms": to("transaction_timeout_ms"),
   "enable.idempotence": to("acks", {
     values: {
       true: "all",

@@ -94,14 +94,6 @@ export function later(option: string, facts: IgnoredFacts = {}): IgnoredProperty
   return ignored("warning", NOT_YET, facts, option);
 }
 
-/** As `later`, where neglecting it until then could lose or misdeliver records. */
-export function laterOrRefused(
-  option: string,
-  facts: IgnoredFacts & { readonly hint: string },
-): IgnoredProperty {
-  return ignored("error", NOT_YET, facts, option);
-}
-
 const NOT_YET = "this version of shipper does not have it";
 
 /** One of a consumer. */

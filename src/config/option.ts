@@ -87,6 +87,8 @@ export interface OptionGroup<O extends Options = Options> {
   readonly planned: readonly string[];
   /** Tables beside the options, which have groups of their own: they are near misses too. */
   readonly tables?: readonly string[];
+  /** By key: the options that may give this one its value, so that it need not stand there. */
+  readonly impliedBy?: Readonly<Record<string, readonly string[]>>;
 }
 
 interface CommonFacts {

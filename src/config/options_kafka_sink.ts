@@ -313,6 +313,11 @@ export const kafkaSinkGroup = group({
     ...tlsOptions,
   },
   tables: [PROPERTIES_KEY],
+  impliedBy: {
+    "sasl.mechanism": ["sasl.jaas_config"],
+    "sasl.username": ["sasl.jaas_config"],
+    "sasl.password": ["sasl.jaas_config"],
+  },
   planned: [
     ...plannedEncodingOptions,
     "allowed_topics",

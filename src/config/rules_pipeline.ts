@@ -1,4 +1,3 @@
-import type { CheckedTable } from "./check.ts";
 import type { FoundOption } from "./table_draft.ts";
 import type { Report } from "./diagnostic.ts";
 import type { Component } from "./components.ts";

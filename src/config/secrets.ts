@@ -1,7 +1,8 @@
 import type { CheckedTable } from "./check.ts";
 import { expand } from "./interpolate.ts";
 import type { Option } from "./option.ts";
-import { stringsIn, type TomlNode } from "./toml_tree.ts";
+import type { FoundOption } from "./table_draft.ts";
+import { stringsIn } from "./toml_tree.ts";
 import { namesSecret } from "./value_context.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
@@ -33,9 +34,11 @@ export class Secrets {
   constructor(tables: readonly CheckedTable[], env: Env) {
     this.#env = env;
     const texts = new Set<string>();
-    for (const { group, found } of tables) {
+    for (const { group, found, values } of tables) {
       for (const [key, { node }] of found) {
         const isSecret = group.options[key]!.secret;
+        // Not always what stands there: the password of a JAAS text is a part of it.
+        if (isSecret && typeof values[key] === "string") texts.add(values[key]);
         for (const { value } of stringsIn(node)) {
           const expansion = expand(String(value), env);
           if (!expansion.ok) continue;
@@ -54,9 +57,10 @@ export class Secrets {
     this.#maskedEnv = { ...env, ...Object.fromEntries(masked) };
   }
 
-  /** A value that an option was given, `node` being what stands in the file. */
-  mask(value: unknown, option: Option<unknown>, node: TomlNode): Masked {
+  /** A value that an option was given, by what stands in the file. */
+  mask(value: unknown, option: Option<unknown>, { node, implied }: FoundOption): Masked {
     if (option.secret || holdsPrivateKey(value)) return { value: MASK, isMasked: true };
+    if (implied) return this.#maskPart(value);
     const strings = stringsIn(node);
     if (!strings.some((each) => this.#takesSecret(String(each.value)))) return this.maskText(value);
     const { kind } = option.type;
@@ -76,6 +80,15 @@ export class Secrets {
     if (typeof value !== "string") return { value, isMasked: false };
     const masked = this.#texts.reduce((text, secret) => text.replaceAll(secret, () => MASK), value);
     return { value: masked, isMasked: masked !== value };
+  }
+
+  /** A value that was made of a part of what stands in the file. */
+  #maskPart(value: unknown): Masked {
+    const holdsSecret = typeof value === "string" && [...this.#variables].some((name) => {
+      const secret = this.#env[name] ?? "";
+      return secret !== "" && value.includes(secret);
+    });
+    return holdsSecret ? { value: MASK, isMasked: true } : this.maskText(value);
   }
 
   #takesSecret(text: string): boolean {

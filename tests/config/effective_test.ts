@@ -153,6 +153,33 @@ describe("secrets", () => {
     expect(derived).toMatchObject({ value: "shipper-***-out", origin: { kind: "default" } });
   });
 
+  test("of a JAAS text the user is shown, and its password nowhere", () => {
+    const jaas = (password: string, user = "me") =>
+      `sasl.enabled = true\ntls.enabled = true\nclient_id = "x-hunter2"\n` +
+      `sasl.jaas_config = 'x.PlainLoginModule required username="${user}" password="${password}";'`;
+    for (const password of ["hunter2", "${P}"]) {
+      const of = (key: string) => option(key, jaas(password), { P: "hunter2" });
+      expect(of("sasl.username"), password).toMatchObject({ value: "me", isMasked: false });
+      expect(of("sasl.mechanism"), password).toMatchObject({ value: "PLAIN", isMasked: false });
+      for (const key of ["sasl.jaas_config", "sasl.password"]) {
+        expect(of(key), key).toMatchObject({ value: "***", isMasked: true });
+      }
+      expect(of("client_id"), password).toMatchObject({ value: "x-***", isMasked: true });
+    }
+    const short = option("sasl.username", jaas("p", "a${P}"), { P: "x" });
+    expect(short).toMatchObject({ value: "***", isMasked: true });
+  });
+
+  test("a property of another client is as secret as the option that it stands for", () => {
+    const lines = `${LOGIN}librdkafka_options."sasl.password" = 40711\nclient_id = "c-40711"`;
+    expect(option("sasl.password", lines)).toMatchObject({
+      value: "***",
+      isMasked: true,
+      origin: { key: "librdkafka_options.sasl.password" },
+    });
+    expect(option("client_id", lines).value).toBe("c-***");
+  });
+
   test("the text of a private key is masked, the path of one is not", () => {
     const key = '"""-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----"""';
     const lines = (value: string) => `tls.enabled = true\ntls.crt_file = "/c"\ntls.key_file = ${value}`;

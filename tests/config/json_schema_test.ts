@@ -7,6 +7,7 @@ import { configurationSchema, configurationSchemaText } from "../../src/config/j
 import { loadConfig } from "../../src/config/load.ts";
 import { allGroups } from "../../src/config/schema.ts";
 import { BAD_FOLDER, badNames, loadBad } from "./fixtures.ts";
+import { EFFECT_ENV, effects } from "./librdkafka_effects.ts";
 import { completeConfig } from "./complete_config.ts";
 
 const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
@@ -56,7 +57,10 @@ const SCHEMA_RULES: readonly string[] = [
 const BEYOND_A_SCHEMA: readonly string[] = [
   "bad_choice_from_secret_variable", // a variable's value
   "missing_key_buffer_size", // between two options
+  "missing_key_security_protocol", // between two options
+  "not_supported_jaas", // the grammar of a login
   "out_of_range_level", // between two options
+  "out_of_range_property", // what the option takes that a property stands for
   "out_of_range_size", // the number in a string with a unit
   "out_of_range_variable", // a variable's value
 ];
@@ -149,6 +153,53 @@ test("what can be loaded is accepted: every option with values of every kind", (
     }
   }
   expect(loaded).toBeGreaterThan(500);
+});
+
+test("properties of other clients are accepted wherever they can be loaded, in parts too", () => {
+  const head =
+    `[sources.a]\ntype = "file"\ninclude = "x"\n[sinks.s]\ntype = "kafka"\ninputs = "a"\ntopic = "t"\n`;
+  for (const [name, cases] of Object.entries(effects)) {
+    for (const { value, beside = "" } of cases) {
+      for (const key of [JSON.stringify(name), name]) {
+        const servers = /bootstrap\.servers|metadata\.broker\.list/u.test(name) ? "" : 'brokers = "b:1"\n';
+        const text = `${head}${servers}librdkafka_options.${key} = ${value}\n${beside}\n`;
+        const { config } = loadConfig([{ path: "x.toml", text }], EFFECT_ENV, CONTEXT);
+        expect(config, text).not.toBeNull();
+        expect(problems(text), text).toBe("");
+      }
+    }
+  }
+});
+
+test("properties are refused by name, by kind of value, and where nothing may stand for what they ask", () => {
+  const text = (line: string) =>
+    `[sources.a]\ntype = "file"\ninclude = "x"\n[sinks.s]\ntype = "kafka"\ninputs = "a"\ntopic = "t"\n${line}`;
+  expect(problems(text('librdkafka_options."bootstrap.servers" = "b"'))).toBe("");
+  expect(problems(text('brokers = "b:1"\nlibrdkafka_options."enable.gapless.guarantee" = "False"'))).toBe("");
+  for (
+    const line of [
+      'librdkafka_options."linger.ms" = 5', // no brokers
+      'brokers = "b:1"\nlibrdkafka_options."enable.gapless.guarantee" = true',
+      'brokers = "b:1"\nlibrdkafka_options."topic.blacklist" = ""',
+      'brokers = "b:1"\nlibrdkafka_options."linger.ms" = [5]',
+      'brokers = "b:1"\nlibrdkafka_options."linger.m" = 5',
+      'brokers = "b:1"\nbootstrap_servers = "b:1"',
+      'brokers = "b:1"\nlibrdkafka_options = "linger.ms"',
+      'brokers = "b:1"\nsasl.enabled = true\nsasl.mechanism = "PLAIN"\nsasl.username = "u"',
+    ]
+  ) {
+    expect(problems(text(line)), line).not.toBe("");
+  }
+});
+
+test("a login may stand in a JAAS text alone", () => {
+  const jaas = `'x.PlainLoginModule required username="u" password="p";'`;
+  for (const key of ["sasl.jaas_config", 'librdkafka_options."sasl.jaas.config"']) {
+    const text = `[sources.a]\ntype = "file"\ninclude = "x"\n[sinks.s]\ntype = "kafka"\ninputs = "a"\n` +
+      `topic = "t"\nbrokers = "b:1"\nsasl.enabled = true\ntls.enabled = true\n${key} = ${jaas}\n`;
+    expect(loadConfig([{ path: "x.toml", text }], {}, CONTEXT).config, key).not.toBeNull();
+    expect(problems(text), key).toBe("");
+  }
 });
 
 test("sizes, booleans and numbers are refused in strings that are none", () => {

@@ -13,6 +13,7 @@ const SASL = 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\n';
 const LOGIN = 'sasl.username = "u"\nsasl.password = "p"\n';
 const sasl = { mechanism: "SCRAM-SHA-256", username: "u", password: "p" } as const;
 const tls = { ca: null, crt: null, key: null, keyPass: null, verifyHostname: true, serverName: null };
+const TRANSACTIONAL = 'delivery = "transactional"';
 const PEM = "-----BEGIN CERTIFICATE-----\\nMII\\n-----END CERTIFICATE-----";
 const KEY_PEM = "-----BEGIN ENCRYPTED PRIVATE KEY-----\\nMII\\n-----END ENCRYPTED PRIVATE KEY-----";
 const CRT = 'tls.enabled = true\ntls.crt_file = "/c"\n';
@@ -104,6 +105,12 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
     },
   ],
   "enable.idempotence": [{ value: '"true"', config: { acks: "all", delivery: "exactly_once" } }],
+  "transactional.id": [
+    { value: '"shipper-1"', beside: TRANSACTIONAL, config: { transactionalId: "shipper-1" } },
+  ],
+  "transaction.timeout.ms": [
+    { value: '"30000"', beside: TRANSACTIONAL, config: { transactionTimeoutMs: 30_000 } },
+  ],
   "queue.buffering.max.messages": [{ value: "10", config: { buffer: { ...buffer, maxEvents: 10 } } }],
   "queue.buffering.max.kbytes": [
     { value: "2048", config: { buffer: { ...buffer, maxSizeBytes: 2_097_152 } } },
