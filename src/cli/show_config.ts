@@ -51,6 +51,7 @@ function jsonRows({ table, type, isUsed, options }: EffectiveTable): object[] {
       key: origin.key,
       variables: origin.variables,
       defaulted_variables: origin.defaulted,
+      secret_file: origin.secretFile,
     },
   }));
 }
@@ -99,6 +100,7 @@ function originText({ key, value, option, origin }: EffectiveOption): string {
   }
   const parts = [`${printable(origin.path)}:${origin.line}`];
   if (origin.key !== key) parts.push(`as ${origin.key}`);
+  if (origin.secretFile !== null) parts.push(`file ${printable(origin.secretFile)}`);
   if (origin.variables.length > 0) {
     const noun = origin.variables.length === 1 ? "environment variable" : "environment variables";
     parts.push(`${noun} ${origin.variables.join(", ")}`);

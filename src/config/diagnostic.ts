@@ -9,6 +9,7 @@ export const DIAGNOSTIC_CODES = {
   "bad-choice": "error",
   "bad-interpolation": "error",
   "bad-name": "error",
+  "bad-secret-file": "error",
   "bad-template": "error",
   "bad-value": "error",
   "config-empty": "error",

@@ -27,6 +27,9 @@ shipper.toml\` shows what each option is in this environment, and why.
 - \`"\${NAME}"\` in any string is the environment variable \`NAME\`; \`"\${NAME:-default}"\` has a default for one that is unset or
   empty, \`"\${NAME?message}"\` a message of your own for one that is unset, and \`"$$"\` is a dollar. A string that is one reference alone may
   stand for a number, or for true and false: \`batch.timeout_ms = "\${LINGER:-5}"\`.
+- A secret (\`sasl.password\`, \`sasl.jaas_config\`, \`tls.key_pass\`) may stand in a file of its own: \`sasl.password = { file =
+  "/run/secrets/kafka" }\`, or with systemd's credentials \`{ file = "\${CREDENTIALS_DIRECTORY}/kafka" }\`. The file is read at the start, at most
+  64 KiB of UTF-8; one newline at its end is left out, and \`$\` means nothing in it. A relative path starts at the working directory.
 - Several \`--config\` files are joined: \`[api]\` in one, \`[sinks.events]\` in another. A source or sink has its whole table in one
   file, and nothing may be set twice. \`--config -\` reads from standard input.
 
@@ -88,7 +91,8 @@ The schema knows one file and one value at a time. What depends on two options, 
 \`shipper config show --json\` prints \`{"options": [...]}\`, one object for each option of each table: \`table\` ("" for the top level), \`type\`,
 \`used\` (false for a source that no sink reads), \`key\`, \`value\` (in the units of the file; null for nothing), \`masked\` and \`origin\`. Its
 \`kind\` is \`default\`, or \`file\` with \`file\`, \`line\`, \`column\`, the \`key\` as it is written (another name of the option, perhaps),
-\`variables\` whose values are in it, and \`defaulted_variables\` that are not set, so that their default is.
+\`variables\` whose values are in it, and \`defaulted_variables\` that are not set, so that their default is, and \`secret_file\`, the
+file that a secret was read from, or null.
 
 Masked (\`***\`) are secret options, variables that one of them takes or that have pass, pwd, secret, token, key or credential in their name, also
 inside of other strings, private keys, and any text that holds the value of one of these (from four characters on).
@@ -128,7 +132,7 @@ export function typeText(option: Option<unknown>): string {
   const { type } = option;
   switch (type.kind) {
     case "string":
-      return "A string";
+      return option.secret ? 'A string, or `{ file = "PATH" }`' : "A string";
     case "boolean":
       return "True or false";
     case "strings":

@@ -5,6 +5,7 @@ import type { Config, KafkaSinkConfig, SinkConfig } from "./config.ts";
 import type { CheckedConfig } from "./load.ts";
 import type { Option } from "./option.ts";
 import { type Env, Secrets } from "./secrets.ts";
+import { secretFilePath } from "./secret_file.ts";
 import { stringsIn } from "./toml_tree.ts";
 import { expand } from "./interpolate.ts";
 
@@ -23,6 +24,8 @@ export type Origin =
     readonly variables: readonly string[];
     /** Variables that are unset or empty, so that their default in the file counts. */
     readonly defaulted: readonly string[];
+    /** The file that its text was read from, when it is a secret in a file of its own. */
+    readonly secretFile: string | null;
   };
 
 export interface EffectiveOption {
@@ -110,11 +113,11 @@ function optionsOf(table: CheckedTable, derived: Derived, secrets: Secrets, env:
       return { key, ...shown, origin: { kind: "default" }, option };
     }
     const shown = secrets.mask(table.values[key], option, found);
-    return { key, ...shown, origin: originOf(found, env), option };
+    return { key, ...shown, origin: originOf(found, secrets, env), option };
   });
 }
 
-function originOf({ key, at, node }: FoundOption, env: Env): Origin {
+function originOf({ key, at, node }: FoundOption, secrets: Secrets, env: Env): Origin {
   const { line, column } = at.file.place(at.start);
   const expansions = stringsIn(node).map((each) => expand(String(each.value), env));
   const names = (pick: "variables" | "defaulted") => [
@@ -122,5 +125,8 @@ function originOf({ key, at, node }: FoundOption, env: Env): Origin {
   ];
   const variables = names("variables");
   const defaulted = names("defaulted");
-  return { kind: "file", path: at.file.path, line, column, key, variables, defaulted };
+  const path = secretFilePath(node);
+  const expansion = path === null ? null : expand(path, env);
+  const secretFile = expansion?.ok ? String(secrets.maskText(expansion.value).value) : null;
+  return { kind: "file", path: at.file.path, line, column, key, variables, defaulted, secretFile };
 }

@@ -1,7 +1,7 @@
 import { getStaticTOMLValue, parseTOML } from "toml-eslint-parser";
 import { presenceText } from "./docs.ts";
 import { propertiesDefinitions, propertiesSchema, propertyPresences } from "./json_schema_properties.ts";
-import { typeSchema } from "./json_schema_types.ts";
+import { SECRET_FILE, typeSchema } from "./json_schema_types.ts";
 import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import type { Option, OptionGroup } from "./option.ts";
 import { allGroups, NAME_PATTERN } from "./schema.ts";
@@ -189,7 +189,7 @@ function pairs(list: readonly JsonSchema[]): JsonSchema[][] {
 function optionSchema(key: string, option: Option<unknown>): JsonSchema {
   const schema: JsonSchema = {
     description: `${option.doc}\n\n${upperFirst(presenceText(option))}.`,
-    ...typeSchema(option.type),
+    ...(option.secret ? { anyOf: [typeSchema(option.type), SECRET_FILE] } : typeSchema(option.type)),
     examples: [exampleValue(key, option)],
   };
   if (option.default !== undefined && option.default !== null) schema.default = option.default;

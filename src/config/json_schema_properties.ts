@@ -1,8 +1,9 @@
 import type { JsonSchema } from "./json_schema.ts";
-import { anyCase, HOLDS_REFERENCE } from "./json_schema_types.ts";
+import { anyCase, HOLDS_REFERENCE, SECRET_FILE } from "./json_schema_types.ts";
 import type { Property } from "./librdkafka_property.ts";
 import { kafkaProperties, PROPERTIES_KEY } from "./librdkafka_table.ts";
 import type { OptionGroup } from "./option.ts";
+import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 
 /**
  * The table of another client's properties as JSON Schema: every property by its whole name, with what becomes of it. Below a part of a
@@ -63,7 +64,10 @@ function prefixesOf(name: string): string[] {
 
 function propertySchema(property: Property): JsonSchema {
   if (property.kind === "mapped") {
-    return { description: `Stands for \`${property.option}\`.`, type: SCALARS };
+    const description = `Stands for \`${property.option}\`.`;
+    return kafkaSinkGroup.options[property.option as keyof typeof kafkaSinkGroup.options].secret
+      ? { description, anyOf: [{ type: SCALARS }, SECRET_FILE] }
+      : { description, type: SCALARS };
   }
   const { severity, reason, same } = property;
   if (severity === "warning") return { description: `Has no effect: ${reason}.`, type: SCALARS };

@@ -24,6 +24,16 @@ const CHECK_PATTERNS: ReadonlyMap<StringCheck, string> = new Map([
   [checkTopic, "[\\s\\S]"],
 ]);
 
+/** In place of a secret's text. */
+export const SECRET_FILE: JsonSchema = {
+  type: "object",
+  properties: {
+    file: { description: "The path of a file that holds the secret.", type: "string", pattern: "\\S" },
+  },
+  required: ["file"],
+  additionalProperties: false,
+};
+
 export function typeSchema(type: OptionType): JsonSchema {
   switch (type.kind) {
     case "string":

@@ -54,10 +54,12 @@ interface Login {
  */
 function readJaas(found: FoundOption, draft: TableDraft): Login | null {
   const { report, env } = draft.session;
-  const text = String((found.node as TomlScalar).value);
-  const whole = expand(text, env);
-  const isAlone = whole.ok && whole.alone;
-  const jaas = parseJaas(isAlone ? whole.value : text);
+  // The text of a file has no variables.
+  const isFile = found.node.kind === "table";
+  const text = String(isFile ? draft.values["sasl.jaas_config"] : (found.node as TomlScalar).value);
+  const whole = isFile ? null : expand(text, env);
+  const isAlone = whole === null || (whole.ok && whole.alone);
+  const jaas = parseJaas(whole?.ok && whole.alone ? whole.value : text);
   if (!jaas.ok) {
     report.add({
       code: jaas.code,

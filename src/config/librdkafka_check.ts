@@ -30,7 +30,7 @@ export function applyKafkaProperties(draft: TableDraft): void {
   }
   // Conditions look at options that other properties may set: those come last.
   const conditional: NamedEntry[] = [];
-  for (const each of flatten(entry, "")) {
+  for (const each of flatten(entry, "", draft)) {
     const property = kafkaProperties.get(each.name);
     if (property?.kind === "mapped" && property.onlyWith !== null) conditional.push(each);
     else applyOne(each, draft);
@@ -45,25 +45,38 @@ interface NamedEntry {
 }
 
 /** `"linger.ms" = 5` and `linger.ms = 5` are the same property. An empty table stays, so that it is refused. */
-function flatten(entry: TomlEntry, prefix: string): NamedEntry[] {
+function flatten(entry: TomlEntry, prefix: string, draft: TableDraft): NamedEntry[] {
   const { node } = entry;
-  if (node.kind !== "table") return [{ name: prefix, entry }];
+  if (node.kind !== "table" || mapsToSecret(prefix, draft)) return [{ name: prefix, entry }];
   if (node.entries.size === 0 && prefix !== "") return [{ name: prefix, entry }];
   return [...node.entries.values()].flatMap((inner) =>
-    flatten(inner, prefix === "" ? inner.key : `${prefix}.${inner.key}`)
+    flatten(inner, prefix === "" ? inner.key : `${prefix}.${inner.key}`, draft)
   );
 }
 
-function applyOne({ name, entry }: NamedEntry, draft: TableDraft): void {
-  if (looksSecret(name) || holdsPrivateKey(entry.node)) maskNode(entry.node);
+/** Its value may be a table that names a file. */
+function mapsToSecret(name: string, draft: TableDraft): boolean {
   const property = kafkaProperties.get(name);
+  return property?.kind === "mapped" && draft.group.options[property.option]!.secret;
+}
+
+function applyOne({ name, entry }: NamedEntry, draft: TableDraft): void {
+  const property = kafkaProperties.get(name);
+  if (entry.node.kind === "table" && property?.kind === "mapped" && mapsToSecret(name, draft)) {
+    const key = `${PROPERTIES_KEY}.${name}`;
+    const value = checkValue(entry.node, key, draft.group.options[property.option]!, draft.session);
+    draft.join(property.option, value, foundAt(entry, key, value !== INVALID));
+    return;
+  }
+  if (looksSecret(name) || holdsPrivateKey(entry.node)) maskNode(entry.node);
   if (property === undefined) {
     reportUnknown(name, entry, draft);
     return;
   }
   const key = `${PROPERTIES_KEY}.${name}`;
-  const isText = property.kind === "mapped" && draft.group.options[property.option]!.secret;
-  const text = isText && entry.node.kind === "string" ? String(entry.node.value) : textOf(entry, key, draft);
+  const text = mapsToSecret(name, draft) && entry.node.kind === "string"
+    ? String(entry.node.value)
+    : textOf(entry, key, draft);
   if (property.kind === "ignored") {
     if (text !== INVALID) applyIgnored(property, key, text, entry, draft);
   } else if (text === INVALID) {

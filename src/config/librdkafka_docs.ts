@@ -30,7 +30,7 @@ librdkafka_options."queue.buffering.max.kbytes" = 262144
 
 - Each stands for an [option of the sink](configuration.md#sink-kafka), is checked as that option is, and has the same effect. The defaults are those of
   shipper, not those of the other client.
-- A value is a string, a number or a boolean. \`\${NAME}\` is the environment variable \`NAME\`, as everywhere.
+- A value is a string, a number or a boolean; a secret may be \`{ file = "PATH" }\`. \`\${NAME}\` is the environment variable \`NAME\`, as everywhere.
 - Where the option is set as well, or a property under two names, they must say the same: otherwise nothing is started, and both lines are shown.
 - A property that has no meaning here is warned about by name. It is an error instead where a run without it could lose or misdeliver
   events, or trust a broker that it should not. A name that is not known is an error.

@@ -15,6 +15,7 @@ import type { OptionGroup } from "./option.ts";
 import { apiGroup, logGroup, topGroup } from "./options_top.ts";
 import { checkPipelineRules } from "./rules_pipeline.ts";
 import { checkSinkRules } from "./rules_sink.ts";
+import { noSecretFiles, type ReadSecretFile } from "./secret_file.ts";
 import { quote, SourceText } from "./source_text.ts";
 import { parseToml, type TomlEntry, type TomlTable } from "./toml_tree.ts";
 import type { CheckSession } from "./value_context.ts";
@@ -55,15 +56,17 @@ export interface CheckedConfig extends CheckedTop {
  * Reads configuration texts into one configuration: tables of several files are joined, and what is set twice
  * is an error. All problems are found in one run; only a file that is not TOML ends with its first. A
  * diagnostic among the files stands for one that could not be read: it is reported with what is wrong inside
- * of the others. Pure: opens nothing, and never throws for any text.
+ * of the others. Opens nothing but
+ * what `readSecretFile` opens, and never throws for any text.
  */
 export function loadConfig(
   files: readonly (ConfigFile | Diagnostic)[],
   env: Readonly<Record<string, string | undefined>>,
   context: LoadContext,
+  readSecretFile: ReadSecretFile = noSecretFiles,
 ): LoadResult {
   const report = new Report();
-  const session: CheckSession = { report, env };
+  const session: CheckSession = { report, env, readSecretFile };
   const texts: SourceText[] = [];
   for (const [index, file] of files.entries()) {
     if ("text" in file) texts.push(new SourceText(file.path, file.text, index));

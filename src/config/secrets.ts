@@ -39,7 +39,8 @@ export class Secrets {
         const isSecret = group.options[key]!.secret;
         // Not always what stands there: the password of a JAAS text is a part of it.
         if (isSecret && typeof values[key] === "string") texts.add(values[key]);
-        for (const { value } of stringsIn(node)) {
+        // The path of a file with a secret is none.
+        for (const { value } of isSecret && node.kind === "table" ? [] : stringsIn(node)) {
           const expansion = expand(String(value), env);
           if (!expansion.ok) continue;
           if (isSecret) texts.add(expansion.value);

@@ -1,6 +1,7 @@
 import type { Report } from "./diagnostic.ts";
 import { expand, type ExpansionError } from "./interpolate.ts";
 import type { Option } from "./option.ts";
+import type { ReadSecretFile } from "./secret_file.ts";
 import { isBareReference, quote, quoteWidth, type Span } from "./source_text.ts";
 import type { TomlNode, TomlScalar } from "./toml_tree.ts";
 
@@ -8,6 +9,7 @@ import type { TomlNode, TomlScalar } from "./toml_tree.ts";
 export interface CheckSession {
   readonly report: Report;
   readonly env: Readonly<Record<string, string | undefined>>;
+  readonly readSecretFile: ReadSecretFile;
 }
 
 /** A value that was refused and reported. */

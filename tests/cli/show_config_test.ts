@@ -95,6 +95,7 @@ test("--json says the same for programs", async () => {
       key: "brokers",
       variables: [],
       defaulted_variables: ["BROKERS"],
+      secret_file: null,
     },
   });
   expect(options).toContainEqual({

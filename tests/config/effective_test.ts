@@ -31,6 +31,7 @@ describe("where a value comes from", () => {
         key: "topic",
         variables: [],
         defaulted: [],
+        secretFile: null,
       },
     });
   });

@@ -192,6 +192,27 @@ test("properties are refused by name, by kind of value, and where nothing may st
   }
 });
 
+test("a secret may be a table that names a file, and no other table", () => {
+  const head =
+    '[sources.a]\ntype = "file"\ninclude = "x"\n[sinks.s]\ntype = "kafka"\ninputs = "a"\ntopic = "t"\nbrokers = "b:1"\n';
+  for (
+    const key of [
+      "sasl.password",
+      "sasl.jaas_config",
+      "tls.key_pass",
+      'librdkafka_options."ssl.key.password"',
+    ]
+  ) {
+    expect(problems(`${head}${key} = { file = "/f" }`), key).toBe("");
+    for (
+      const value of ['{ file = "" }', "{ file = 1 }", "{}", '{ path = "/f" }', '{ file = "/f", x = 1 }']
+    ) {
+      expect(problems(`${head}${key} = ${value}`), `${key} = ${value}`).not.toBe("");
+    }
+  }
+  expect(problems(`${head}sasl.username = { file = "/f" }`)).not.toBe("");
+});
+
 test("a login may stand in a JAAS text alone", () => {
   const jaas = `'x.PlainLoginModule required username="u" password="p";'`;
   for (const key of ["sasl.jaas_config", 'librdkafka_options."sasl.jaas.config"']) {
