@@ -7,8 +7,7 @@ import { allGroups, sinkGroups } from "../../src/config/schema.ts";
 import { checkFieldPath, checkTopic } from "../../src/config/string_checks.ts";
 import { parseFieldPath } from "../../src/shape/fields.ts";
 import { Template } from "../../src/shape/template.ts";
-import { transactionOptions } from "../../src/config/options_transaction.ts";
-import { completeConfig } from "./complete_config.ts";
+import { withExample } from "./complete_config.ts";
 
 const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
 const ENV = { KAFKA_PASSWORD: "p", KEY_PASS: "k" };
@@ -54,34 +53,6 @@ test("keys are lower case with the unit at their end", () => {
     if (option.unit === "seconds") expect(key).toEndWith("_secs");
   }
 });
-
-/** A valid configuration that holds one option with its example, and what that needs. */
-function withExample(group: OptionGroup, key: string, option: Option<unknown>): string {
-  const needs: Record<string, string> = {
-    partitioner: 'key_field = "id"\n',
-    compression_level: 'compression = "zstd"\n',
-    security_protocol: 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
-    "sasl.jaas_config": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\n',
-    "sasl.mechanism": 'sasl.enabled = true\nsasl.username = "u"\nsasl.password = "p"\n',
-    "sasl.username": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.password = "p"\n',
-    "sasl.password": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\n',
-    "sasl.enabled": 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
-    "tls.crt_file": 'tls.enabled = true\ntls.key_file = "/k"\n',
-    "tls.key_file": 'tls.enabled = true\ntls.crt_file = "/c"\n',
-    "tls.key_pass": 'tls.enabled = true\ntls.key_file = "/k"\ntls.crt_file = "/c"\n',
-    "tls.ca_file": "tls.enabled = true\n",
-    "tls.verify_hostname": "tls.enabled = true\n",
-    "tls.server_name": "tls.enabled = true\n",
-    "autocreate.partitions": "topics_autocreate = true\n",
-    "autocreate.replication_factor": "topics_autocreate = true\n",
-    "gap_markers_topic": "gap_markers = true\n",
-    // The example of a topic depends on the event.
-    ...(group.type === "kafka" ? { "gap_markers": 'gap_markers_topic = "gaps"\n' } : {}),
-  };
-  for (const each of Object.keys(transactionOptions)) needs[each] = 'delivery = "transactional"\n';
-  const line = `${key} = ${option.example}\n${needs[key] ?? ""}`;
-  return completeConfig(group, key, line);
-}
 
 test("every example can be used, without a warning", () => {
   for (const { group, key, option } of allOptions()) {
