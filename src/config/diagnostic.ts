@@ -5,6 +5,7 @@ import type { Place, SourceText, Span } from "./source_text.ts";
  * it, with the exact text that is printed. "error" stops the start, "warning" never does.
  */
 export const DIAGNOSTIC_CODES = {
+  "absent-field": "warning",
   "bad-address": "error",
   "bad-choice": "error",
   "bad-interpolation": "error",
@@ -31,6 +32,7 @@ export const DIAGNOSTIC_CODES = {
   "no-sources": "error",
   "not-supported": "error",
   "out-of-range": "error",
+  "shared-files": "warning",
   "stdin-taken": "error",
   "toml-syntax": "error",
   "unknown-input": "error",

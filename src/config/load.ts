@@ -13,6 +13,7 @@ import type { Config, SinkConfig, SourceConfig } from "./config.ts";
 import { type Diagnostic, Report } from "./diagnostic.ts";
 import type { OptionGroup } from "./option.ts";
 import { apiGroup, logGroup, topGroup } from "./options_top.ts";
+import { checkFlowRules } from "./rules_flow.ts";
 import { checkPipelineRules } from "./rules_pipeline.ts";
 import { checkSinkRules } from "./rules_sink.ts";
 import { noSecretFiles, type ReadSecretFile } from "./secret_file.ts";
@@ -92,6 +93,7 @@ export function loadConfig(
   for (const sink of sinks) if (sink.table !== null) checkSinkRules(sink.table, report);
   const complete = roots.length === files.length && roots.every(hasPlaces) && !misspellsPlace(merged);
   const read = checkPipelineRules({ sources, sinks }, texts, complete, report);
+  checkFlowRules({ sources, sinks }, report);
   const dataDir = chooseDataDir(top.top, [...sources, ...sinks], texts, context, report);
 
   const diagnostics = report.finish();

@@ -92,6 +92,7 @@ function checkKafkaRules(table: CheckedTable, report: Report): void {
   checkTransaction(table, report);
   checkPartitioner(table, report);
   checkCompressionLevel(table, report);
+  checkBatchSize(table, report);
   checkTimes(table, report);
   checkAutocreate(table, report);
   checkGapMarkers(table, report);
@@ -224,6 +225,24 @@ function checkCompressionLevel(table: CheckedTable, report: Report): void {
       hint: "leave the option out to use the default, 1",
     });
   }
+}
+
+/** No batch is larger than the largest message: brokers hold batches to that limit. */
+function checkBatchSize(table: CheckedTable, report: Report): void {
+  const batch = given(table, "batch.max_bytes");
+  if (batch === null || table.found.get("max_message_bytes")?.valid === false) return;
+  const { "batch.max_bytes": batchBytes, max_message_bytes: messageBytes } = table.values as KafkaValues;
+  if (batchBytes <= messageBytes) return;
+  const message = given(table, "max_message_bytes");
+  report.add({
+    code: "unused-option",
+    message: `Option ${
+      quote(batch.key)
+    } has no effect beyond max_message_bytes: a batch holds at most ${messageBytes} bytes`,
+    at: batch.at,
+    related: message === null ? [] : [{ at: message.at, label: "limits it" }],
+    hint: `use at most ${messageBytes}, or raise max_message_bytes and what the topic allows`,
+  });
 }
 
 /** The broker's share of a wait must fit into the whole, and the first pause into the longest. */

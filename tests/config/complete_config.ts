@@ -13,7 +13,7 @@ export function completeConfig(group: OptionGroup, key: string, line: string): s
   const isSink = group.table.startsWith("sinks");
   const source = isSource
     ? `[sources.app]\n${line}${required}`
-    : '[sources.app]\ntype = "file"\ninclude = ["/x"]\n';
+    : '[sources.app]\ntype = "file"\ninclude = ["/x"]\ndecoding.codec = "json"\n';
   const sink = isSink ? `[sinks.s]\n${line}${required}` : '[sinks.s]\ntype = "console"\ninputs = ["app"]\n';
   const top = isSource || isSink ? "" : `${group.table === "" ? "" : `[${group.table}]\n`}${line}`;
   return `${top}${source}${sink}`;

@@ -20,9 +20,10 @@ function load(lines: string) {
   const servers = /bootstrap\.servers|metadata\.broker\.list/u.test(lines)
     ? ""
     : 'bootstrap_servers = "k:9092"\n';
-  const text = `[sources.app]
-type = "file"
-include = ["/x"]
+  // Lines of JSON have any fields.
+  const text = `# The properties stand from line 9 on.
+
+sources.app = { type = "file", include = ["/x"], decoding.codec = "json" }
 [sinks.s]
 type = "kafka"
 inputs = ["app"]

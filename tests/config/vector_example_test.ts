@@ -47,6 +47,7 @@ test("Vector's example runs once one of the two lists is removed", () => {
     const { config, diagnostics } = load(text);
     expect(diagnostics.filter((each) => each.severity === "error"), removed).toEqual([]);
     expect(diagnostics.map((each) => each.message)).toEqual([
+      'Events of source "my-source-or-transform-id" will have an empty key: a line of text has no field "user_id"',
       'Option "librdkafka_options.fetch.error.backoff.ms" has no effect: it is for consumers',
       'Option "librdkafka_options.socket.send.buffer.bytes" has no effect: this version of shipper does not have it',
       'Options "tls.ca_file", "tls.crt_file", "tls.key_file", "tls.key_pass" have no effect: connections are not ' +
