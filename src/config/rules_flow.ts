@@ -67,32 +67,49 @@ const TEXT_FIELDS: ReadonlyMap<string, readonly string[]> = new Map([
   ["stdin", ["message", "timestamp", "host", "source_type", "stream"]],
 ]);
 
-/** The first source whose lines are text, so that its events can't have the field. */
-function sourceWithout(path: string, inputs: readonly Component[]): Component | undefined {
-  const name = path.replace(/^"([^"]*)"$/u, "$1");
+/** The first source whose lines are text, so that its events can't have the field; or have one in `useless`, which does not help. */
+function sourceWithout(
+  path: string,
+  inputs: readonly Component[],
+  useless: readonly string[] = [],
+): Component | undefined {
   return inputs.find(({ type, table }) =>
     table !== null && table.found.get("decoding.codec")?.valid !== false &&
-    table.values["decoding.codec"] === "text" && !TEXT_FIELDS.get(type!)!.includes(name)
+    table.values["decoding.codec"] === "text" &&
+    (!TEXT_FIELDS.get(type!)!.includes(plainName(path)) || useless.includes(plainName(path)))
   );
+}
+
+/** `"a"` as `a`. */
+function plainName(path: string): string {
+  return path.replace(/^"([^"]*)"$/u, "$1");
 }
 
 function checkTopicFields(sink: Component, inputs: readonly Component[], report: Report): void {
   const topic = given(sink.table!, "topic");
   if (topic === null) return;
   const value = String(sink.table!.values["topic"]);
+  // Slashes, and colons: Kafka allows neither in the name of a topic.
+  const useless = [
+    "file",
+    ...(sink.table!.values["encoding.timestamp_format"] === "rfc3339" ? ["timestamp"] : []),
+  ];
   for (const [reference, path] of value.matchAll(/\{\{\s*(.*?)\s*\}\}/gu)) {
-    const source = sourceWithout(path!, inputs);
+    const source = sourceWithout(path!, inputs, useless);
     if (source === undefined) continue;
+    const reason = TEXT_FIELDS.get(source.type!)!.includes(plainName(path!))
+      ? `which holds ${plainName(path!) === "file" ? '"/"' : '":"'}, and Kafka allows none in a topic name`
+      : "and a line of text has no such field";
     // What came from a variable is not repeated.
     const what = rawText(topic.valueAt).includes(reference) ? quote(reference) : "a field";
     report.add({
       code: "absent-field",
       message: `Events of source ${quote(source.name)} will be dropped: ${
         quote(topic.key)
-      } takes ${what}, and a line of text has no such field`,
+      } takes ${what}, ${reason}`,
       at: partSpan(topic.valueAt, reference),
       related: [whyText(source)],
-      hint: textHint(source),
+      hint: textHint(source, useless),
     });
   }
 }
@@ -120,8 +137,9 @@ function whyText({ table, entry }: Component) {
     : { at: codec.at, label: "makes no fields of a line" };
 }
 
-function textHint({ name, type }: Component): string {
-  const fields = TEXT_FIELDS.get(type!)!.map((each) => quote(each)).join(", ");
+function textHint({ name, type }: Component, useless: readonly string[] = []): string {
+  const fields = TEXT_FIELDS.get(type!)!.filter((each) => !useless.includes(each)).map((each) => quote(each))
+    .join(", ");
   const table = `[sources.${name.includes(".") ? quote(name) : name}]`;
   return `add decoding.codec = "json" to ${table}, or use one of ${fields}`;
 }

@@ -66,9 +66,12 @@ export function checkSecretFile(table: TomlTable, context: ValueContext): string
   if (path === INVALID) return INVALID;
   const file = session.readSecretFile(path.value);
   if (file.ok) return file.text;
+  // A variable that should name the file may hold the secret itself.
+  const isShown = path.shown === quote(path.value);
+  const which = isShown ? `file ${path.shown}` : `the file that ${quote(String(node.value))} names`;
   session.report.add({
     code: "bad-secret-file",
-    message: `Cannot read option ${quote(key)} from file ${path.shown}: ${file.reason}`,
+    message: `Cannot read option ${quote(key)} from ${which}: ${file.reason}`,
     at: node.at,
     hint: file.hint,
   });

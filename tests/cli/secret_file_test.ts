@@ -169,6 +169,14 @@ describe("a configuration that names one", () => {
       expect(stdout).not.toContain("hunter2");
       return stdout.replaceAll(dir.path, "DIR").replace(/ +# /gu, " # ");
     };
+    // A name that tells of a secret is usual for a variable with the path of one.
+    const named = HEAD + lines.replace("${DIR}/pw", "${KAFKA_PASSWORD_FILE}");
+    writeFileSync(dir.file("named.toml"), named);
+    const { config } = await loadConfigFiles(
+      [dir.file("named.toml")],
+      context({ KAFKA_PASSWORD_FILE: dir.file("pw") }),
+    );
+    expect((config!.sinks[0] as KafkaSinkConfig).sasl!.password).toBe("hunter2");
     const text = (await show(false)).split("\n");
     expect(text).toContain('sasl.password = "***" # DIR/c.toml:13, file DIR/pw, environment variable DIR');
     expect(text).toContain('client_id = "c-***" # DIR/c.toml:14');
