@@ -1,19 +1,10 @@
 import { homedir, hostname } from "node:os";
-import { parseArgs, renderUsageError } from "./src/cli/args.ts";
-import { audit } from "./src/cli/audit.ts";
-import { exportBuffer } from "./src/cli/buffer_export.ts";
-import { listBuffers } from "./src/cli/buffer_ls.ts";
-import { verifyBuffers } from "./src/cli/buffer_verify.ts";
-import { repairDiskBuffer } from "./src/cli/disk_buffer_repair.ts";
-import { repairJournal } from "./src/cli/buffer_repair.ts";
+import { parseArgs } from "./src/cli/args.ts";
 import type { CommandContext } from "./src/cli/command_context.ts";
-import { exec, type ExecProcess } from "./src/cli/exec.ts";
-import { forgetSink } from "./src/cli/forget_sink.ts";
+import type { ExecProcess } from "./src/cli/exec.ts";
 import { helpText } from "./src/cli/help.ts";
-import { showPositions } from "./src/cli/positions.ts";
-import { run } from "./src/cli/run.ts";
 import { comesFromTerminal } from "./src/cli/terminal_signal.ts";
-import { validate } from "./src/cli/validate.ts";
+import { renderUsageError } from "./src/cli/usage_error.ts";
 import { writeStderr, writeStdout } from "./src/cli/standard_output.ts";
 import { version } from "./src/cli/version.ts";
 import { armCrashPoints } from "./src/telemetry/crash_point.ts";
@@ -66,6 +57,7 @@ function homeDir(): string | undefined {
   }
 }
 
+/** Each command is imported when it is called: what it needs alone is not loaded for the others. */
 async function main(argv: readonly string[]): Promise<number> {
   const args = parseArgs(argv);
   switch (args.command) {
@@ -79,27 +71,37 @@ async function main(argv: readonly string[]): Promise<number> {
       writeStderr(renderUsageError(args));
       return EXIT_USAGE;
     case "validate":
-      return await validate(args.configPaths, context, commandContext);
+      return await (await import("./src/cli/validate.ts")).validate(args, context, commandContext);
+    case "config show":
+      return await (await import("./src/cli/show_config.ts")).showConfig(args, commandContext);
+    case "generate":
+      return (await import("./src/cli/generate.ts")).generate(args, commandContext);
+    case "schema":
+      writeStdout((await import("./src/config/json_schema.ts")).configurationSchemaText());
+      return 0;
+    case "completion":
+      writeStdout((await import("./src/cli/completion.ts")).completionScript(args.shell));
+      return 0;
     case "positions":
-      return await showPositions(args, commandContext);
+      return await (await import("./src/cli/positions.ts")).showPositions(args, commandContext);
     case "positions forget":
-      return await forgetSink(args, commandContext);
+      return await (await import("./src/cli/forget_sink.ts")).forgetSink(args, commandContext);
     case "audit":
-      return await audit(args, commandContext);
+      return await (await import("./src/cli/audit.ts")).audit(args, commandContext);
     case "buffer ls":
-      return await listBuffers(args, commandContext);
+      return await (await import("./src/cli/buffer_ls.ts")).listBuffers(args, commandContext);
     case "buffer verify":
-      return await verifyBuffers(args, commandContext);
+      return await (await import("./src/cli/buffer_verify.ts")).verifyBuffers(args, commandContext);
     case "buffer export":
-      return await exportBuffer(args, commandContext);
+      return await (await import("./src/cli/buffer_export.ts")).exportBuffer(args, commandContext);
     case "buffer repair":
-      return await repairJournal(args, commandContext);
+      return await (await import("./src/cli/buffer_repair.ts")).repairJournal(args, commandContext);
     case "buffer repair --sink":
-      return await repairDiskBuffer(args, commandContext);
+      return await (await import("./src/cli/disk_buffer_repair.ts")).repairDiskBuffer(args, commandContext);
     case "run":
-      return await run(args, context);
+      return await (await import("./src/cli/run.ts")).run(args, context);
     case "exec":
-      return await exec(args, context);
+      return await (await import("./src/cli/exec.ts")).exec(args, context);
   }
 }
 

@@ -4,6 +4,7 @@ import { projectDir } from "../scripts/lib/project.ts";
 import { buffer } from "./buffer.ts";
 import { bufferedMemory } from "./buffered_memory.ts";
 import { bufferedStart } from "./buffered_start.ts";
+import { config } from "./config.ts";
 import { drain } from "./drain.ts";
 import { exactly } from "./exactly.ts";
 import { idle } from "./idle.ts";
@@ -32,6 +33,7 @@ const PROGRAMS: readonly Program[] = [
   idle,
   latency,
   start,
+  config,
   lag,
   exactly,
   recovery,

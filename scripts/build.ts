@@ -15,6 +15,8 @@ const FLAGS = [
   "--sourcemap",
   "--bytecode",
   "--format=esm",
+  // What a command needs alone (main.ts) lies in chunks of its own, which the others do not load: 8 ms of a start.
+  "--splitting",
   // Otherwise the binary obeys a .env, and runs the preload of a bunfig.toml, in the folder that it is started in.
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-bunfig",

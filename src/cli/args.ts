@@ -1,6 +1,18 @@
 import type { LogLevel } from "../config/config.ts";
 import { nearest } from "../config/suggest.ts";
-import { commandFamily, commands, type CommandSpec, type FlagSpec, labelOf, usageOf } from "./commands.ts";
+import {
+  commandFamily,
+  commands,
+  type CommandSpec,
+  type FlagSpec,
+  labelOf,
+  type Shell,
+  usageOf,
+} from "./commands.ts";
+import type { GenerateArgs } from "./generate.ts";
+import type { ShowConfigArgs } from "./show_config.ts";
+import { checkChoices, unknownFlag, type UsageError, usageError } from "./usage_error.ts";
+import type { ValidateArgs } from "./validate.ts";
 
 /**
  * The command line, parsed by what commands.ts declares. An own parser of a page instead of a library: a message names the nearest flag
@@ -10,6 +22,10 @@ export type ParsedArgs =
   | RunArgs
   | ExecArgs
   | ValidateArgs
+  | ShowConfigArgs
+  | GenerateArgs
+  | SchemaArgs
+  | CompletionArgs
   | PositionsArgs
   | ForgetSinkArgs
   | AuditArgs
@@ -47,9 +63,13 @@ export interface ExecArgs {
   readonly words: readonly string[];
 }
 
-export interface ValidateArgs {
-  readonly command: "validate";
-  readonly configPaths: readonly string[];
+export interface SchemaArgs {
+  readonly command: "schema";
+}
+
+export interface CompletionArgs {
+  readonly command: "completion";
+  readonly shell: Shell;
 }
 
 /** What is stored of each file for each sink. */
@@ -116,13 +136,6 @@ export interface HelpArgs {
 
 export interface VersionArgs {
   readonly command: "version";
-}
-
-/** Ends with exit code 2. */
-export interface UsageError {
-  readonly command: "usage-error";
-  readonly message: string;
-  readonly hint: string;
 }
 
 /** What the words after the program's name ask for. Never throws. */
@@ -227,8 +240,6 @@ function buildArgs(
   const requireHealthy = values.has("require-healthy");
   const logLevel = (values.get("log-level")?.at(-1) ?? null) as LogLevel | null;
   switch (command.name) {
-    case "validate":
-      return { command: "validate", configPaths };
     case "buffer ls":
     case "buffer verify":
       return {
@@ -251,6 +262,8 @@ function buildArgs(
         ? { command: "buffer repair", configPaths }
         : { command: "buffer repair --sink", configPaths, sink };
     }
+    case "validate":
+    case "config show":
     case "positions":
     case "audit":
       return { command: command.name, configPaths, json: values.has("json") };
@@ -258,6 +271,18 @@ function buildArgs(
       return { command: "positions forget", configPaths, sink: values.get("sink")![0]! };
     case "exec":
       return { command: "exec", configPaths, requireHealthy, tee: values.has("tee"), logLevel, words };
+    case "schema":
+      return { command: "schema" };
+    case "generate":
+      return {
+        command: "generate",
+        sources: values.get("sources")?.at(-1)?.split(",") ?? ["file"],
+        sinks: values.get("sinks")?.at(-1)?.split(",") ?? ["kafka"],
+      };
+    case "completion bash":
+    case "completion zsh":
+    case "completion fish":
+      return { command: "completion", shell: command.name.split(" ")[1] as Shell };
     default:
       return {
         command: "run",
@@ -309,9 +334,8 @@ function collectFlags(
       const example = `--${flag.name} ${flag.choices?.[0] ?? flag.value}`;
       problem ??= usageError(`Flag "--${flag.name}" lacks its value`, `write ${example}`);
       if (inline === null) index--;
-    } else if (flag.choices !== undefined && !flag.choices.includes(value)) {
-      problem ??= badChoice(flag, value);
     } else {
+      problem ??= checkChoices(flag, value);
       list.push(value);
     }
     if (value === undefined) break;
@@ -329,30 +353,6 @@ function splitFlag(word: string): { name: string; inline: string | null } {
   }
   const rest = word.slice(2).replace(/^=/u, "");
   return { name: word.slice(0, 2), inline: word.length === 2 ? null : rest };
-}
-
-function badChoice(flag: FlagSpec, value: string): UsageError {
-  const near = nearest(value, flag.choices!);
-  const list = flag.choices!.map((each) => `"${each}"`).join(", ");
-  return usageError(
-    `Flag "--${flag.name}" cannot be "${value}": expected one of ${list}`,
-    near === null ? `write --${flag.name} ${flag.choices![0]}` : `did you mean "${near}"?`,
-  );
-}
-
-function unknownFlag(name: string, command: CommandSpec): UsageError {
-  const owner = commands.find((each) => each.flags.some((flag) => `--${flag.name}` === name));
-  if (owner !== undefined) {
-    return usageError(
-      `"shipper ${command.name}" has no flag "${name}"`,
-      `it is a flag of "shipper ${owner.name}"`,
-    );
-  }
-  const near = nearest(name, command.flags.map((each) => `--${each.name}`));
-  return usageError(
-    `There is no flag "${name}"`,
-    near === null ? "shipper --help lists the flags" : `did you mean "${near}"?`,
-  );
 }
 
 /** A word that is no command; behind `family` it is the second one. `next`: the word behind it. */
@@ -379,13 +379,4 @@ function helpAbout(words: readonly string[]): ParsedArgs {
   if (second === undefined || second.startsWith("-")) return { command: "help", topic: first };
   const topic = `${first} ${second}`;
   return commandFamily(topic).length === 0 ? unknownCommand(second, first) : { command: "help", topic };
-}
-
-function usageError(message: string, hint: string): UsageError {
-  return { command: "usage-error", message, hint };
-}
-
-/** For stderr, in the form of the diagnostics. */
-export function renderUsageError(error: UsageError): string {
-  return `error[usage]: ${error.message}\n = hint: ${error.hint}\n`;
 }

@@ -1,4 +1,5 @@
 import type { LogLevel } from "../config/config.ts";
+import { sinkGroups, sourceGroups } from "../config/schema.ts";
 
 /** The command line as data: what args.ts parses, what help.ts prints, and what an unknown word is compared with. */
 export interface CommandSpec {
@@ -15,9 +16,11 @@ export interface CommandSpec {
 export interface FlagSpec {
   readonly name: string;
   readonly short?: string;
-  /** Name of the value in the help; without it the flag takes none. */
+  /** Name of the value in the help; without it the flag takes none. For "FILE" shells offer files. */
   readonly value?: string;
   readonly choices?: readonly string[];
+  /** The value is a comma list of choices, each once. */
+  readonly isList?: boolean;
   /** The command means nothing without it. */
   readonly required?: boolean;
   /** May be left out, and makes sense once alone. */
@@ -61,6 +64,26 @@ const logLevelFlag: FlagSpec = {
   doc: `${LOG_LEVELS.join(", ")}; wins over log.level.`,
 };
 
+function kindsFlag(name: string, kinds: readonly string[], otherwise: string): FlagSpec {
+  return {
+    name,
+    value: "KINDS",
+    choices: kinds,
+    isList: true,
+    doc: `Kinds of ${name}, a comma list of: ${kinds.join(", ")}. Without it: ${otherwise}.`,
+  };
+}
+
+/** Shells that `shipper completion` knows. */
+export const SHELLS = ["bash", "zsh", "fish"] as const;
+export type Shell = typeof SHELLS[number];
+
+const COMPLETION_EXAMPLES: Readonly<Record<Shell, string>> = {
+  bash: "shipper completion bash > /etc/bash_completion.d/shipper",
+  zsh: "shipper completion zsh > ~/.zfunc/_shipper",
+  fish: "shipper completion fish > ~/.config/fish/completions/shipper.fish",
+};
+
 /** All commands; the first is meant when none is named. */
 export const commands: readonly CommandSpec[] = [
   {
@@ -93,9 +116,37 @@ export const commands: readonly CommandSpec[] = [
   {
     name: "validate",
     doc: "Check a configuration, open nothing else, and list every problem.",
-    flags: [configFlag, helpFlag],
+    flags: [configFlag, jsonFlag, helpFlag],
     examples: ["shipper validate --config shipper.toml"],
   },
+  {
+    name: "config show",
+    doc: "Show every option with its value and where that comes from. Secrets are masked.",
+    flags: [configFlag, jsonFlag, helpFlag],
+    examples: ["shipper config show --config shipper.toml"],
+  },
+  {
+    name: "generate",
+    doc: "Print a configuration to begin with, every option in it with a comment.",
+    flags: [
+      kindsFlag("sources", [...sourceGroups.keys()], "file"),
+      kindsFlag("sinks", [...sinkGroups.keys()], "kafka"),
+      helpFlag,
+    ],
+    examples: ["shipper generate --sources file,stdin --sinks kafka > shipper.toml"],
+  },
+  {
+    name: "schema",
+    doc: "Print the JSON Schema of the configuration, for editors.",
+    flags: [helpFlag],
+    examples: ["shipper schema > shipper.schema.json"],
+  },
+  ...SHELLS.map((shell): CommandSpec => ({
+    name: `completion ${shell}`,
+    doc: `Print the completion of this command line for ${shell}.`,
+    flags: [helpFlag],
+    examples: [COMPLETION_EXAMPLES[shell]],
+  })),
   {
     name: "positions",
     doc: "Show how far each file is delivered to each sink: position, holes, size, lag.",

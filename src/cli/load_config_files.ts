@@ -2,6 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { type Diagnostic, type DiagnosticCode, fileDiagnostic } from "../config/diagnostic.ts";
 import { type ConfigFile, loadConfig, type LoadContext, type LoadResult } from "../config/load.ts";
 import { quote } from "../config/source_text.ts";
+import { readSecretFile } from "./secret_file.ts";
 
 /** A larger file is no configuration; it is not read. */
 export const CONFIG_FILE_BYTES_MAX = 4_194_304;
@@ -23,7 +24,7 @@ export async function loadConfigFiles(
 ): Promise<LoadResult> {
   const files: (ConfigFile | Diagnostic)[] = [];
   for (const [index, path] of paths.entries()) files.push(await readConfigFile(path, index, context));
-  return loadConfig(files, context.env, context);
+  return loadConfig(files, context.env, context, readSecretFile);
 }
 
 async function readConfigFile(

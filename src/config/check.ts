@@ -2,19 +2,10 @@ import { checkValue } from "./check_value.ts";
 import type { Option, OptionGroup } from "./option.ts";
 import { looksSecret, quote, type Span } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
+import { foundAt, type FoundOption, TableDraft } from "./table_draft.ts";
 import type { TomlEntry, TomlTable } from "./toml_tree.ts";
 import { type CheckSession, INVALID, maskNode } from "./value_context.ts";
 import { kindNoun } from "./wrong_type.ts";
-
-/** An option that stands in the file. */
-export interface FoundOption {
-  /** The key as written, from the table's own level: "linger_ms" for "batch.timeout_ms". */
-  readonly key: string;
-  /** Key and value. */
-  readonly at: Span;
-  readonly valueAt: Span;
-  readonly valid: boolean;
-}
 
 /** A table after its options were checked one by one. */
 export interface CheckedTable {
@@ -41,8 +32,8 @@ export interface TableIdentity {
 }
 
 /**
- * Checks a table against a group: unknown keys, values, and missing keys. Entries named in `skip` belong to
- * somebody else.
+ * Checks a table against a group: unknown keys, values, and missing keys. The group's `tables` are left to
+ * who knows them: `derive` is called before missing keys are looked for, and may set more options.
  */
 export function checkTable(
   table: TomlTable,
@@ -50,19 +41,21 @@ export function checkTable(
   identity: TableIdentity,
   session: CheckSession,
   otherGroups: readonly OptionGroup[] = [],
-  skip: ReadonlySet<string> = new Set(),
+  derive: (draft: TableDraft) => void = () => {},
 ): CheckedTable {
-  const checker = new TableChecker(group, identity, session, otherGroups);
+  const draft = new TableDraft(table, group, session);
+  const checker = new TableChecker(draft, identity, otherGroups);
+  const { tables = [] } = group;
   for (const entry of table.entries.values()) {
-    if (!skip.has(entry.key)) checker.checkEntry(entry, "");
+    if (!tables.includes(entry.key)) checker.checkEntry(entry, "");
   }
+  derive(draft);
   checker.checkMissing();
-  return { group, label: identity.label, at: table.at, values: checker.values, found: checker.found };
+  return { group, label: identity.label, at: table.at, values: draft.values, found: draft.found };
 }
 
 class TableChecker {
-  readonly values: Record<string, unknown> = {};
-  readonly found = new Map<string, FoundOption>();
+  readonly #draft: TableDraft;
   readonly #group: OptionGroup;
   readonly #identity: TableIdentity;
   readonly #session: CheckSession;
@@ -74,18 +67,13 @@ class TableChecker {
   /** Required options that are probably there, misspelt. */
   readonly #suggested = new Set<string>();
 
-  constructor(
-    group: OptionGroup,
-    identity: TableIdentity,
-    session: CheckSession,
-    otherGroups: readonly OptionGroup[],
-  ) {
-    this.#group = group;
+  constructor(draft: TableDraft, identity: TableIdentity, otherGroups: readonly OptionGroup[]) {
+    this.#draft = draft;
+    this.#group = draft.group;
     this.#identity = identity;
-    this.#session = session;
+    this.#session = draft.session;
     this.#otherGroups = otherGroups;
-    for (const [key, option] of Object.entries(group.options)) {
-      this.values[key] = option.default ?? null;
+    for (const [key, option] of Object.entries(draft.group.options)) {
       for (const spelling of [key, ...option.aliases]) {
         this.#byKey.set(spelling, key);
         for (let dot = spelling.indexOf("."); dot !== -1; dot = spelling.indexOf(".", dot + 1)) {
@@ -114,7 +102,7 @@ class TableChecker {
 
   #checkOption(entry: TomlEntry, path: string, key: string): void {
     const option = this.#group.options[key]!;
-    const before = this.found.get(key);
+    const before = this.#draft.found.get(key);
     if (before !== undefined) {
       this.#session.report.add({
         code: "conflict",
@@ -127,9 +115,7 @@ class TableChecker {
       return;
     }
     const value = checkValue(entry.node, path, option, this.#session);
-    const valid = value !== INVALID;
-    if (valid) this.values[key] = value;
-    this.found.set(key, { key: path, at: entry.at, valueAt: entry.node.at, valid });
+    this.#draft.set(key, value, foundAt(entry, path, value !== INVALID));
   }
 
   #reportNoTable(entry: TomlEntry, path: string): void {
@@ -191,7 +177,9 @@ class TableChecker {
     if (last.includes(".") && this.#byKey.has(path)) {
       return `remove the quotes, which make the dots part of one name: ${path}`;
     }
-    const other = this.#otherGroups.find((each) => each !== this.#group && Object.hasOwn(each.options, path));
+    const other = this.#otherGroups.find((each) =>
+      each !== this.#group && (Object.hasOwn(each.options, path) || (each.tables ?? []).includes(path))
+    );
     if (other !== undefined) {
       const place = other.table === "" ? "the top level" : `type = ${quote(other.type ?? "")}`;
       return `${quote(path)} is an option of ${place}; remove it here`;
@@ -202,15 +190,16 @@ class TableChecker {
 
   checkMissing(): void {
     for (const [key, option] of Object.entries(this.#group.options)) {
-      if (this.found.has(key) || this.#suggested.has(key)) continue;
+      if (this.#draft.found.has(key) || this.#suggested.has(key)) continue;
       if (option.required) {
         const { at, label } = this.#identity.requiredBy;
         const type = this.#group.type;
         const who = type === null ? this.#identity.label : `type ${quote(type)}`;
         this.#reportMissing(key, option, who, at, label);
-      } else if (option.requiredWhen !== null && this.values[option.requiredWhen] === true) {
-        const condition = this.found.get(option.requiredWhen)!;
-        this.#reportMissing(key, option, `${condition.key} = true`, condition.valueAt, "required by this");
+      } else if (option.requiredWhen !== null && this.#draft.values[option.requiredWhen] === true) {
+        const condition = this.#draft.found.get(option.requiredWhen)!;
+        const who = condition.implied ? quote(condition.key) : `${condition.key} = true`;
+        this.#reportMissing(key, option, who, condition.valueAt, "required by this");
       }
     }
   }

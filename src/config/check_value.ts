@@ -1,8 +1,9 @@
 import type { ChoiceType, NumberType, Option, StringCheck, StringProblem } from "./option.ts";
+import { checkSecretFile } from "./secret_file.ts";
 import { quote } from "./source_text.ts";
 import { checkAddress } from "./string_checks.ts";
 import { nearest } from "./suggest.ts";
-import type { TomlNode, TomlScalar } from "./toml_tree.ts";
+import type { TomlNode } from "./toml_tree.ts";
 import {
   type CheckSession,
   type ExpandedString,
@@ -26,9 +27,16 @@ export function checkValue(
   option: Option<unknown>,
   session: CheckSession,
 ): unknown {
-  if (option.secret || holdsPrivateKey(node)) maskNode(node);
   const context: ValueContext = { session, key, option };
   const { type } = option;
+  if (option.secret && node.kind === "table") {
+    const text = checkSecretFile(node, context);
+    const check = type.kind === "string" ? type.check : undefined;
+    const problem = text === INVALID ? null : check?.(text) ?? null;
+    if (problem === null) return text;
+    return badString(node, { value: "", alone: false, shown: "a hidden value" }, problem, context);
+  }
+  if (option.secret || holdsPrivateKey(node)) maskNode(node);
   switch (type.kind) {
     case "string":
       return checkString(node, type.check, context);
@@ -59,7 +67,7 @@ function checkString(
 }
 
 function badString(
-  node: TomlScalar,
+  node: TomlNode,
   expanded: ExpandedString,
   problem: StringProblem,
   context: ValueContext,

@@ -1,7 +1,9 @@
 import { type CheckedTable, checkTable, maskSecretsInside } from "./check.ts";
 import { expand } from "./interpolate.ts";
+import { deriveKafkaOptions } from "./kafka_derived.ts";
 import type { OptionGroup } from "./option.ts";
-import { plannedSinkTypes, plannedSourceTypes, sinkGroups, sourceGroups } from "./schema.ts";
+import { NAME_PATTERN, plannedSinkTypes, plannedSourceTypes, sinkGroups, sourceGroups } from "./schema.ts";
+import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { quote } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
 import { stringItems, type TomlEntry, type TomlScalar, type TomlTable } from "./toml_tree.ts";
@@ -24,9 +26,6 @@ export interface InputName {
   readonly name: string;
   readonly shown: string;
 }
-
-/** Names end up in paths, metrics and client ids. */
-const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/u;
 
 interface Kind {
   readonly noun: "source" | "sink";
@@ -97,7 +96,7 @@ function reportNoTable(entry: TomlEntry, kind: Kind, session: CheckSession): voi
 function checkComponent(entry: TomlEntry, kind: Kind, session: CheckSession): Component {
   const name = entry.key;
   const nothing = { name, entry, type: null, table: null, inputs: null };
-  if (!NAME.test(name)) {
+  if (!NAME_PATTERN.test(name)) {
     session.report.add({
       code: "bad-name",
       message: `Cannot name a ${kind.noun} ${
@@ -129,7 +128,8 @@ function checkComponent(entry: TomlEntry, kind: Kind, session: CheckSession): Co
     requiredBy: { at: found.node.at, label: "required by this" },
   };
   const others = [...kind.groups.values()];
-  const table = checkTable(entry.node, found.group, identity, session, others);
+  const derive = found.group === kafkaSinkGroup ? deriveKafkaOptions : undefined;
+  const table = checkTable(entry.node, found.group, identity, session, others, derive);
   return { name, entry, type: found.group.type, table, inputs };
 }
 

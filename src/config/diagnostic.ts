@@ -1,14 +1,16 @@
-import type { SourceText, Span } from "./source_text.ts";
+import type { Place, SourceText, Span } from "./source_text.ts";
 
 /**
  * Every kind of problem a configuration can have. One code is one rule; tests/config holds a file that breaks
  * it, with the exact text that is printed. "error" stops the start, "warning" never does.
  */
 export const DIAGNOSTIC_CODES = {
+  "absent-field": "warning",
   "bad-address": "error",
   "bad-choice": "error",
   "bad-interpolation": "error",
   "bad-name": "error",
+  "bad-secret-file": "error",
   "bad-template": "error",
   "bad-value": "error",
   "config-empty": "error",
@@ -30,6 +32,7 @@ export const DIAGNOSTIC_CODES = {
   "no-sources": "error",
   "not-supported": "error",
   "out-of-range": "error",
+  "shared-files": "warning",
   "stdin-taken": "error",
   "toml-syntax": "error",
   "unknown-input": "error",
@@ -51,6 +54,8 @@ export interface Snippet {
   readonly line: number;
   /** Where the part begins in the file, from 1. */
   readonly fileColumn: number;
+  /** Behind its last character, in the file: it may be on a later line. */
+  readonly end: Place;
   readonly text: string;
   readonly column: number;
   readonly length: number;
@@ -152,6 +157,7 @@ function toSnippet(span: Span, label: string): Snippet {
     path: span.file.path,
     line: place.line,
     fileColumn: place.column,
+    end: span.file.place(span.end),
     ...span.file.shown(span),
     label,
   };

@@ -8,7 +8,10 @@ export type Expansion =
     readonly ok: true;
     readonly value: string;
     readonly alone: boolean;
+    /** Those whose value is in it. */
     readonly variables: readonly string[];
+    /** Those that were unset or empty, so that their default is in it. */
+    readonly defaulted: readonly string[];
   }
   | ExpansionError;
 
@@ -29,16 +32,21 @@ const NESTING_MAX = 8;
  * number or a boolean.
  */
 export function expand(text: string, env: Readonly<Record<string, string | undefined>>): Expansion {
-  const variables: string[] = [];
-  const result = expandText(text, env, variables, 0);
+  const used: Used = { variables: [], defaulted: [] };
+  const result = expandText(text, env, used, 0);
   if (typeof result !== "string") return result;
   const alone = text.startsWith("${") && referenceEnd(text, 0) === text.length;
-  return { ok: true, value: result, alone, variables };
+  return { ok: true, value: result, alone, ...used };
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-function expandText(text: string, env: Env, variables: string[], depth: number): string | ExpansionError {
+interface Used {
+  readonly variables: string[];
+  readonly defaulted: string[];
+}
+
+function expandText(text: string, env: Env, used: Used, depth: number): string | ExpansionError {
   let value = "";
   let at = 0;
   while (true) {
@@ -51,7 +59,7 @@ function expandText(text: string, env: Env, variables: string[], depth: number):
     } else if (text[dollar + 1] === "{") {
       const end = referenceEnd(text, dollar);
       if (end === -1) return malformed(text.slice(dollar), 'its "}" is missing');
-      const part = expandReference(text.slice(dollar, end), env, variables, depth);
+      const part = expandReference(text.slice(dollar, end), env, used, depth);
       if (typeof part !== "string") return part;
       value += part;
       at = end;
@@ -65,7 +73,7 @@ function expandText(text: string, env: Env, variables: string[], depth: number):
 function expandReference(
   reference: string,
   env: Env,
-  variables: string[],
+  used: Used,
   depth: number,
 ): string | ExpansionError {
   const match = /^([A-Za-z_][A-Za-z0-9_]*)(?:(:-|\?)(.*))?$/su.exec(reference.slice(2, -1));
@@ -80,12 +88,13 @@ function expandReference(
   ];
   const value = Object.hasOwn(env, name) ? env[name] : undefined;
   if (value !== undefined && !(operator === ":-" && value === "")) {
-    variables.push(name);
+    used.variables.push(name);
     return value;
   }
   if (operator === ":-") {
     if (depth >= NESTING_MAX) return malformed(reference, "its defaults are nested too deeply");
-    return expandText(word!, env, variables, depth + 1);
+    used.defaulted.push(name);
+    return expandText(word!, env, used, depth + 1);
   }
   const reason = operator === "?" && word !== "" ? word! : "the environment variable is not set";
   return { ok: false, code: "missing-env", reference, variable: name, reason };

@@ -13,8 +13,10 @@ import type { Config, SinkConfig, SourceConfig } from "./config.ts";
 import { type Diagnostic, Report } from "./diagnostic.ts";
 import type { OptionGroup } from "./option.ts";
 import { apiGroup, logGroup, topGroup } from "./options_top.ts";
+import { checkFlowRules } from "./rules_flow.ts";
 import { checkPipelineRules } from "./rules_pipeline.ts";
 import { checkSinkRules } from "./rules_sink.ts";
+import { noSecretFiles, type ReadSecretFile } from "./secret_file.ts";
 import { quote, SourceText } from "./source_text.ts";
 import { parseToml, type TomlEntry, type TomlTable } from "./toml_tree.ts";
 import type { CheckSession } from "./value_context.ts";
@@ -38,23 +40,34 @@ export interface LoadContext {
 export interface LoadResult {
   /** Null when there is at least one error. */
   readonly config: Config | null;
+  /** The tables that `config` was made of, with the place of every value; null when it is. */
+  readonly checked: CheckedConfig | null;
   /** By file, then by line. Warnings may come with a config. */
   readonly diagnostics: readonly Diagnostic[];
+}
+
+/** Every table of a configuration without an error. */
+export interface CheckedConfig extends CheckedTop {
+  /** Also those that no sink reads. */
+  readonly sources: readonly Component[];
+  readonly sinks: readonly Component[];
 }
 
 /**
  * Reads configuration texts into one configuration: tables of several files are joined, and what is set twice
  * is an error. All problems are found in one run; only a file that is not TOML ends with its first. A
  * diagnostic among the files stands for one that could not be read: it is reported with what is wrong inside
- * of the others. Pure: opens nothing, and never throws for any text.
+ * of the others. Opens nothing but
+ * what `readSecretFile` opens, and never throws for any text.
  */
 export function loadConfig(
   files: readonly (ConfigFile | Diagnostic)[],
   env: Readonly<Record<string, string | undefined>>,
   context: LoadContext,
+  readSecretFile: ReadSecretFile = noSecretFiles,
 ): LoadResult {
   const report = new Report();
-  const session: CheckSession = { report, env };
+  const session: CheckSession = { report, env, readSecretFile };
   const texts: SourceText[] = [];
   for (const [index, file] of files.entries()) {
     if ("text" in file) texts.push(new SourceText(file.path, file.text, index));
@@ -71,7 +84,7 @@ export function loadConfig(
     }
     roots.push(root);
   }
-  if (roots.length === 0) return { config: null, diagnostics: report.finish() };
+  if (roots.length === 0) return { config: null, checked: null, diagnostics: report.finish() };
 
   const merged = mergeTops(roots, report);
   const top = checkTop(merged, session);
@@ -80,10 +93,11 @@ export function loadConfig(
   for (const sink of sinks) if (sink.table !== null) checkSinkRules(sink.table, report);
   const complete = roots.length === files.length && roots.every(hasPlaces) && !misspellsPlace(merged);
   const read = checkPipelineRules({ sources, sinks }, texts, complete, report);
+  checkFlowRules({ sources, sinks }, report);
   const dataDir = chooseDataDir(top.top, [...sources, ...sinks], texts, context, report);
 
   const diagnostics = report.finish();
-  if (report.errorCount > 0) return { config: null, diagnostics };
+  if (report.errorCount > 0) return { config: null, checked: null, diagnostics };
   const config: Config = {
     dataDir,
     api: buildApi(top.api),
@@ -93,7 +107,7 @@ export function loadConfig(
     sources: sources.filter((each) => read.has(each.name)).map(buildSource),
     sinks: sinks.map((each) => buildSink(each, context)),
   };
-  return { config, diagnostics };
+  return { config, checked: { ...top, sources, sinks }, diagnostics };
 }
 
 function buildSource(component: Component): SourceConfig {
@@ -163,7 +177,9 @@ function mergeEntry(into: TomlTable, entry: TomlEntry, prefix: string, report: R
 
 interface CheckedTop {
   readonly top: CheckedTable;
+  /** Null when the table is not there. */
   readonly api: CheckedTable | null;
+  /** Defaults when the table is not there. */
   readonly log: CheckedTable;
 }
 
@@ -196,8 +212,7 @@ function checkTop(merged: TomlTable, session: CheckSession): CheckedTop {
     subject: "the configuration",
     requiredBy: { at: merged.at, label: "" },
   };
-  const skip = new Set(topGroup.tables);
-  const top = checkTable(merged, topGroup, identity, session, [...TABLES.values()], skip);
+  const top = checkTable(merged, topGroup, identity, session, [...TABLES.values()]);
   const noLog: CheckedTable = { ...top, group: logGroup, values: defaultsOf(logGroup), found: new Map() };
   return { top, api: checked.get("api") ?? null, log: checked.get("log") ?? noLog };
 }

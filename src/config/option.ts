@@ -2,12 +2,13 @@ import type { DiagnosticCode } from "./diagnostic.ts";
 
 /**
  * How an option is declared: once, as data. The checks (check.ts), the typed values that build.ts turns into
- * `Config`, docs/configuration.md and the tests are all derived from the declarations in options_*.ts.
+ * `Config`, docs/configuration.md, the JSON Schema, sample configurations and the tests are all derived from the declarations in
+ * options_*.ts.
  *
  * This is an own small vocabulary and not zod: a diagnostic points at the line and column of a value, of a
  * key, or of a part inside a string, and a schema library sees plain objects without positions; its errors
  * would have to be mapped back by path, and unknown keys, aliases, interpolation and secrets would still be
- * handled here. A JSON Schema can be written from these facts as the docs are.
+ * handled here. json_schema.ts writes a JSON Schema from these facts, as docs.ts does the docs.
  */
 export interface Option<out T> {
   readonly type: OptionType;
@@ -86,6 +87,8 @@ export interface OptionGroup<O extends Options = Options> {
   readonly planned: readonly string[];
   /** Tables beside the options, which have groups of their own: they are near misses too. */
   readonly tables?: readonly string[];
+  /** By key: the options that may give this one its value, so that it need not stand there. */
+  readonly impliedBy?: Readonly<Record<string, readonly string[]>>;
 }
 
 interface CommonFacts {

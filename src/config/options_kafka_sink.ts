@@ -1,4 +1,5 @@
 import { addresses, choice, flag, group, integer, milliseconds, size, text } from "./option.ts";
+import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import { deliveryOptions } from "./options_delivery.ts";
 import { transactionOptions } from "./options_transaction.ts";
 import {
@@ -11,6 +12,16 @@ import {
   plannedEncodingOptions,
 } from "./options_sink_common.ts";
 import { checkClientId, checkFieldPath, checkNotEmpty, checkTopic, checkTopicName } from "./string_checks.ts";
+
+const securityProtocolOption = choice({
+  values: ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"],
+  ignoreCase: true,
+  default: null,
+  defaultText: "what `tls.enabled` and `sasl.enabled` say",
+  doc:
+    "Kafka's one word for `tls.enabled` and `sasl.enabled`: both in one. Where these are set too, they must say the same.",
+  example: '"SASL_SSL"',
+});
 
 const saslOptions = {
   "sasl.enabled": flag({ default: false, doc: "Log in to the brokers.", example: "true" }),
@@ -34,6 +45,18 @@ const saslOptions = {
     example: '"${KAFKA_PASSWORD}"',
   }),
 };
+
+const jaasOption = text({
+  default: null,
+  defaultText: "none",
+  secret: true,
+  doc:
+    "`sasl.username` and `sasl.password` as Kafka's Java clients write them. `PlainLoginModule` is `sasl.mechanism = " +
+    '"PLAIN"`; `ScramLoginModule` is either of the `SCRAM` ones. A variable may stand for the whole or for a value between quotes, ' +
+    "where it needs no escaping.",
+  example:
+    `'org.apache.kafka.common.security.scram.ScramLoginModule required username="shipper" password="\${KAFKA_PASSWORD}";'`,
+});
 
 const tlsOptions = {
   "tls.enabled": flag({
@@ -178,7 +201,9 @@ export const kafkaSinkGroup = group({
   table: "sinks.NAME",
   type: "kafka",
   title: "Sink: kafka",
-  doc: "Delivers to Apache Kafka, 0.11 or later.",
+  doc: "Delivers to Apache Kafka, 0.11 or later.\n\n" +
+    "A table `librdkafka_options` may hold properties by the names that librdkafka and Kafka's Java producer have for them, such as " +
+    '`librdkafka_options."linger.ms" = 50`. [librdkafka_options.md](librdkafka_options.md) says which option each stands for.',
   options: {
     type: choice({ values: ["kafka"], required: true, doc: "The kind of sink.", example: '"kafka"' }),
     inputs: inputsOption,
@@ -282,8 +307,16 @@ export const kafkaSinkGroup = group({
     }),
     ...connectionOptions,
     healthcheck: healthcheckOption,
+    security_protocol: securityProtocolOption,
     ...saslOptions,
+    "sasl.jaas_config": jaasOption,
     ...tlsOptions,
+  },
+  tables: [PROPERTIES_KEY],
+  impliedBy: {
+    "sasl.mechanism": ["sasl.jaas_config"],
+    "sasl.username": ["sasl.jaas_config"],
+    "sasl.password": ["sasl.jaas_config"],
   },
   planned: [
     ...plannedEncodingOptions,
@@ -295,7 +328,6 @@ export const kafkaSinkGroup = group({
     "fallback_topic",
     "headers",
     "key",
-    "librdkafka_options",
     "message_timeout_ms",
     "metrics_interval_secs",
     "on_lost_state",
@@ -308,8 +340,6 @@ export const kafkaSinkGroup = group({
     "sasl.aws.assume_role",
     "sasl.aws.profile",
     "sasl.aws.region",
-    "sasl.jaas_config",
-    "security_protocol",
     "send_buffer_bytes",
     "timestamp_source",
   ],

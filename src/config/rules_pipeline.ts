@@ -1,4 +1,4 @@
-import type { FoundOption } from "./check.ts";
+import type { FoundOption } from "./table_draft.ts";
 import type { Report } from "./diagnostic.ts";
 import type { Component } from "./components.ts";
 import type { SourceText } from "./source_text.ts";

@@ -1,12 +1,15 @@
-import type { CheckedTable, FoundOption } from "./check.ts";
+import type { CheckedTable } from "./check.ts";
 import type { Report } from "./diagnostic.ts";
 import type { Values } from "./option.ts";
 import type { consoleSinkGroup } from "./options_console_sink.ts";
 import { deliveryOptions } from "./options_delivery.ts";
 import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { transactionOptions } from "./options_transaction.ts";
+import { given, warnUnused } from "./rules_common.ts";
+import { checkSasl, checkTls } from "./rules_security.ts";
 import { quote } from "./source_text.ts";
 import { isConstantTopic } from "./string_checks.ts";
+import type { FoundOption } from "./table_draft.ts";
 
 /** Rules between the options of one sink. Every option was checked alone before. */
 export function checkSinkRules(table: CheckedTable, report: Report): void {
@@ -17,12 +20,6 @@ export function checkSinkRules(table: CheckedTable, report: Report): void {
 
 type KafkaValues = Values<typeof kafkaSinkGroup.options>;
 type EncodingValues = Values<typeof consoleSinkGroup.options>;
-
-/** The option, when it stands in the file and is good. */
-function given(table: CheckedTable, key: string): FoundOption | null {
-  const found = table.found.get(key);
-  return found !== undefined && found.valid ? found : null;
-}
 
 function checkFieldLists(table: CheckedTable, report: Report): void {
   const values = table.values as EncodingValues;
@@ -95,6 +92,7 @@ function checkKafkaRules(table: CheckedTable, report: Report): void {
   checkTransaction(table, report);
   checkPartitioner(table, report);
   checkCompressionLevel(table, report);
+  checkBatchSize(table, report);
   checkTimes(table, report);
   checkAutocreate(table, report);
   checkGapMarkers(table, report);
@@ -229,6 +227,24 @@ function checkCompressionLevel(table: CheckedTable, report: Report): void {
   }
 }
 
+/** No batch is larger than the largest message: brokers hold batches to that limit. */
+function checkBatchSize(table: CheckedTable, report: Report): void {
+  const batch = given(table, "batch.max_bytes");
+  if (batch === null || table.found.get("max_message_bytes")?.valid === false) return;
+  const { "batch.max_bytes": batchBytes, max_message_bytes: messageBytes } = table.values as KafkaValues;
+  if (batchBytes <= messageBytes) return;
+  const message = given(table, "max_message_bytes");
+  report.add({
+    code: "unused-option",
+    message: `Option ${
+      quote(batch.key)
+    } has no effect beyond max_message_bytes: a batch holds at most ${messageBytes} bytes`,
+    at: batch.at,
+    related: message === null ? [] : [{ at: message.at, label: "limits it" }],
+    hint: `use at most ${messageBytes}, or raise max_message_bytes and what the topic allows`,
+  });
+}
+
 /** The broker's share of a wait must fit into the whole, and the first pause into the longest. */
 function checkTimes(table: CheckedTable, report: Report): void {
   const pairs = [
@@ -297,97 +313,4 @@ function checkGapMarkers(table: CheckedTable, report: Report): void {
     related: [{ at: topic.at, label: "depends on the event" }],
     hint: 'add gap_markers_topic, such as "gaps"',
   });
-}
-
-function checkSasl(table: CheckedTable, report: Report): void {
-  const values = table.values as KafkaValues;
-  if (table.found.get("sasl.enabled")?.valid === false) return;
-  if (!values["sasl.enabled"]) {
-    warnUnused({
-      options: foundBelow(table, "sasl."),
-      off: table.found.get("sasl.enabled"),
-      reason: "shipper does not log in, as sasl.enabled is not true",
-      remedy: "add sasl.enabled = true",
-    }, report);
-    return;
-  }
-  const mechanism = given(table, "sasl.mechanism");
-  if (mechanism === null || values["sasl.mechanism"] !== "PLAIN" || values["tls.enabled"]) return;
-  if (table.found.get("tls.enabled")?.valid === false) return;
-  const user = given(table, "sasl.username");
-  // As written: the value of a variable is not repeated.
-  const whose = user === null
-    ? ""
-    : ` for ${user.valueAt.file.text.slice(user.valueAt.start, user.valueAt.end)}`;
-  report.add({
-    code: "insecure-sasl",
-    message: `Password${whose} will cross the network in the clear: mechanism "PLAIN" is used without TLS`,
-    at: mechanism.valueAt,
-    hint: 'add tls.enabled = true, or use sasl.mechanism = "SCRAM-SHA-512"',
-  });
-}
-
-function checkTls(table: CheckedTable, report: Report): void {
-  const values = table.values as KafkaValues;
-  if (table.found.get("tls.enabled")?.valid === false) return;
-  if (!values["tls.enabled"]) {
-    warnUnused({
-      options: foundBelow(table, "tls."),
-      off: table.found.get("tls.enabled"),
-      reason: "connections are not encrypted, as tls.enabled is not true",
-      remedy: "add tls.enabled = true",
-    }, report);
-    return;
-  }
-  for (const [one, other] of [["tls.crt_file", "tls.key_file"], ["tls.key_file", "tls.crt_file"]] as const) {
-    const found = given(table, one);
-    if (found === null || table.found.has(other)) continue;
-    report.add({
-      code: "incomplete-certificate",
-      message: `Cannot use ${quote(one)} without ${
-        quote(other)
-      }: a client's certificate and its key go together`,
-      at: found.at,
-      hint: `add ${other}, or remove ${one}`,
-    });
-  }
-  const pass = given(table, "tls.key_pass");
-  if (pass === null || table.found.has("tls.key_file")) return;
-  report.add({
-    code: "unused-option",
-    message: 'Option "tls.key_pass" has no effect: there is no "tls.key_file" to unlock',
-    at: pass.at,
-    hint: "add tls.key_file, or remove it",
-  });
-}
-
-interface Unused {
-  /** In the order of the file; may be none. */
-  readonly options: readonly FoundOption[];
-  /** What switches them off, when it stands in the file. */
-  readonly off: FoundOption | undefined;
-  /** Goes after "Option ... has no effect: ". */
-  readonly reason: string;
-  /** What to type so that they have one. */
-  readonly remedy: string;
-}
-
-/** One warning that names everything that is switched off: nothing of it is opened or used. */
-function warnUnused({ options, off, reason, remedy }: Unused, report: Report): void {
-  if (options.length === 0) return;
-  const names = options.map((each) => quote(each.key)).join(", ");
-  report.add({
-    code: "unused-option",
-    message: `${options.length === 1 ? `Option ${names} has` : `Options ${names} have`} no effect: ${reason}`,
-    at: options[0]!.at,
-    related: off === undefined ? [] : [{ at: off.at, label: "switches it off" }],
-    hint: `${remedy}, or remove ${options.length === 1 ? "it" : "them"}`,
-  });
-}
-
-/** What stands below a table such as "tls", but for what switches it on. */
-function foundBelow(table: CheckedTable, prefix: string): FoundOption[] {
-  return [...table.found].filter(([key]) => key.startsWith(prefix) && key !== `${prefix}enabled`).map((
-    [, found],
-  ) => found);
 }

@@ -19,6 +19,9 @@ export const allGroups: readonly OptionGroup[] = [
 export const sourceGroups: ReadonlyMap<string, OptionGroup> = byType([fileSourceGroup, stdinSourceGroup]);
 export const sinkGroups: ReadonlyMap<string, OptionGroup> = byType([kafkaSinkGroup, consoleSinkGroup]);
 
+/** Of sources and sinks. Names end up in paths, metrics and client ids. */
+export const NAME_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/u;
+
 /** Types of later versions, so that the diagnostic can say so. */
 export const plannedSourceTypes: readonly string[] = ["kafka"];
 export const plannedSinkTypes: readonly string[] = ["file"];

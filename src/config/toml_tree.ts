@@ -172,3 +172,17 @@ export function stringItems(node: TomlNode): TomlScalar[] {
   const items = node.kind === "array" ? node.items : [node];
   return items.filter((each) => each.kind === "string") as TomlScalar[];
 }
+
+/** All strings in a node, at any depth, in their order. */
+export function stringsIn(node: TomlNode): TomlScalar[] {
+  switch (node.kind) {
+    case "string":
+      return [node];
+    case "array":
+      return node.items.flatMap(stringsIn);
+    case "table":
+      return [...node.entries.values()].flatMap((each) => stringsIn(each.node));
+    default:
+      return [];
+  }
+}

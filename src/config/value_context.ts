@@ -1,6 +1,7 @@
 import type { Report } from "./diagnostic.ts";
 import { expand, type ExpansionError } from "./interpolate.ts";
 import type { Option } from "./option.ts";
+import type { ReadSecretFile } from "./secret_file.ts";
 import { isBareReference, quote, quoteWidth, type Span } from "./source_text.ts";
 import type { TomlNode, TomlScalar } from "./toml_tree.ts";
 
@@ -8,6 +9,7 @@ import type { TomlNode, TomlScalar } from "./toml_tree.ts";
 export interface CheckSession {
   readonly report: Report;
   readonly env: Readonly<Record<string, string | undefined>>;
+  readonly readSecretFile: ReadSecretFile;
 }
 
 /** A value that was refused and reported. */
@@ -64,8 +66,12 @@ export function expandScalar(node: TomlScalar, context: ValueContext): ExpandedS
 
 /** A value from a variable with a telling name is not repeated: it may be a secret in the wrong place. */
 export function shownValue(text: string, value: string, variables: readonly string[]): string {
-  const secret = variables.some((each) => /pass|pwd|secret|token|key|credential/iu.test(each));
-  return secret ? `the value of ${quote(text)}` : quote(value);
+  return variables.some(namesSecret) ? `the value of ${quote(text)}` : quote(value);
+}
+
+/** True for a variable whose value is better not shown, by its name. */
+export function namesSecret(variable: string): boolean {
+  return /pass|pwd|secret|token|key|credential/iu.test(variable);
 }
 
 function reportExpansion(node: TomlScalar, text: string, error: ExpansionError, context: ValueContext): void {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { parseArgs, renderUsageError, type UsageError } from "../../src/cli/args.ts";
+import { parseArgs } from "../../src/cli/args.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { helpText } from "../../src/cli/help.ts";
+import { renderUsageError, type UsageError } from "../../src/cli/usage_error.ts";
 
 const RUN = {
   command: "run",
@@ -21,8 +22,7 @@ const EXEC = {
   words: ["./app"],
 };
 
-const ALL_COMMANDS =
-  "the commands are: run, exec, validate, positions, positions forget, audit, buffer ls, buffer verify, buffer export, buffer repair";
+const ALL_COMMANDS = `the commands are: ${commands.map((each) => each.name).join(", ")}`;
 const WHICH_REPAIR =
   'write --journal for the journal, or --sink NAME for the disk buffer of a sink; "shipper buffer verify" says whether that one is damaged';
 
@@ -56,7 +56,21 @@ describe("what is understood", () => {
       logLevel: "warn",
     }],
     ["exec --help -- ./app", { command: "help", topic: "exec" }],
-    ["validate -c a.toml -c b.toml", { command: "validate", configPaths: ["a.toml", "b.toml"] }],
+    ["validate -c a.toml -c b.toml", { command: "validate", configPaths: ["a.toml", "b.toml"], json: false }],
+    ["validate --json -c a.toml", { command: "validate", configPaths: ["a.toml"], json: true }],
+    ["config show -c a.toml", { command: "config show", configPaths: ["a.toml"], json: false }],
+    ["config show --json -c -", { command: "config show", configPaths: ["-"], json: true }],
+    ["schema", { command: "schema" }],
+    ["generate", { command: "generate", sources: ["file"], sinks: ["kafka"] }],
+    ["generate --sources stdin,file --sinks=console", {
+      command: "generate",
+      sources: ["stdin", "file"],
+      sinks: ["console"],
+    }],
+    ["completion bash", { command: "completion", shell: "bash" }],
+    ["completion fish", { command: "completion", shell: "fish" }],
+    ["help completion", { command: "help", topic: "completion" }],
+    ["config show --help", { command: "help", topic: "config show" }],
     ["positions -c a.toml", { command: "positions", configPaths: ["a.toml"], json: false }],
     ["positions --json -c a.toml -c b.toml", {
       command: "positions",
@@ -279,6 +293,27 @@ describe("what is refused", () => {
     ["audit -c a.toml --jsn", 'There is no flag "--jsn"', 'did you mean "--json"?'],
     ["audit -c a.toml --once", '"shipper audit" has no flag "--once"', 'it is a flag of "shipper run"'],
     ["audit", "No configuration was named", "shipper audit --config FILE; shipper --help lists the flags"],
+    [
+      "generate --sources file,fiel",
+      'Flag "--sources" cannot be "fiel": expected one of "file", "stdin"',
+      'did you mean "file"?',
+    ],
+    [
+      "generate --sources file,",
+      'Flag "--sources" cannot be "": expected one of "file", "stdin"',
+      "write --sources file",
+    ],
+    [
+      "generate --sinks console,kafka,console",
+      'Flag "--sinks" names "console" twice',
+      "name each kind once",
+    ],
+    ["generate --sinks", 'Flag "--sinks" lacks its value', "write --sinks kafka"],
+    ["completion", 'Command "completion" lacks its second word', "write shipper completion bash"],
+    ["completion tcsh", 'There is no command "completion tcsh"', "write shipper completion bash"],
+    ["completion zhs", 'There is no command "completion zhs"', 'did you mean "shipper completion zsh"?'],
+    ["config", 'Command "config" lacks its second word', "write shipper config show --config FILE [--json]"],
+    ["schema --config x", '"shipper schema" has no flag "--config"', 'it is a flag of "shipper run"'],
     ["audit x -c a.toml", 'Cannot use the word "x"', "a configuration is named by --config x"],
     [
       "run positions -c a.toml",
@@ -324,4 +359,19 @@ test("the help of a first word is that of all its commands", () => {
   expect(help.match(/--help/gu)).toHaveLength(1);
   expect(helpText("buffer")).toContain("  shipper buffer repair --config FILE [--journal] [--sink NAME]\n");
   expect(helpText("positions forget")).not.toContain("--json");
+});
+
+test("every command and flag has a doc of whole sentences, and every command examples that can be typed", () => {
+  for (const { name, doc, flags, examples } of commands) {
+    expect(doc, name).toMatch(/^[A-Z].*\.$/u);
+    for (const flag of flags) expect(flag.doc, `${name} --${flag.name}`).toMatch(/^[A-Za-z].*\.$/u);
+    expect(examples.length, name).toBeGreaterThan(0);
+    for (const example of examples) {
+      const [program, ...words] = example.split(" > ")[0]!.split(" ");
+      expect(program).toBe("shipper");
+      // "completion bash" is the command "completion", "buffer repair --sink" one of "buffer repair".
+      const { command } = parseArgs(words);
+      expect(command.startsWith(name) || name.startsWith(command), `${example}: ${command}`).toBe(true);
+    }
+  }
 });

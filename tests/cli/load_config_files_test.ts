@@ -5,7 +5,7 @@ import {
   loadConfigFiles,
   type LoadFilesContext,
 } from "../../src/cli/load_config_files.ts";
-import { validate } from "../../src/cli/validate.ts";
+import { validate, type ValidateArgs } from "../../src/cli/validate.ts";
 import { renderDiagnostics } from "../../src/config/diagnostic_render.ts";
 import { tempDir } from "../support/temp_dir.ts";
 
@@ -119,6 +119,34 @@ test("what is wrong inside of the other files is reported in the same run", asyn
   expect(diagnostics.map((each) => each.code)).toEqual(["config-missing", "unknown-type"]);
 });
 
+function validateArgs(path: string, json = false): ValidateArgs {
+  return { command: "validate", configPaths: [path], json };
+}
+
+test("validate --json prints one object, and nothing on stderr", async () => {
+  using dir = tempDir("config");
+  let stdout = "";
+  let stderr = "";
+  const output = {
+    stdout: (text: string) => stdout += text,
+    stderr: (text: string) => stderr += text,
+    color: true,
+  };
+  writeFileSync(dir.file("a.toml"), GOOD.replace("include", "inclde"));
+  expect(await validate(validateArgs(dir.file("a.toml"), true), context(), output)).toBe(78);
+  const { diagnostics, ...sums } = JSON.parse(stdout);
+  expect(sums).toEqual({ valid: false, errors: 1, warnings: 0 });
+  expect(diagnostics[0]).toMatchObject({ code: "unknown-key", file: dir.file("a.toml"), line: 3, column: 1 });
+  stdout = "";
+  expect(await validate(validateArgs(dir.file("missing.toml"), true), context(), output)).toBe(78);
+  expect(JSON.parse(stdout).diagnostics[0]).toMatchObject({ code: "config-missing", line: null, end: null });
+  stdout = "";
+  writeFileSync(dir.file("a.toml"), GOOD);
+  expect(await validate(validateArgs(dir.file("a.toml"), true), context(), output)).toBe(0);
+  expect(JSON.parse(stdout)).toEqual({ valid: true, errors: 0, warnings: 0, diagnostics: [] });
+  expect(stderr).toBe("");
+});
+
 test("validate prints problems and returns 78", async () => {
   using dir = tempDir("config");
   writeFileSync(dir.file("a.toml"), GOOD.replace("include", "inclde"));
@@ -129,7 +157,7 @@ test("validate prints problems and returns 78", async () => {
     stderr: (text: string) => stderr += text,
     color: false,
   };
-  expect(await validate([dir.file("a.toml")], context(), output)).toBe(78);
+  expect(await validate(validateArgs(dir.file("a.toml")), context(), output)).toBe(78);
   expect(stderr).toContain("error[unknown-key]");
   expect(stdout).toBe("");
 });
@@ -144,7 +172,7 @@ test("validate prints one line about a good configuration and returns 0, warning
     stderr: (text: string) => stderr += text,
     color: false,
   };
-  expect(await validate([dir.file("a.toml")], context(), output)).toBe(0);
+  expect(await validate(validateArgs(dir.file("a.toml")), context(), output)).toBe(0);
   expect(stderr).toContain("warning[unread-source]");
   expect(stdout).toBe(`The configuration in ${dir.file("a.toml")} is valid: 1 source, 1 sink\n`);
 });

@@ -129,7 +129,9 @@ test("sizes are bytes or have a unit", () => {
   for (
     const [written, bytes] of [["2000", 2_000], ['"2KiB"', 2_048], ['"2 kb"', 2_000], ['"1.5MiB"', 1_572_864]]
   ) {
-    expect(kafka(`batch.max_bytes = ${written}\n`).batchMaxBytes).toBe(bytes as number);
+    expect(kafka(`max_message_bytes = "1GB"\nbatch.max_bytes = ${written}\n`).batchMaxBytes).toBe(
+      bytes as number,
+    );
   }
 });
 
@@ -221,8 +223,8 @@ test("tls is there when it is enabled", () => {
 });
 
 test("the partitioner follows the key, unless it is set", () => {
-  expect(kafka('key_field = "id"\n').partitioner).toBe("murmur2");
-  expect(kafka('key_field = "id"\npartitioner = "sticky"\n').partitioner).toBe("sticky");
+  expect(kafka('key_field = "message"\n').partitioner).toBe("murmur2");
+  expect(kafka('key_field = "message"\npartitioner = "sticky"\n').partitioner).toBe("sticky");
 });
 
 test("the request timeout never exceeds the socket timeout by default", () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { loadConfig } from "../../src/config/load.ts";
 import { renderDiagnostics } from "../../src/config/diagnostic_render.ts";
 import type { Option, OptionGroup } from "../../src/config/option.ts";
@@ -6,7 +7,7 @@ import { allGroups, sinkGroups } from "../../src/config/schema.ts";
 import { checkFieldPath, checkTopic } from "../../src/config/string_checks.ts";
 import { parseFieldPath } from "../../src/shape/fields.ts";
 import { Template } from "../../src/shape/template.ts";
-import { transactionOptions } from "../../src/config/options_transaction.ts";
+import { withExample } from "./complete_config.ts";
 
 const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
 const ENV = { KAFKA_PASSWORD: "p", KEY_PASS: "k" };
@@ -26,6 +27,25 @@ test("every option has a doc of whole sentences and an example", () => {
   }
 });
 
+test("every group has a title and a doc, and everything that is declared is in one", async () => {
+  for (const { title, doc } of allGroups) {
+    expect(title).not.toBe("");
+    expect(doc, title).toMatch(/^[A-Za-z`][^]*\.$/u);
+  }
+  const known = new Set<unknown>([...allGroups, ...allOptions().map((each) => each.option)]);
+  const folder = new URL("../../src/config/", import.meta.url);
+  const files = readdirSync(folder).filter((each) => /^options_.*\.ts$/u.test(each));
+  expect(files.length).toBeGreaterThan(4);
+  for (const file of files) {
+    for (const [name, value] of Object.entries(await import(new URL(file, folder).href))) {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) continue;
+      // A group, an option, or options by their keys.
+      const parts = "options" in value || "example" in value ? [value] : Object.values(value);
+      for (const part of parts) expect(known.has(part), `${file}: ${name} is in a group`).toBe(true);
+    }
+  }
+});
+
 test("keys are lower case with the unit at their end", () => {
   for (const { key, option } of allOptions()) {
     expect(key).toMatch(/^[a-z][a-z0-9_.]*$/u);
@@ -33,45 +53,6 @@ test("keys are lower case with the unit at their end", () => {
     if (option.unit === "seconds") expect(key).toEndWith("_secs");
   }
 });
-
-/** A valid configuration that holds one option with its example, and what that needs. */
-function withExample(group: OptionGroup, key: string, option: Option<unknown>): string {
-  const needs: Record<string, string> = {
-    partitioner: 'key_field = "id"\n',
-    compression_level: 'compression = "zstd"\n',
-    "sasl.mechanism": 'sasl.enabled = true\nsasl.username = "u"\nsasl.password = "p"\n',
-    "sasl.username": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.password = "p"\n',
-    "sasl.password": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\n',
-    "sasl.enabled": 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
-    "tls.crt_file": 'tls.enabled = true\ntls.key_file = "/k"\n',
-    "tls.key_file": 'tls.enabled = true\ntls.crt_file = "/c"\n',
-    "tls.key_pass": 'tls.enabled = true\ntls.key_file = "/k"\ntls.crt_file = "/c"\n',
-    "tls.ca_file": "tls.enabled = true\n",
-    "tls.verify_hostname": "tls.enabled = true\n",
-    "tls.server_name": "tls.enabled = true\n",
-    "autocreate.partitions": "topics_autocreate = true\n",
-    "autocreate.replication_factor": "topics_autocreate = true\n",
-    "gap_markers_topic": "gap_markers = true\n",
-    // The example of a topic depends on the event.
-    ...(group.type === "kafka" ? { "gap_markers": 'gap_markers_topic = "gaps"\n' } : {}),
-  };
-  for (const each of Object.keys(transactionOptions)) needs[each] = 'delivery = "transactional"\n';
-  const line = `${key} = ${option.example}\n${needs[key] ?? ""}`;
-  const fill = (each: OptionGroup) =>
-    Object.entries(each.options)
-      .filter(([name, needed]) => needed.required && !(each === group && name === key))
-      .map(([name, needed]) => `${name} = ${needed.example}\n`).join("");
-  const isSource = group.table.startsWith("sources");
-  const isSink = group.table.startsWith("sinks");
-  const source = isSource
-    ? `[sources.app]\n${line}${fill(group)}`
-    : '[sources.app]\ntype = "file"\ninclude = ["/x"]\n';
-  const sink = isSink
-    ? `[sinks.s]\n${line}${fill(group)}`
-    : '[sinks.s]\ntype = "console"\ninputs = ["app"]\n';
-  const top = isSource || isSink ? "" : `${group.table === "" ? "" : `[${group.table}]\n`}${line}`;
-  return `${top}${source}${sink}`;
-}
 
 test("every example can be used, without a warning", () => {
   for (const { group, key, option } of allOptions()) {

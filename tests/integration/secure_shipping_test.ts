@@ -56,6 +56,22 @@ describe("ships through", () => {
     ways.push([`${mechanism} in the clear`, "SASL_PLAINTEXT", () => login(mechanism)]);
     ways.push([`${mechanism} over TLS`, "SASL_SSL", () => login(mechanism) + tls()]);
   }
+  ways.push(["a JAAS login and a security protocol", "SASL_SSL", () =>
+    `security_protocol = "SASL_SSL"
+tls.ca_file = "${files.ca}"
+sasl.mechanism = "SCRAM-SHA-512"
+sasl.jaas_config = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="\${SHIPPER_TEST_PASSWORD}";'
+`]);
+  ways.push(["the words of librdkafka", "SSL", () =>
+    `[sinks.out.librdkafka_options]
+"security.protocol" = "ssl"
+"ssl.ca.location" = "${files.ca}"
+"ssl.certificate.location" = "${files.clientCert}"
+"ssl.key.location" = "${files.clientKeyEncrypted}"
+"ssl.key.password" = "${files.clientKeyPassword}"
+"compression.codec" = "lz4"
+"linger.ms" = "20"
+`]);
   for (const [name, listener, sink] of ways) {
     test(name, async () => {
       await using dir = tempDir("secure");

@@ -1,0 +1,111 @@
+import { MEMORY_BUFFER, WITH_KEYS, withCodec } from "./librdkafka_conversions.ts";
+import { later, leave, type Property, refused, to, unused } from "./librdkafka_property.ts";
+
+/**
+ * Properties of Kafka's Java producer that librdkafka does not have under the same name. Those that both have
+ * are in librdkafka_producer.ts, and mean the same.
+ */
+
+const JVM_METRICS = unused("figures are on /metrics of [api]");
+const JVM_TLS = unused(
+  "what TLS may use is not an option here: TLS 1.2 and 1.3 with the runtime's own choice",
+);
+const JVM_LOGIN = unused("shipper logs in with PLAIN and SCRAM, which need no classes");
+const KERBEROS = unused("shipper does not log in with Kerberos");
+const OAUTH = unused("shipper does not log in with OAUTHBEARER");
+const JKS_HINT = "write them as PEM, and set ssl.truststore.certificates, or tls.ca_file";
+const STORE_KIND = unused("certificates are PEM here", { same: ["pem"] });
+
+const SERIALIZER = refused("encoding.codec says what a record holds", {
+  same: [
+    "org.apache.kafka.common.serialization.stringserializer",
+    "org.apache.kafka.common.serialization.bytearrayserializer",
+    "org.apache.kafka.common.serialization.bytebufferserializer",
+  ],
+  hint: "remove it, and set encoding.codec",
+});
+
+export const javaProducer: Readonly<Record<string, Property>> = {
+  "buffer.memory": to("buffer.max_size", { onlyWith: MEMORY_BUFFER }),
+  "max.request.size": to("max_message_bytes"),
+  "max.block.ms": unused("sources wait while the buffer is full, and nothing is given up for that", {
+    hint: 'set buffer.when_full = "drop_newest" where they must not wait',
+  }),
+  "partitioner.ignore.keys": to("partitioner", {
+    values: { true: "sticky", false: leave() },
+    onlyWith: WITH_KEYS,
+  }),
+  "partitioner.class": refused("no classes are loaded", {
+    hint: 'remove it, and set partitioner = "murmur2" or "sticky"',
+  }),
+  "partitioner.adaptive.partitioning.enable": unused(
+    "the partition with the least to do is always preferred",
+    {
+      same: ["true"],
+    },
+  ),
+  "partitioner.availability.timeout.ms": unused("a partition without a leader is avoided at once"),
+  "compression.gzip.level": to("compression_level", {
+    values: { "-1": leave() },
+    onlyWith: withCodec("gzip"),
+  }),
+  "compression.zstd.level": to("compression_level", { onlyWith: withCodec("zstd") }),
+  "compression.lz4.level": unused("lz4 has no levels here"),
+  "send.buffer.bytes": later("send_buffer_bytes", { same: ["-1"] }),
+  "receive.buffer.bytes": later("receive_buffer_bytes", { same: ["-1"] }),
+  "socket.connection.setup.timeout.max.ms": later("connect_timeout_max_ms"),
+  "metadata.max.idle.ms": unused("topics are forgotten by their number, not by time"),
+  "transaction.two.phase.commit.enable": refused("transactions are not prepared for anybody else", {
+    same: ["false"],
+    hint: "remove it",
+  }),
+  "key.serializer": SERIALIZER,
+  "value.serializer": SERIALIZER,
+  "interceptor.classes": unused("no classes are loaded"),
+  "config.providers": unused("no classes are loaded", {
+    hint: 'write "${NAME}" for a variable of the environment',
+  }),
+  "metric.reporters": JVM_METRICS,
+  "metrics.num.samples": JVM_METRICS,
+  "metrics.recording.level": JVM_METRICS,
+  "metrics.sample.window.ms": JVM_METRICS,
+  "auto.include.jmx.reporter": JVM_METRICS,
+  "sasl.jaas.config": to("sasl.jaas_config"),
+  "sasl.client.callback.handler.class": JVM_LOGIN,
+  "sasl.login.callback.handler.class": JVM_LOGIN,
+  "sasl.login.class": JVM_LOGIN,
+  "sasl.login.connect.timeout.ms": OAUTH,
+  "sasl.login.read.timeout.ms": OAUTH,
+  "sasl.login.refresh.buffer.seconds": OAUTH,
+  "sasl.login.refresh.min.period.seconds": OAUTH,
+  "sasl.login.refresh.window.factor": OAUTH,
+  "sasl.login.refresh.window.jitter": OAUTH,
+  "sasl.login.retry.backoff.max.ms": OAUTH,
+  "sasl.login.retry.backoff.ms": OAUTH,
+  "sasl.kerberos.ticket.renew.jitter": KERBEROS,
+  "sasl.kerberos.ticket.renew.window.factor": KERBEROS,
+  "sasl.oauthbearer.clock.skew.seconds": OAUTH,
+  "sasl.oauthbearer.expected.audience": OAUTH,
+  "sasl.oauthbearer.expected.issuer": OAUTH,
+  "sasl.oauthbearer.header.urlencode": OAUTH,
+  "sasl.oauthbearer.jwks.endpoint.refresh.ms": OAUTH,
+  "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms": OAUTH,
+  "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms": OAUTH,
+  "sasl.oauthbearer.jwks.endpoint.url": OAUTH,
+  "sasl.oauthbearer.scope.claim.name": OAUTH,
+  "security.providers": JVM_TLS,
+  "ssl.enabled.protocols": JVM_TLS,
+  "ssl.engine.factory.class": JVM_TLS,
+  "ssl.keymanager.algorithm": JVM_TLS,
+  "ssl.protocol": JVM_TLS,
+  "ssl.provider": JVM_TLS,
+  "ssl.secure.random.implementation": JVM_TLS,
+  "ssl.trustmanager.algorithm": JVM_TLS,
+  "ssl.keystore.certificate.chain": to("tls.crt_file"),
+  "ssl.keystore.key": to("tls.key_file"),
+  "ssl.keystore.type": STORE_KIND,
+  "ssl.truststore.certificates": to("tls.ca_file"),
+  "ssl.truststore.location": refused("this version of shipper reads no truststores", { hint: JKS_HINT }),
+  "ssl.truststore.password": unused("this version of shipper reads no truststores"),
+  "ssl.truststore.type": STORE_KIND,
+};

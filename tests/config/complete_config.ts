@@ -1,0 +1,53 @@
+import type { Option, OptionGroup } from "../../src/config/option.ts";
+import { transactionOptions } from "../../src/config/options_transaction.ts";
+
+/**
+ * A configuration that is complete but for what the line (or lines) adds: the line stands in a table of the group, with an example for every
+ * required option but `key`.
+ */
+export function completeConfig(group: OptionGroup, key: string, line: string): string {
+  const required = Object.entries(group.options)
+    .filter(([name, option]) => option.required && name !== key)
+    .map(([name, option]) => `${name} = ${option.example}\n`).join("");
+  const isSource = group.table.startsWith("sources");
+  const isSink = group.table.startsWith("sinks");
+  const source = isSource
+    ? `[sources.app]\n${line}${required}`
+    : '[sources.app]\ntype = "file"\ninclude = ["/x"]\ndecoding.codec = "json"\n';
+  const sink = isSink ? `[sinks.s]\n${line}${required}` : '[sinks.s]\ntype = "console"\ninputs = ["app"]\n';
+  const top = isSource || isSink ? "" : `${group.table === "" ? "" : `[${group.table}]\n`}${line}`;
+  return `${top}${source}${sink}`;
+}
+
+/** A valid configuration that holds one option, its example or another value, under its key or another spelling, and what that needs. */
+export function withExample(
+  group: OptionGroup,
+  key: string,
+  option: Option<unknown>,
+  { spelling = key, value = option.example } = {},
+): string {
+  const needs: Record<string, string> = {
+    partitioner: 'key_field = "id"\n',
+    compression_level: 'compression = "zstd"\n',
+    security_protocol: 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
+    "sasl.jaas_config": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\n',
+    "sasl.mechanism": 'sasl.enabled = true\nsasl.username = "u"\nsasl.password = "p"\n',
+    "sasl.username": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.password = "p"\n',
+    "sasl.password": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\n',
+    "sasl.enabled": 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
+    "tls.crt_file": 'tls.enabled = true\ntls.key_file = "/k"\n',
+    "tls.key_file": 'tls.enabled = true\ntls.crt_file = "/c"\n',
+    "tls.key_pass": 'tls.enabled = true\ntls.key_file = "/k"\ntls.crt_file = "/c"\n',
+    "tls.ca_file": "tls.enabled = true\n",
+    "tls.verify_hostname": "tls.enabled = true\n",
+    "tls.server_name": "tls.enabled = true\n",
+    "autocreate.partitions": "topics_autocreate = true\n",
+    "autocreate.replication_factor": "topics_autocreate = true\n",
+    "gap_markers_topic": "gap_markers = true\n",
+    // The example of a topic depends on the event.
+    ...(group.type === "kafka" ? { "gap_markers": 'gap_markers_topic = "gaps"\n' } : {}),
+  };
+  for (const each of Object.keys(transactionOptions)) needs[each] = 'delivery = "transactional"\n';
+  const line = `${spelling} = ${value}\n${needs[key] ?? ""}`;
+  return completeConfig(group, key, line);
+}
