@@ -82,6 +82,7 @@ export async function openSinkBuffer(
     ...timing,
   });
   positions.buffers.open(opened!, sink.name, buffer);
+  positions.bufferProgressed();
   return buffer;
 }
 
@@ -98,6 +99,7 @@ function startJournal(
   return {
     accounts: new BufferAccounts(sink, (source, streamId) => buffers.tallyOf(source, streamId, sink)),
     urgentCount: () => positions.urgentCount,
+    secured: () => positions.bufferProgressed(),
     store: () => journal.store(),
     ledgerOf(bufferId, firstEvent) {
       for (const { id, ledger } of buffers.buffersOf(sink)) {

@@ -77,7 +77,7 @@ export class DiskBuffer implements EventBuffer {
       urgentCount: journal.urgentCount,
       storeUrgent: journal.store,
       onWritten: () => this.#written(),
-      onSecured: () => {},
+      onSecured: journal.secured,
     });
     this.#reader = this.#newReader(found);
     this.#oldest = this.#newDropper(found);

@@ -13,6 +13,8 @@ export interface BufferJournal {
   readonly ledger: Ledger;
   /** See `DiskWriterOptions.urgentCount`. */
   readonly urgentCount: () => number;
+  /** More events are secure: the journal is to store so much. */
+  readonly secured: () => void;
   /** Resolves when all that was told to the journal, positions included, is stored. Rejects when it was closed. */
   readonly store: () => Promise<void>;
   readonly accounts: BufferAccounts;

@@ -294,6 +294,11 @@ export class PositionStore implements SourcePositions {
     return this.#index.storedLedger(streamNumber, sinkNumber);
   }
 
+  /** Events have become secure in a disk buffer: that is stored within a second, or a start would have to read all of them to know it. */
+  bufferProgressed(): void {
+    this.#timer.want();
+  }
+
   /** After the last frame. */
   finishRestore(): void {
     this.#index.finishRestore();
