@@ -6,6 +6,8 @@ import { BufferBench, BufferDisks, SINK } from "../buffer/buffer_bench.ts";
 test("the journal knows within seconds what stdin has put into a disk buffer", async () => {
   const disks = new BufferDisks();
   const bench = await BufferBench.open(disks);
+  // What opening it has stored is done by then.
+  await Bun.sleep(1_300);
   const stream = { id: "stdin:1", source: "in", sourceType: "stdin", path: "" } as const;
   expect(bench.pipe(stream, 0, Buffer.from("one\ntwo\n"))).toBe(8);
   const { buffers } = bench.journal.positions;
