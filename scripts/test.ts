@@ -22,11 +22,12 @@ if (unknown !== undefined) {
 }
 
 const startMs = performance.now();
-let cluster: Cluster | null = null;
+/** One for each half of the tests that need a broker: its proxied listener has one port. */
+const clusters: Cluster[] = [];
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   process.on(signal, async () => {
     for (const child of runningChildren) child.kill("SIGKILL");
-    await cluster?.stop();
+    await stopClusters();
     process.exit(code);
   });
 }
@@ -53,25 +54,30 @@ async function runEverything(): Promise<TestCase[]> {
   results.push(await runCheck("build", [process.execPath, "scripts/build.ts"], "", progress));
   const testBuild = [process.execPath, "scripts/build.ts", "--test"];
   results.push(await runCheck("build for tests", testBuild, "", progress));
-  const starting = startCluster();
+  const halves = [true, false].map((isFault) =>
+    brokerFiles.filter((file) => file.startsWith("tests/fault/") === isFault)
+  ).filter((half) => half.length > 0);
+  const starting = startClusters(halves.length);
   results.push(...await runTestFiles(plainFiles, {}, progress));
   const failed = await starting;
   if (failed !== null) return [...results, failed];
   // Most of these tests wait most of the time: two of them at once take half of it.
-  const halves = [true, false].map((isFault) =>
-    brokerFiles.filter((file) => file.startsWith("tests/fault/") === isFault)
+  const done = await Promise.all(
+    halves.map((half, i) => runTestFiles(half, { SHIPPER_TEST_CLUSTER: clusters[i]!.dir }, progress)),
   );
-  const env = { SHIPPER_TEST_CLUSTER: cluster!.dir };
-  const done = await Promise.all(halves.map((half) => runTestFiles(half, env, progress)));
   results.push(...done.flat());
-  await cluster!.stop();
+  await stopClusters();
   return results;
 }
 
-/** Starts the broker that the tests share; the failed case when it does not come up. */
-async function startCluster(): Promise<TestCase | null> {
+async function stopClusters(): Promise<void> {
+  for (const cluster of clusters.splice(0)) await cluster.stop();
+}
+
+/** Starts the brokers that the tests share; the failed case when one does not come up. */
+async function startClusters(count: number): Promise<TestCase | null> {
   try {
-    cluster = await startSharedCluster(progress);
+    for (let i = 0; i < count; i++) clusters.push(await startSharedCluster(progress));
     return null;
   } catch (error) {
     const message = (error as Error).message;
