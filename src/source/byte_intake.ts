@@ -31,6 +31,7 @@ export interface ByteIntakeOptions {
 export interface OpenedInput {
   readonly reader: ByteReader;
   end(): boolean;
+  free?(bytes: Uint8Array): void;
 }
 
 /** The part of a stream's reader that is used, without the differences between runtimes. */
@@ -41,7 +42,11 @@ interface ByteReader {
 
 /** Starts to read. Throws the system's error where that is not possible. */
 export function openInput(input: ByteInput): OpenedInput {
-  return { reader: input.stream.getReader(), end: () => input.end() };
+  return {
+    reader: input.stream.getReader(),
+    end: () => input.end(),
+    free: (bytes) => input.free?.(bytes),
+  };
 }
 
 /**
@@ -113,6 +118,8 @@ export class ByteIntake {
         if (done) return;
         if (value === undefined || value.length === 0) continue;
         await this.#give(value, signal);
+        // Whoever taps may still hold it.
+        if (this.#options.tap === undefined) input.free?.(value);
       }
     } catch (error) {
       metrics.errors.add(errnoName(error));
