@@ -154,7 +154,7 @@ test("a disk buffer whose folder is gone: what was in it is told by the next run
   proxy.heal();
   const exit = await runShipper({ config, stdin: "" });
   expect(exit).toMatchObject({ code: 1, signal: null });
-  const lost = Number(/"message":"Lost (\d+) events that an earlier run/.exec(exit.stderr)![1]);
+  const lost = Number(/"message":"Lost (\d+) events of batches or of the disk buffer/.exec(exit.stderr)![1]);
   const { markers } = await contentOf(topic);
   expect(lost).toBeGreaterThan(0);
   expect(sum(markers.map(({ events }) => events))).toBe(lost);
