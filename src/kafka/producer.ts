@@ -1,24 +1,15 @@
-import { Accumulator } from "../batch/accumulator.ts";
 import type { Delivery } from "../event/delivery.ts";
 import { recheckMs } from "../telemetry/test_knobs.ts";
-import { AlarmClock } from "./alarm_clock.ts";
 import { AnswerHandler } from "./answer_handler.ts";
-import { ArenaPool } from "./arena_pool.ts";
+import { BatchIntake } from "./batch_intake.ts";
 import { BrokerSenders } from "./broker_senders.ts";
 import type { KafkaError } from "./errors.ts";
 import { ExactDelivery } from "./exact_delivery.ts";
 import { IdentityKeeper } from "./identity_keeper.ts";
 import type { IntentLog } from "./intent_log.ts";
-import { KnownTopics } from "./known_topics.ts";
 import { PartitionSender, type ProducerIdentity } from "./partition_sender.ts";
-import { ProduceBatch } from "./produce_batch.ts";
-import { BATCH_HEADER_BYTES, type RecordBatchLimits } from "./record_batch.ts";
+import type { ProduceBatch } from "./produce_batch.ts";
 import type { ProducerOptions } from "./producer_options.ts";
-import { RoomWaiters } from "./room_waiters.ts";
-import { TopicDirectory } from "./topic_directory.ts";
-
-/** Memory of all record batches of a sink before compression: filled, waiting and in flight. */
-export const BATCH_MEMORY_MAX_BYTES = 24 * 1_048_576;
 
 const ACKS = { all: -1, one: 1, none: 0 } as const;
 
@@ -33,73 +24,38 @@ const ACKS = { all: -1, one: 1, none: 0 } as const;
  */
 export class Producer {
   readonly #options: ProducerOptions;
-  readonly #accumulator: Accumulator<ProduceBatch, PartitionSender>;
-  readonly #pool: ArenaPool;
-  readonly #limits: { batchMaxBytes: number; batchMaxEvents: number };
-  readonly #topics: TopicDirectory;
+  readonly #intake: BatchIntake;
   readonly #answers: AnswerHandler;
   readonly #identities: IdentityKeeper;
   #exact: ExactDelivery | null = null;
   readonly #monotonic: () => number;
-  readonly #known: KnownTopics;
   readonly #senders: BrokerSenders;
-  readonly #abort = new AbortController();
   readonly #unsubscribe: () => void;
-  #sealCount = 0;
   #isFlushing = false;
-  #isClosed = false;
-  #isPumpQueued = false;
-  readonly #alarm = new AlarmClock(() => this.#isClosed ? undefined : this.#pump());
-  /** A topic may become known, or a batch be finished, before anyone waits for it. */
-  readonly #room = new RoomWaiters();
 
   constructor(options: ProducerOptions) {
     this.#options = options;
-    const { config, cluster, log, random } = options;
+    const { config, cluster, random } = options;
     this.#monotonic = options.monotonic ?? (() => performance.now());
-    this.#pool = new ArenaPool(options.compressor);
-    this.#limits = {
-      batchMaxBytes: Math.min(config.batchMaxBytes, config.maxMessageBytes),
-      batchMaxEvents: config.batchMaxEvents,
-    };
-    const limits: RecordBatchLimits = this.#limits;
-    this.#accumulator = new Accumulator<ProduceBatch, PartitionSender>({
-      newBatch: () => new ProduceBatch(this.#pool, limits),
-      newQueue: (topic, partition) => this.#newQueue(topic, partition),
-      onSealed: (queue, batch) => this.#sealed(queue, batch),
-      isAvailable: (topic, partition) => cluster.leaderOf(topic, partition) >= 0,
-      partitioner: config.partitioner,
-      memoryMaxBytes: BATCH_MEMORY_MAX_BYTES,
-      canPark: options.hasTopicTemplate,
-    });
-    this.#topics = new TopicDirectory({
-      cluster,
-      retryIntervalMs: config.retryIntervalMs,
-      retryMaxIntervalMs: config.retryMaxIntervalMs,
-      autocreate: config.topicsAutocreate
-        ? { partitions: config.autocreatePartitions, replicationFactor: config.autocreateReplicationFactor }
-        : null,
-      log,
-      random,
-      onKnown: (topic, count) => this.#known.told(topic, count),
-      onProblem: (_code, message, hint) => this.#problem(message, hint),
-    });
-    this.#known = new KnownTopics({
+    this.#intake = new BatchIntake({
       ...options,
-      signal: this.#abort.signal,
-      want: (topic) => this.#topics.want(topic),
-      onKnown: (topic, count, isNew) => this.#topicKnown(topic, count, isNew),
-      onLimit: (maxBytes) => this.#limits.batchMaxBytes = Math.min(this.#limits.batchMaxBytes, maxBytes),
+      monotonic: this.#monotonic,
+      newQueue: (topic, partition) => this.#newQueue(topic, partition),
+      onTopicKnown: (topic, count, isNew) => this.#topicKnown(topic, count, isNew),
+      onTooLarge: (queue, batch, why) => this.#answers.reject(queue, batch, "record_too_large", why),
+      pump: () => this.#pump(),
+      problem: (message, hint) => this.#problem(message, hint),
     });
+    const { accumulator, pool, known, topics, signal } = this.#intake;
     this.#senders = this.#makeSenders();
     this.#answers = new AnswerHandler({
       ...options,
       monotonic: this.#monotonic,
-      accumulator: this.#accumulator,
-      pool: this.#pool,
-      compress: (batch) => this.#compress(batch),
-      learnLimit: (topic) => this.#known.learnLimit(topic),
-      wantMetadata: (topic) => this.#topics.want(topic),
+      accumulator,
+      pool,
+      compress: (batch) => this.#intake.compress(batch),
+      learnLimit: (topic) => known.learnLimit(topic),
+      wantMetadata: (topic) => topics.want(topic),
       renewIdentity: (spent) => this.#identities.renew(spent),
       problem: (message, hint) => this.#problem(message, hint),
       exact: () => this.#exact,
@@ -109,19 +65,19 @@ export class Producer {
       ...config,
       cluster,
       random,
-      signal: this.#abort.signal,
+      signal,
       problem: (message, hint) => this.#problem(message, hint),
       onIdentity: (identity, canResolve) => this.#identityObtained(identity, canResolve),
     });
     if (options.intents) this.#exact = this.#deliverExactlyOnce(options.intents);
     this.#unsubscribe = cluster.onChange(() => this.#metadataChanged());
     if (config.acks === "all") this.#identities.obtain();
-    for (const topic of this.#exact?.doubts.recoveredTopics() ?? []) this.#known.use(topic);
+    for (const topic of this.#exact?.doubts.recoveredTopics() ?? []) known.use(topic);
   }
 
   /** Events that were appended and are not settled yet wait here, in flight or parked. */
   get isIdle(): boolean {
-    return this.#accumulator.active.size === 0 && this.#accumulator.parkedEvents === 0 && !this.isRecovering;
+    return this.#intake.isEmpty && !this.isRecovering;
   }
 
   /** What became of batches of earlier runs is not known yet. */
@@ -131,72 +87,60 @@ export class Producer {
 
   /** It was closed, or must not go on. */
   get isClosed(): boolean {
-    return this.#isClosed;
+    return this.#intake.isClosed;
   }
 
   /** Takes events of the delivery from index `from` on; returns the index of the first one that did not fit. */
   append(delivery: Delivery, from: number): number {
-    this.#room.look();
-    const next = this.#accumulator.append(delivery, from, this.#monotonic());
-    for (const topic of this.#accumulator.unknownTopics) this.#known.use(topic);
-    this.#queuePump();
-    return next;
+    return this.#intake.append(delivery, from);
   }
 
   /** Resolves when something was finished or became known, so that `append` may take more, or when the producer was closed. */
   waitForRoom(): Promise<void> {
-    return this.#isClosed ? Promise.resolve() : this.#room.wait();
+    return this.#intake.waitForRoom();
   }
 
   /** Sends everything without lingering; resolves when all is settled or the producer was closed. */
   async flush(): Promise<void> {
     this.#isFlushing = true;
-    this.#queuePump();
-    while (!this.isIdle && !this.#isClosed) {
-      this.#room.look();
+    this.#intake.queuePump();
+    while (!this.isIdle && !this.isClosed) {
+      this.#intake.room.look();
       await this.waitForRoom();
     }
   }
 
   /** Stops at once: what is not settled is settled as "errored". Connections are the cluster's to close. */
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#abort.abort();
+    if (this.isClosed) return;
+    this.#intake.stop();
     this.#unsubscribe();
-    this.#topics.close();
     this.#senders.close();
     this.#exact?.close();
-    this.#alarm.stop();
-    // Batches in flight or in the compressor are left to the process's end: their bytes may still be read.
-    this.#accumulator.abandon(() => {});
-    this.#pool.clear();
-    this.#room.wake();
+    this.#intake.abandon();
   }
 
   #deliverExactlyOnce(intents: IntentLog): ExactDelivery {
-    const wake = () => {
-      this.#queuePump();
-      this.#room.wake();
-    };
+    const { accumulator, pool, signal } = this.#intake;
+    const wake = () => this.#intake.wake();
     const recheck = this.#options.recheckMs ?? recheckMs();
     return new ExactDelivery({
       ...this.#options,
       ...(recheck === null ? {} : { recheckMs: recheck }),
       intents,
-      accumulator: this.#accumulator,
-      pool: this.#pool,
+      accumulator,
+      pool,
       monotonic: this.#monotonic,
       identity: () => this.#identities.identity,
       renewIdentity: (spent) => this.#identities.renew(spent),
-      compress: (batch) => this.#compress(batch),
+      compress: (batch) => this.#intake.compress(batch),
       deliver: (queue, batch) => {
         this.#answers.delivered(queue, batch, false);
         wake();
       },
       onReady: wake,
       onFatal: (message) => this.#fatal(message),
-      signal: this.#abort.signal,
+      signal,
     });
   }
 
@@ -209,11 +153,11 @@ export class Producer {
         this.#options.onDowngrade?.("brokers before Kafka 2.8 cannot say what became of a batch");
       }
     }
-    this.#queuePump();
+    this.#intake.queuePump();
   }
 
   #fatal(message: string): void {
-    if (this.#isClosed) return;
+    if (this.isClosed) return;
     this.#options.onFatal?.(message);
     this.close();
   }
@@ -226,95 +170,45 @@ export class Producer {
 
   #topicKnown(topic: string, partitionCount: number, isNew: boolean): void {
     if (isNew) this.#exact?.exactlyOnce.topicKnown(topic);
-    this.#accumulator.setPartitionCount(topic, partitionCount, this.#monotonic());
+    this.#intake.accumulator.setPartitionCount(topic, partitionCount, this.#monotonic());
     this.#exact?.doubts.attachMissing(
       topic,
       partitionCount,
-      (id) => this.#accumulator.queueBeyond(topic, id),
+      (id) => this.#intake.accumulator.queueBeyond(topic, id),
     );
-    this.#queuePump();
-    this.#room.wake();
+    this.#intake.wake();
   }
 
   #metadataChanged(): void {
     this.#identities.checkCluster();
-    this.#known.refresh();
-    this.#queuePump();
+    this.#intake.known.refresh();
     // A partition that has got a leader, or all have lost theirs: what found no room may find some.
-    this.#room.wake();
+    this.#intake.wake();
   }
 
   /** What waits for a partition that is no more (the topic was made again with fewer) goes to one that is there. */
   #moveAway(queue: PartitionSender): void {
     // Who takes over gets new numbers for all that it has, which must not be on its way meanwhile; its answer starts the next round.
-    const heir = this.#accumulator.heirOf(queue);
+    const heir = this.#intake.accumulator.heirOf(queue);
     const first = heir.sealed[0];
     if (heir.isInDoubt || first?.isInFlight === true || first?.isInDoubt === true) return;
     const ids = queue.sealed.map((batch) => batch.intentId).filter((id) => id !== null);
     for (const batch of queue.sealed) batch.clearNumbers();
-    const target = this.#accumulator.moveAway(queue);
+    const target = this.#intake.accumulator.moveAway(queue);
     this.#exact?.movedAway(queue, target, ids);
-    this.#queuePump();
-  }
-
-  #sealed(queue: PartitionSender, batch: ProduceBatch): void {
-    batch.sealNumber = ++this.#sealCount;
-    // A record that is larger than a batch is always alone in one.
-    if (batch.count === 1 && batch.sizeBytes > this.#options.config.maxMessageBytes) {
-      this.#answers.reject(
-        queue,
-        batch,
-        "record_too_large",
-        `${batch.sizeBytes} bytes exceed max_message_bytes`,
-      );
-      this.#room.wake();
-    } else this.#compress(batch);
-  }
-
-  #compress(batch: ProduceBatch): void {
-    const { compressor, log } = this.#options;
-    if (compressor.codecId === 0) {
-      batch.isReady = true;
-      this.#queuePump();
-      return;
-    }
-    compressor.compress(batch.recordBytes(), BATCH_HEADER_BYTES).then(
-      (compressed) => {
-        if (this.#isClosed) compressed.release();
-        else batch.setCompressed(compressed, compressor.codecId);
-        this.#queuePump();
-      },
-      (error: unknown) => {
-        log.warn(
-          `Cannot compress a batch, it is sent uncompressed: ${
-            error instanceof Error ? error.message : error
-          }`,
-        );
-        batch.isReady = true;
-        this.#queuePump();
-      },
-    );
-  }
-
-  #queuePump(): void {
-    if (this.#isPumpQueued || this.#isClosed) return;
-    this.#isPumpQueued = true;
-    queueMicrotask(() => {
-      this.#isPumpQueued = false;
-      if (!this.#isClosed) this.#pump();
-    });
+    this.#intake.queuePump();
   }
 
   /** Seals what has lingered long enough and sends every head that can be sent now, then sleeps until the next deadline. */
   #pump(): void {
     const { cluster, config } = this.#options;
     const nowMs = this.#monotonic();
-    this.#accumulator.retryParked(nowMs);
+    this.#intake.accumulator.retryParked(nowMs);
     this.#sealDue(nowMs);
     this.#exact?.exactlyOnce.journalSealed();
     const groups = new Map<number, PartitionSender[]>();
     let wakeAtMs = Infinity;
-    for (const queue of this.#accumulator.active) {
+    for (const queue of this.#intake.accumulator.active) {
       if (queue.open !== null && queue.sealed.length === 0) {
         wakeAtMs = Math.min(wakeAtMs, queue.openedMs + config.batchTimeoutMs);
       }
@@ -324,8 +218,8 @@ export class Producer {
       if (this.#exact !== null && !this.#exact.canSend(queue, head)) continue;
       const leader = cluster.leaderOf(queue.topic, queue.id);
       if (leader < 0) {
-        if (queue.id >= (this.#known.partitionCount(queue.topic) ?? Infinity)) this.#moveAway(queue);
-        else this.#topics.want(queue.topic);
+        if (queue.id >= (this.#intake.known.partitionCount(queue.topic) ?? Infinity)) this.#moveAway(queue);
+        else this.#intake.topics.want(queue.topic);
         continue;
       }
       if (queue.retryAtMs > nowMs && (queue.failedLeader < 0 || queue.failedLeader === leader)) {
@@ -340,14 +234,14 @@ export class Producer {
       // One that took something over in this round gets new numbers first.
       this.#senders.send(leader, queues.filter(({ replacement }) => replacement === null));
     }
-    this.#alarm.set(wakeAtMs, nowMs);
+    this.#intake.alarm.set(wakeAtMs, nowMs);
   }
 
   #sealDue(nowMs: number): void {
     const { batchTimeoutMs } = this.#options.config;
-    for (const queue of this.#accumulator.active) {
+    for (const queue of this.#intake.accumulator.active) {
       if (queue.open === null || queue.sealed.length > 0) continue;
-      if (this.#isFlushing || queue.openedMs + batchTimeoutMs <= nowMs) this.#accumulator.seal(queue);
+      if (this.#isFlushing || queue.openedMs + batchTimeoutMs <= nowMs) this.#intake.accumulator.seal(queue);
     }
   }
 
@@ -362,15 +256,15 @@ export class Producer {
       retryIntervalMs: config.retryIntervalMs,
       prepare: (queue, batch) => this.#number(queue, batch),
       onAnswer: (queue, batch, result, nodeId) => {
-        if (this.#isClosed) return;
+        if (this.isClosed) return;
         this.#answers.answered(queue, batch, result, nodeId);
-        this.#room.wake();
+        this.#intake.room.wake();
       },
       onFailure: (queue, batch, error, nodeId) => {
-        if (!this.#isClosed) this.#answers.failed(queue, batch, error, nodeId);
+        if (!this.isClosed) this.#answers.failed(queue, batch, error, nodeId);
       },
       onUnreachable: (nodeId, error) => this.#unreachable(nodeId, error),
-      onReady: () => this.#queuePump(),
+      onReady: () => this.#intake.queuePump(),
     });
   }
 
@@ -380,10 +274,10 @@ export class Producer {
     this.#problem(error.message, error.hint);
     const { cluster } = this.#options;
     const topics = new Set<string>();
-    for (const queue of this.#accumulator.active) {
+    for (const queue of this.#intake.accumulator.active) {
       if (cluster.leaderOf(queue.topic, queue.id) === nodeId) topics.add(queue.topic);
     }
-    for (const topic of topics) this.#topics.want(topic);
+    for (const topic of topics) this.#intake.topics.want(topic);
   }
 
   #number(queue: PartitionSender, batch: ProduceBatch): void {

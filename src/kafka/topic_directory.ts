@@ -1,3 +1,4 @@
+import { pause } from "../pause.ts";
 import type { Log } from "../telemetry/log.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Cluster } from "./cluster.ts";
@@ -140,15 +141,6 @@ export class TopicDirectory {
     const { retryIntervalMs, retryMaxIntervalMs, random } = this.#options;
     const maxMs = Math.min(retryMaxIntervalMs, TOPIC_ASK_MAX_MS);
     const pauseMs = backoffMs(this.#roundCount, retryIntervalMs, maxMs, random());
-    const { signal } = this.#abort;
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, pauseMs);
-      signal.addEventListener("abort", done, { once: true });
-    });
+    return pause(pauseMs, this.#abort.signal);
   }
 }

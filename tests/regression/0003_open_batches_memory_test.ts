@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { BATCH_MEMORY_MAX_BYTES } from "../../src/kafka/producer.ts";
+import { BATCH_MEMORY_MAX_BYTES } from "../../src/kafka/batch_intake.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
 import { ProducerHarness } from "../kafka/producer_harness.ts";
 

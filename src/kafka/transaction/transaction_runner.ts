@@ -12,7 +12,7 @@ import { KafkaError, RequestError } from "../errors.ts";
 import type { PartitionSender } from "../partition_sender.ts";
 import type { ProduceBatch } from "../produce_batch.ts";
 import { certaintyOf, outcomeOf } from "../produce_outcome.ts";
-import { BATCH_MEMORY_MAX_BYTES } from "../producer.ts";
+import { BATCH_MEMORY_MAX_BYTES } from "../batch_intake.ts";
 import { ErrorCode, errorInfo } from "../protocol/error_codes.ts";
 import {
   PRODUCE_VERSION_MAX_TV1,

@@ -1,0 +1,179 @@
+import { Accumulator } from "../batch/accumulator.ts";
+import type { Delivery } from "../event/delivery.ts";
+import { AlarmClock } from "./alarm_clock.ts";
+import { ArenaPool } from "./arena_pool.ts";
+import { KnownTopics } from "./known_topics.ts";
+import type { PartitionSender } from "./partition_sender.ts";
+import { ProduceBatch } from "./produce_batch.ts";
+import type { ProducerOptions } from "./producer_options.ts";
+import { BATCH_HEADER_BYTES } from "./record_batch.ts";
+import { RoomWaiters } from "./room_waiters.ts";
+import { TopicDirectory } from "./topic_directory.ts";
+
+/** Memory of all record batches of a sink before compression: filled, waiting and in flight. */
+export const BATCH_MEMORY_MAX_BYTES = 24 * 1_048_576;
+
+export interface BatchIntakeOptions
+  extends Pick<ProducerOptions, "config" | "cluster" | "compressor" | "log" | "hasTopicTemplate" | "random"> {
+  readonly monotonic: () => number;
+  readonly newQueue: (topic: string, partition: number) => PartitionSender;
+  /** As `KnownTopicsOptions.onKnown`. */
+  readonly onTopicKnown: (topic: string, partitionCount: number, isNew: boolean) => void;
+  /** The only record of the batch will never be taken. */
+  readonly onTooLarge: (queue: PartitionSender, batch: ProduceBatch, why: string) => void;
+  /** Something may be sealed or sent. */
+  readonly pump: () => void;
+  readonly problem: (message: string, hint: string | null) => void;
+}
+
+/**
+ * What every producer has in front of its sending: deliveries are sorted into batches by topic and partition, and sealed batches are
+ * compressed; topics are asked for until they are known.
+ */
+export class BatchIntake {
+  readonly #options: BatchIntakeOptions;
+  readonly #limits: { batchMaxBytes: number; batchMaxEvents: number };
+  readonly #abort = new AbortController();
+  readonly pool: ArenaPool;
+  readonly accumulator: Accumulator<ProduceBatch, PartitionSender>;
+  readonly topics: TopicDirectory;
+  readonly known: KnownTopics;
+  readonly alarm = new AlarmClock(() => this.#isClosed ? undefined : this.#options.pump());
+  /** A topic may become known, or a batch be finished, before anyone waits for it. */
+  readonly room = new RoomWaiters();
+  #sealCount = 0;
+  #isClosed = false;
+  #isPumpQueued = false;
+
+  constructor(options: BatchIntakeOptions) {
+    this.#options = options;
+    const { config, cluster, log, random } = options;
+    this.pool = new ArenaPool(options.compressor);
+    this.#limits = {
+      batchMaxBytes: Math.min(config.batchMaxBytes, config.maxMessageBytes),
+      batchMaxEvents: config.batchMaxEvents,
+    };
+    this.accumulator = new Accumulator<ProduceBatch, PartitionSender>({
+      newBatch: () => new ProduceBatch(this.pool, this.#limits),
+      newQueue: options.newQueue,
+      onSealed: (queue, batch) => this.#sealed(queue, batch),
+      isAvailable: (topic, partition) => cluster.leaderOf(topic, partition) >= 0,
+      partitioner: config.partitioner,
+      memoryMaxBytes: BATCH_MEMORY_MAX_BYTES,
+      canPark: options.hasTopicTemplate,
+    });
+    this.topics = new TopicDirectory({
+      cluster,
+      retryIntervalMs: config.retryIntervalMs,
+      retryMaxIntervalMs: config.retryMaxIntervalMs,
+      autocreate: config.topicsAutocreate
+        ? { partitions: config.autocreatePartitions, replicationFactor: config.autocreateReplicationFactor }
+        : null,
+      log,
+      random,
+      onKnown: (topic, count) => this.known.told(topic, count),
+      onProblem: (_code, message, hint) => options.problem(message, hint),
+    });
+    this.known = new KnownTopics({
+      ...options,
+      signal: this.signal,
+      want: (topic) => this.topics.want(topic),
+      onKnown: (topic, count, isNew) => options.onTopicKnown(topic, count, isNew),
+      onLimit: (maxBytes) => this.#limits.batchMaxBytes = Math.min(this.#limits.batchMaxBytes, maxBytes),
+    });
+  }
+
+  /** Aborted by `stop`. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Nothing that was appended waits here. */
+  get isEmpty(): boolean {
+    return this.accumulator.active.size === 0 && this.accumulator.parkedEvents === 0;
+  }
+
+  /** Takes events of the delivery from index `from` on; returns the index of the first one that did not fit. */
+  append(delivery: Delivery, from: number): number {
+    this.room.look();
+    const next = this.accumulator.append(delivery, from, this.#options.monotonic());
+    for (const topic of this.accumulator.unknownTopics) this.known.use(topic);
+    this.queuePump();
+    return next;
+  }
+
+  /** Resolves when something was finished or became known, so that `append` may take more, or after `abandon`. */
+  waitForRoom(): Promise<void> {
+    return this.#isClosed ? Promise.resolve() : this.room.wait();
+  }
+
+  /** Has the pump run in this turn, once. */
+  queuePump(): void {
+    if (this.#isPumpQueued || this.#isClosed) return;
+    this.#isPumpQueued = true;
+    queueMicrotask(() => {
+      this.#isPumpQueued = false;
+      if (!this.#isClosed) this.#options.pump();
+    });
+  }
+
+  /** Something can go on that could not before, and there may be room. */
+  wake(): void {
+    this.queuePump();
+    this.room.wake();
+  }
+
+  /** Compresses the batch, or makes it ready as it is; then the pump runs. */
+  compress(batch: ProduceBatch): void {
+    const { compressor, log } = this.#options;
+    const ready = () => {
+      batch.isReady = true;
+      this.queuePump();
+    };
+    if (compressor.codecId === 0) return ready();
+    compressor.compress(batch.recordBytes(), BATCH_HEADER_BYTES).then(
+      (compressed) => {
+        if (this.#isClosed) compressed.release();
+        else batch.setCompressed(compressed, compressor.codecId);
+        this.queuePump();
+      },
+      (error: unknown) => {
+        log.warn(
+          `Cannot compress a batch, it is sent uncompressed: ${
+            error instanceof Error ? error.message : error
+          }`,
+        );
+        ready();
+      },
+    );
+  }
+
+  /** Nothing is taken, asked for or pumped any more. `abandon` follows, when nobody sends. */
+  stop(): void {
+    this.#isClosed = true;
+    this.#abort.abort();
+    this.topics.close();
+    this.alarm.stop();
+  }
+
+  /** Settles what is not settled as "errored". */
+  abandon(): void {
+    // Batches in flight or in the compressor are left to the process's end: their bytes may still be read.
+    this.accumulator.abandon(() => {});
+    this.pool.clear();
+    this.room.wake();
+  }
+
+  #sealed(queue: PartitionSender, batch: ProduceBatch): void {
+    batch.sealNumber = ++this.#sealCount;
+    // A record that is larger than a batch is always alone in one.
+    if (batch.count === 1 && batch.sizeBytes > this.#options.config.maxMessageBytes) {
+      this.#options.onTooLarge(queue, batch, `${batch.sizeBytes} bytes exceed max_message_bytes`);
+      this.room.wake();
+    } else this.compress(batch);
+  }
+}
