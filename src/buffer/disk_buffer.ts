@@ -10,6 +10,7 @@ import { DiskRoom, RESERVED_FREE_BYTES } from "./disk_room.ts";
 import { DiskWriter } from "./disk_writer.ts";
 import type { EventBuffer } from "./event_buffer.ts";
 import { OldestDropper } from "./oldest_dropper.ts";
+import { RoomQueue } from "./room_queue.ts";
 import { SegmentRelease } from "./segment_release.ts";
 import { StoredFrames } from "./stored_frames.ts";
 
@@ -47,7 +48,7 @@ export class DiskBuffer implements EventBuffer {
   #isAbandoned = false;
   #isFull = false;
   #wasDiskShort = false;
-  #roomWaiters: (() => void)[] = [];
+  readonly #roomWaiters = new RoomQueue();
   #closing: Promise<boolean> | null = null;
   #dataWaiter: ((hasData: boolean) => void) | null = null;
   /** Intents tell what is delivered; set by who knows. */
@@ -186,14 +187,7 @@ export class DiskBuffer implements EventBuffer {
 
   waitForRoom(signal: AbortSignal): Promise<void> {
     if ((this.hasRoom() && !this.isBusy()) || signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      signal.addEventListener("abort", done, { once: true });
-      this.#roomWaiters.push(done);
-    });
+    return this.#roomWaiters.wait(signal);
   }
 
   write(delivery: Delivery): void {
@@ -387,11 +381,9 @@ export class DiskBuffer implements EventBuffer {
   }
 
   #wakeWriters(): void {
-    if (this.#roomWaiters.length === 0) return;
+    if (this.#roomWaiters.isEmpty) return;
     if (this.isBusy() || (this.#options.whenFull === "block" && !this.hasRoom())) return;
-    const waiters = this.#roomWaiters;
-    this.#roomWaiters = [];
-    for (const wake of waiters) wake();
+    this.#roomWaiters.wake();
   }
 
   #count(): void {

@@ -1,6 +1,7 @@
 import type { Delivery } from "../event/delivery.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { EventBuffer } from "./event_buffer.ts";
+import { RoomQueue } from "./room_queue.ts";
 
 export interface MemoryBufferOptions {
   /** Events that may wait; a writer that asks `roomEvents` never passes it. */
@@ -36,7 +37,7 @@ export class MemoryBuffer implements EventBuffer {
   #hasEnded = false;
   /** It was full, and has not become empty enough since for who can wait. */
   #isFull = false;
-  #roomWaiters: (() => void)[] = [];
+  readonly #roomWaiters = new RoomQueue();
   #dataWaiter: ((hasData: boolean) => void) | null = null;
 
   constructor(options: MemoryBufferOptions) {
@@ -73,14 +74,7 @@ export class MemoryBuffer implements EventBuffer {
 
   waitForRoom(signal: AbortSignal): Promise<void> {
     if (this.hasRoom() || signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      signal.addEventListener("abort", done, { once: true });
-      this.#roomWaiters.push(done);
-    });
+    return this.#roomWaiters.wait(signal);
   }
 
   write(delivery: Delivery): void {
@@ -111,11 +105,7 @@ export class MemoryBuffer implements EventBuffer {
     }
     this.#count(-delivery.batch.count, -delivery.batch.pinnedBytes);
     if (this.#isFull && (this.#length === 0 || this.roomEvents() >= this.#refillEvents)) this.#isFull = false;
-    if (this.#roomWaiters.length > 0 && this.hasRoom()) {
-      const waiters = this.#roomWaiters;
-      this.#roomWaiters = [];
-      for (const wake of waiters) wake();
-    }
+    if (!this.#roomWaiters.isEmpty && this.hasRoom()) this.#roomWaiters.wake();
     return delivery;
   }
 

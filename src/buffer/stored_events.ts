@@ -1,4 +1,5 @@
 import { crc32 } from "node:zlib";
+import type { RegionInfo } from "../checkpoint/region.ts";
 import type { EventBatch } from "../event/event_batch.ts";
 import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
 import { takeNumbers } from "../event/pooled_numbers.ts";
@@ -19,15 +20,9 @@ import {
 } from "./events_frame.ts";
 
 /** Where the events of a stored frame came from. */
-export interface StoredOrigin {
+export interface StoredOrigin extends RegionInfo {
   readonly stream: Stream;
   readonly topics: readonly string[];
-  readonly startOffset: number;
-  readonly endOffset: number;
-  readonly crc32: number;
-  readonly lineCount: number;
-  readonly startsInsideCutLine: boolean;
-  readonly endsInsideCutLine: boolean;
   /** The stream can be read again. */
   readonly isTracked: boolean;
 }

@@ -13,7 +13,6 @@ import { startNotingGaps } from "../gap_markers.ts";
 import { pause } from "../pause.ts";
 import { Pipeline, type WrappedCommand } from "../pipeline.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
-import type { StorageOps } from "../storage/storage_ops.ts";
 import type { StreamAccount } from "../event/tally.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
@@ -225,13 +224,14 @@ class Run {
     pool: BufferPool,
   ): Promise<ReadonlyMap<string, DiskBuffer>> {
     if (journal === null || this.#args.dryRun) return new Map();
+    const faulty = faultyStorage();
     return await openDiskBuffers({
       config: this.#config,
       journal,
       pool,
       metrics: this.#metrics,
       log: this.#log,
-      ops: "ops" in faultyStorage() ? (faultyStorage() as { ops: StorageOps }).ops : null,
+      ops: "ops" in faulty ? faulty.ops : null,
     });
   }
 

@@ -17,12 +17,12 @@ import type { FileOps, FileStat } from "./file_ops.ts";
 import { systemFileOps } from "./file_ops.ts";
 import { FilePaths } from "./file_paths.ts";
 import type { GlobRoot } from "./glob_root.ts";
-import { LostBytes } from "./lost_bytes.ts";
 import { OpenFiles, openFilesMaxDefault } from "./open_files.ts";
 import { ReadScheduler } from "./read_scheduler.ts";
 import { RescueGuard } from "./rescue_guard.ts";
 import type { RescueStore } from "./rescue_store.ts";
 import type { Source } from "./source.ts";
+import { tailBasics } from "./tail_basics.ts";
 import type { TailContext } from "./tail_context.ts";
 import { ToldOnce } from "./told_once.ts";
 
@@ -128,25 +128,13 @@ class FileSource implements Source {
   }
 
   #tailContext(system: Pick<TailContext, "ops" | "gate" | "nowMs" | "monotonicMs">): TailContext {
-    const { config, outlets, checkpoint, metrics, log, once: isOnce, pool, gaps = () => null } =
-      this.#options;
-    const sinks = outlets.map((outlet) => outlet.sink);
     return {
       ...system,
-      positions: checkpoint,
-      lost: new LostBytes({ source: config.name, sinks, positions: checkpoint, metrics, log, gaps }),
+      ...tailBasics(this.#options.config, this.#options, () => this.#catalog),
       openFiles: this.#openFiles,
-      pool,
       scheduler: this.#scheduler,
-      maxLineBytes: config.maxLineBytes,
-      fingerprintBytes: config.fingerprintBytes,
-      rotateWaitMs: config.rotateWaitMs,
-      partialFlushAfterMs: config.partialFlushAfterMs,
-      isOnce,
+      isOnce: this.#options.once,
       isToLastEnd: false,
-      onCutOff: (file, sizeBytes) => this.#catalog.cutOff(file, sizeBytes),
-      onCutBack: (tailer, offset, sizeBytes) => this.#catalog.cutBack(tailer, offset, sizeBytes),
-      onHead: (file, head) => this.#catalog.sawHead(file, head),
       onEnded: (file) => {
         this.#catalog.tailerEnded(file);
         this.#endIfDone();

@@ -11,11 +11,11 @@ import { FileCatalog } from "./file_catalog.ts";
 import { FileDiscovery } from "./file_discovery.ts";
 import type { FileOps } from "./file_ops.ts";
 import { systemFileOps } from "./file_ops.ts";
-import { LostBytes } from "./lost_bytes.ts";
 import { OpenFiles } from "./open_files.ts";
 import { ReadScheduler } from "./read_scheduler.ts";
 import type { Source } from "./source.ts";
 import type { StdinFile } from "./stdin_file.ts";
+import { tailBasics } from "./tail_basics.ts";
 import type { TailContext } from "./tail_context.ts";
 
 /** How much of the beginning tells a file from another one with its inode. */
@@ -96,27 +96,16 @@ class StdinFileSource implements Source {
       discovery: FileDiscovery;
     },
   ): TailContext {
-    const { outlets, checkpoint, metrics, log, pool, gaps = () => null } = this.#options;
-    const sinks = outlets.map((outlet) => outlet.sink);
     return {
       ops: this.#ops,
       gate,
       nowMs: Date.now,
       monotonicMs,
-      positions: checkpoint,
-      lost: new LostBytes({ source: config.name, sinks, positions: checkpoint, metrics, log, gaps }),
+      ...tailBasics(config, this.#options, () => this.#catalog),
       openFiles: this.#openFiles,
-      pool,
       scheduler: this.#scheduler,
-      maxLineBytes: config.maxLineBytes,
-      fingerprintBytes: config.fingerprintBytes,
-      rotateWaitMs: config.rotateWaitMs,
-      partialFlushAfterMs: config.partialFlushAfterMs,
       isOnce: true,
       isToLastEnd: true,
-      onCutOff: (file, sizeBytes) => this.#catalog.cutOff(file, sizeBytes),
-      onCutBack: (tailer, offset, sizeBytes) => this.#catalog.cutBack(tailer, offset, sizeBytes),
-      onHead: (file, head) => this.#catalog.sawHead(file, head),
       onEnded: (file) => {
         this.#catalog.tailerEnded(file);
         if (this.#catalog.liveCount === 0) this.#done.abort();
