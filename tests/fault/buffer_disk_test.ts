@@ -1,7 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
-import type { FileFault } from "../../src/telemetry/test_knobs.ts";
 import {
   API,
   damagedSegments,
@@ -12,6 +11,7 @@ import {
   StdinLives,
   toldLosses,
 } from "../support/disk_buffer.ts";
+import { faultsEnv, type FaultText } from "../support/file_faults.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { checkTopic, expectExactly, filesToKafka, SteadyLoad } from "../support/scenario.ts";
@@ -33,12 +33,6 @@ beforeAll(async () => {
   kafka = await sharedCluster();
 }, 120_000);
 
-type Fault = Omit<FileFault, "path"> & { readonly path: string };
-
-function faultsEnv(...faults: readonly Fault[]) {
-  return { SHIPPER_TEST_FILE_FAULTS: JSON.stringify(faults) };
-}
-
 interface Shipment {
   readonly topic: string;
   readonly writers: readonly OracleWriter[];
@@ -54,7 +48,7 @@ async function shipment(name: string, dir: TempDir, sink: string): Promise<Shipm
 }
 
 /** Ships files while these calls fail: exact. Returns the log. */
-async function shipFiles(name: string, ...faults: readonly Fault[]): Promise<string> {
+async function shipFiles(name: string, ...faults: readonly FaultText[]): Promise<string> {
   await using dir = tempDir("buffer-faults");
   const { topic, writers, config } = await shipment(name, dir, diskBuffer());
   for (const writer of writers) writer.append(dir.file(writer.file), LINES);
@@ -65,7 +59,7 @@ async function shipFiles(name: string, ...faults: readonly Fault[]): Promise<str
 }
 
 /** The same with stdin. */
-async function shipStdin(name: string, ...faults: readonly Fault[]): Promise<string> {
+async function shipStdin(name: string, ...faults: readonly FaultText[]): Promise<string> {
   await using dir = tempDir("buffer-faults");
   const topic = await kafka.createTopic({ partitions: PARTITIONS });
   const sink = `${SINK}\n${diskBuffer()}`;

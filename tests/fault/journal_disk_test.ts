@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
-import type { FileFault } from "../../src/telemetry/test_knobs.ts";
+import { faultsEnv, type FaultText } from "../support/file_faults.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { expectExactly, filesToKafka, SteadyLoad } from "../support/scenario.ts";
@@ -24,12 +24,6 @@ beforeAll(async () => {
   kafka = await sharedCluster();
 }, 120_000);
 
-type Fault = Omit<FileFault, "path"> & { readonly path: string };
-
-function faultsEnv(...faults: readonly Fault[]) {
-  return { SHIPPER_TEST_FILE_FAULTS: JSON.stringify(faults) };
-}
-
 interface Shipment {
   readonly dir: TempDir;
   readonly topic: string;
@@ -49,7 +43,7 @@ async function shipment(
 }
 
 /** Everything goes out while these calls fail. Returns the log. */
-async function shipWith(name: string, faults: readonly Fault[]): Promise<string> {
+async function shipWith(name: string, faults: readonly FaultText[]): Promise<string> {
   await using dir = tempDir("journal-faults");
   const { topic, writer, config } = await shipment(name, dir);
   writer.append(dir.file(writer.file), LINES);

@@ -5,6 +5,7 @@ import type { BufferListing } from "../../src/cli/buffer_ls.ts";
 import { JournalFrame } from "../../src/journal/frames.ts";
 import type { PositionRow } from "../../src/cli/positions.ts";
 import { camelCaseKeys } from "../../src/telemetry/json_keys.ts";
+import { faultsEnv } from "../support/file_faults.ts";
 import { damageFrame } from "../support/journal_damage.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
@@ -149,11 +150,11 @@ test(
       top: `api.address = "unix:${socket}"`,
     });
     // Syncs fail for some seconds: each try is one, and the pauses between them double up to 5 s.
-    const faults = [{ op: "sync", path: "journal", error: "EIO", from: 12, count: 8 }];
+    const env = faultsEnv({ op: "sync", path: "journal", error: "EIO", from: 12, count: 8 });
     await using shipper = startShipper({
       config,
       testBuild: true,
-      env: { SHIPPER_TEST_FILE_FAULTS: JSON.stringify(faults) },
+      env,
     });
     const ready = async () => {
       const response = await fetch("http://localhost/ready", { unix: socket });
