@@ -201,10 +201,12 @@ export class Ledger implements RegionOwner {
     }
     this.#entries = kept;
     this.#head = 0;
-    this.#trackedEnd = kept.at(-1)?.endOffset ?? Math.min(this.#position, offset);
-    this.#endsInsideCutLine = false;
+    // A line ends at `offset`; what stays in front of it may end in the middle of one.
+    if (offset <= this.#position) this.#isPositionInsideCutLine = false;
     this.#position = Math.min(this.#position, offset);
-    this.#isPositionInsideCutLine = false;
+    const last = kept.at(-1);
+    this.#trackedEnd = last?.endOffset ?? this.#position;
+    this.#endsInsideCutLine = last?.endsInsideCutLine ?? this.#isPositionInsideCutLine;
     this.cursor = Math.min(this.cursor, offset);
     this.restoredEnd = Math.min(this.restoredEnd, offset);
     this.marks.cut(offset);

@@ -3,6 +3,9 @@ import { type StreamAccount, Tally } from "../event/tally.ts";
 import { Ledger } from "./ledger.ts";
 import type { StreamEntry } from "./stream_entry.ts";
 
+/** Forgotten streams whose tallies are kept by themselves, whatever they say. */
+const LEAVING_MAX = 256;
+
 interface ForgottenSum {
   readonly source: string;
   readonly sink: string;
@@ -16,7 +19,7 @@ interface ForgottenSum {
 export class RunAccounts {
   readonly #unstored = new Map<string, { readonly sink: string; readonly ledger: Ledger }>();
   readonly #forgotten = new Map<string, ForgottenSum>();
-  /** Of streams that were forgotten with events still on their way. */
+  /** Of streams that were forgotten with events still on their way, and the newest of the others. */
   #leaving: ForgottenSum[] = [];
 
   /** The ledger of a stream that nothing is stored of, the same one for every call. */
@@ -59,11 +62,16 @@ export class RunAccounts {
     }
   }
 
-  /** Adds up what nothing can happen to any more. */
+  /**
+   * Adds up what nothing can happen to any more. Events of a stream that is forgotten may be read back from a disk buffer, or made again, at this
+   * moment: its tally is known to them already and has not counted them yet.
+   */
   #settle(): void {
+    if (this.#leaving.length <= LEAVING_MAX) return;
     const open: ForgottenSum[] = [];
-    for (const each of this.#leaving) {
-      if (each.tally.openCount !== 0) open.push(each);
+    const newest = this.#leaving.length - LEAVING_MAX;
+    for (const [i, each] of this.#leaving.entries()) {
+      if (i >= newest || each.tally.openCount !== 0) open.push(each);
       else this.#sum(each.source, each.sink).add(each.tally);
     }
     this.#leaving = open;

@@ -14,6 +14,7 @@ import { Life, Outside, PARTITIONS } from "./model_life.ts";
 /** More by hand: SHIPPER_MODEL_RUNS=20000. */
 const RUNS = Number(process.env.SHIPPER_MODEL_RUNS ?? 60);
 const NEWLINE = 10;
+const STOP_MS_MAX = 10_000;
 
 class Model {
   readonly #case: Case;
@@ -119,8 +120,12 @@ class Model {
     let isOver: boolean | null = null;
     let failure: unknown = null;
     life.bench.close().then(() => isOver = true, (error: unknown) => failure = error);
-    for (let turn = 0; isOver === null; turn++) {
-      if (turn > 20_000) throw new Error(`Stopping does not come to an end`);
+    // A log that was refused something tries again after a pause.
+    const untilMs = performance.now() + STOP_MS_MAX;
+    while (isOver === null) {
+      if (performance.now() > untilMs) {
+        throw new Error(`Stopping does not come to an end: ${life.describe()}`);
+      }
       if (failure !== null) throw new Error(`${failure}: ${life.describe()}`);
       life.writers.buffer.step();
       life.writers.journal.step();

@@ -15,6 +15,7 @@ import type { Case } from "./model_actions.ts";
 export const PARTITIONS = 2;
 /** More than what is written in one piece takes up. */
 const BATCH_BYTES_MAX = 131_072;
+const FAILED_REBUILDS_MAX = 1_000;
 
 /** A batch on its way, as a producer keeps it. */
 export interface Batch {
@@ -74,6 +75,7 @@ export class Life {
   /** Values of stdin that are not secure yet, and the number of the event behind each. */
   stdinWaiting: { readonly value: string; readonly endEvent: number }[] = [];
   sequence = 0;
+  #failedRebuilds = 0;
 
   private constructor(outside: Outside, bench: BufferBench, writers: Life["writers"], isExact: boolean) {
     this.outside = outside;
@@ -258,7 +260,18 @@ export class Life {
       intent.heldLines().forEach(({ region, count }: HeldLines) => region.settle(count));
       return;
     }
-    const { deliveries, gone } = await intent.rebuild();
+    const rebuilt = await intent.rebuild().catch((error: NodeJS.ErrnoException) => {
+      if (error.code === undefined) throw error;
+    });
+    if (rebuilt === undefined) {
+      // A segment was taken away while it was looked for: the keeper of doubt tries again.
+      if (++this.#failedRebuilds > FAILED_REBUILDS_MAX) {
+        throw new Error(`A batch cannot be rebuilt: ${this.describe()}`);
+      }
+      this.recovered.unshift(intent);
+      return await this.step(1, 1);
+    }
+    const { deliveries, gone } = rebuilt;
     expect(gone).toEqual([]);
     const members = new Membership();
     const values: string[] = [];

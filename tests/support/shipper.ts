@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { projectDir } from "../../scripts/lib/project.ts";
 import type { CrashPointSpec } from "../../src/telemetry/crash_point.ts";
@@ -33,6 +34,8 @@ export interface ShipperExit {
 }
 
 const LOG_TAIL_CHARS = 4_000;
+const UNCAUGHT_SIGNALS: readonly NodeJS.Signals[] = ["SIGKILL", "SIGSTOP", "SIGCONT"];
+const CAUGHT_MS_MAX = 5_000;
 const running = new Set<ChildProcess>();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
@@ -119,9 +122,21 @@ export class Shipper implements AsyncDisposable {
     throw new Error(`shipper did not end within ${timeoutMs} ms\n${this.#stderr.slice(-LOG_TAIL_CHARS)}`);
   }
 
-  /** Sends a signal to it; false when it has ended. */
+  /** Sends a signal to it, once it listens to it: in its first milliseconds any would kill it. False when it has ended. */
   signal(signal: NodeJS.Signals): boolean {
+    if (!UNCAUGHT_SIGNALS.includes(signal)) this.#waitUntilCaught(signal);
     return !this.#ended && this.#child.kill(signal);
+  }
+
+  /** Blocks; for as long as a start takes. One under a wrapper may never listen itself. */
+  #waitUntilCaught(signal: NodeJS.Signals): void {
+    const bit = 1n << BigInt(constants.signals[signal] - 1);
+    const untilMs = performance.now() + CAUGHT_MS_MAX;
+    while (performance.now() < untilMs) {
+      const caught = caughtSignals(this.pid);
+      if (caught === null || (caught & bit) !== 0n) return;
+      Bun.sleepSync(2);
+    }
   }
 
   /** Kills it and waits until it is gone. */
@@ -181,6 +196,17 @@ export function startShipper(options: ShipperOptions = {}): Shipper {
     if (options.stdin !== "pipe") child.stdin!.end(options.stdin);
   }
   return new Shipper(child, dir, configPath);
+}
+
+/** The signals that a process has handlers for, as a set of bits; null: it is gone, or this is not Linux. */
+function caughtSignals(pid: number): bigint | null {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status);
+    return mask === null || /^State:\s*Z/m.test(status) ? null : BigInt(`0x${mask[1]}`);
+  } catch {
+    return null;
+  }
 }
 
 /** Runs the compiled shipper to its end. */
