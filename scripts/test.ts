@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { startSharedCluster } from "../tests/support/kafka.ts";
 import { runCheck, runChecks } from "./lib/checks.ts";
-import { runningChildren, runTestFiles } from "./lib/bun_tests.ts";
+import { runningChildren, runTestFiles, runTestLanes } from "./lib/bun_tests.ts";
 import type { Cluster } from "./lib/kafka_cluster.ts";
 import { projectDir } from "./lib/project.ts";
 import { judgeSkips, summaryLine, type TestCase } from "./lib/test_case.ts";
@@ -11,6 +11,8 @@ import { judgeSkips, summaryLine, type TestCase } from "./lib/test_case.ts";
 const SLOWEST_LISTED = 10;
 /** Folders under tests/ whose tests need the binary, and most of them a broker. */
 const BROKER_FOLDERS = ["integration", "fault", "regression"];
+/** Files that run at once, each with a broker of its own: most of these tests wait most of the time. */
+const BROKER_LANES = 2;
 
 const args = process.argv.slice(2);
 const isBrokerless = args.includes("--no-broker");
@@ -22,7 +24,7 @@ if (unknown !== undefined) {
 }
 
 const startMs = performance.now();
-/** One for each half of the tests that need a broker: its proxied listener has one port. */
+/** One for each lane: its proxied listener has one port. */
 const clusters: Cluster[] = [];
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   process.on(signal, async () => {
@@ -54,18 +56,12 @@ async function runEverything(): Promise<TestCase[]> {
   results.push(await runCheck("build", [process.execPath, "scripts/build.ts"], "", progress));
   const testBuild = [process.execPath, "scripts/build.ts", "--test"];
   results.push(await runCheck("build for tests", testBuild, "", progress));
-  const halves = [true, false].map((isFault) =>
-    brokerFiles.filter((file) => file.startsWith("tests/fault/") === isFault)
-  ).filter((half) => half.length > 0);
-  const starting = startClusters(halves.length);
+  const starting = startClusters(Math.min(BROKER_LANES, brokerFiles.length));
   results.push(...await runTestFiles(plainFiles, {}, progress));
   const failed = await starting;
   if (failed !== null) return [...results, failed];
-  // Most of these tests wait most of the time: two of them at once take half of it.
-  const done = await Promise.all(
-    halves.map((half, i) => runTestFiles(half, { SHIPPER_TEST_CLUSTER: clusters[i]!.dir }, progress)),
-  );
-  results.push(...done.flat());
+  const lanes = clusters.map(({ dir }) => ({ SHIPPER_TEST_CLUSTER: dir }));
+  results.push(...await runTestLanes(brokerFiles, lanes, progress));
   await stopClusters();
   return results;
 }

@@ -51,6 +51,22 @@ export async function runTestFiles(
   return [...cases, ...missingFiles(files, cases), ...breakOff(ended, cases, output.tail())];
 }
 
+/** Runs each file by itself, on as many lanes at once as there are environments: whoever is done takes the next file. */
+export async function runTestLanes(
+  files: readonly string[],
+  lanes: readonly Readonly<Record<string, string>>[],
+  progress: (line: string) => void,
+): Promise<TestCase[]> {
+  const left = [...files];
+  const cases: TestCase[] = [];
+  await Promise.all(lanes.map(async (env) => {
+    for (let file = left.shift(); file !== undefined; file = left.shift()) {
+      cases.push(...await runTestFiles([file], env, progress));
+    }
+  }));
+  return cases;
+}
+
 function missingFiles(files: readonly string[], cases: readonly TestCase[]): TestCase[] {
   const ran = new Set(cases.map((testCase) => testCase.file));
   return files.filter((file) => !ran.has(file)).map((file) => failure(file, "the file", "It ran no test"));
