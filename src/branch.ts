@@ -1,6 +1,6 @@
 import type { EventBuffer } from "./buffer/event_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
-import type { DecodingConfig, EncodingConfig, SinkConfig } from "./config/config.ts";
+import type { DecodingConfig, EncodingConfig, HeaderConfig, SinkConfig } from "./config/config.ts";
 import type { GapMarkers } from "./gap_markers.ts";
 import type { LaneOptions } from "./lane.ts";
 import type { Sink } from "./sink/sink.ts";
@@ -33,5 +33,16 @@ export interface LaneShape extends Pick<LaneOptions, "whenFull"> {
   readonly isAlone: boolean;
   readonly encoding: EncodingConfig;
   readonly keyField: string | null;
+  readonly headers: readonly HeaderConfig[];
   readonly topic: string;
+}
+
+/** What the records of a sink's events are made of. */
+export type RecordShape = Pick<LaneShape, "encoding" | "keyField" | "headers" | "topic">;
+
+export function recordShapeOf(sink: SinkConfig): RecordShape {
+  const { encoding } = sink;
+  if (sink.type !== "kafka") return { encoding, keyField: null, headers: [], topic: "" };
+  const { keyField, headers, topic } = sink;
+  return { encoding, keyField, headers, topic };
 }

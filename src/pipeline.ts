@@ -1,5 +1,5 @@
 import { aborted, unlessAborted } from "./aborted.ts";
-import type { Branch, LaneShape, LaneSource } from "./branch.ts";
+import { type Branch, type LaneShape, type LaneSource, recordShapeOf } from "./branch.ts";
 import type { DiskBuffer } from "./buffer/disk_buffer.ts";
 import { DrainingBuffer } from "./buffer/draining_buffer.ts";
 import type { EventBuffer } from "./buffer/event_buffer.ts";
@@ -246,6 +246,7 @@ export class Pipeline {
     const shape = {
       encoding: { ...config.encoding, codec: "raw" as const, onlyFields: null, exceptFields: null },
       keyField: null,
+      headers: [],
       topic,
     };
     const outlet = this.#lane(source, branch, { ...shape, whenFull: "block", isAlone: true });
@@ -293,14 +294,14 @@ export class Pipeline {
     const { hostname, metrics, log, now, pool } = this.#options;
     const { name, maxLineBytes, decoding, metrics: sourceMetrics } = source;
     const { config, buffer, hasIntents, positions } = branch;
-    const { encoding, keyField, topic, whenFull, isAlone } = options;
+    const { whenFull, isAlone, ...record } = options;
     return new Lane({
       source: name,
       sink: config.name,
       maxLineBytes,
       whenFull,
       isAlone,
-      shaper: createShaper({ decoding, encoding, keyField, topic, hostname, pool, metrics: sourceMetrics }),
+      shaper: createShaper({ ...record, decoding, hostname, pool, metrics: sourceMetrics }),
       buffer,
       checkpoint: positions,
       hasIntents,
@@ -351,9 +352,7 @@ export class Pipeline {
     const from: LaneSource = { ...config, metrics: metrics.source(config.name) };
     return branches.map((branch) =>
       this.#lane(from, branch, {
-        encoding: branch.config.encoding,
-        keyField: branch.config.type === "kafka" ? branch.config.keyField : null,
-        topic: branch.config.type === "kafka" ? branch.config.topic : "",
+        ...recordShapeOf(branch.config),
         whenFull: branch.config.buffer.whenFull,
         isAlone: false,
       })

@@ -1,4 +1,5 @@
 import { crc32 } from "node:zlib";
+import { recordShapeOf } from "./branch.ts";
 import type { DiskBuffer } from "./buffer/disk_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
 import type { Region } from "./checkpoint/region.ts";
@@ -110,9 +111,8 @@ export class Rebuilder {
   #shaper(sink: SinkConfig, source: SourceConfig | null, topic: string): Shaper {
     const { hostname, pool, metrics } = this.#options;
     return createShaper({
+      ...recordShapeOf(sink),
       decoding: source?.decoding ?? PLAIN_DECODING,
-      encoding: sink.encoding,
-      keyField: sink.type === "kafka" ? sink.keyField : null,
       topic,
       hostname,
       pool,

@@ -23,6 +23,7 @@ const batch: EventBatch = {
   count: COUNT,
   values: { data, starts, ends },
   keys: null,
+  headers: null,
   topics: ["logs"],
   topicIndexes: null,
   receivedMs: 0,

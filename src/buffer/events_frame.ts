@@ -1,4 +1,4 @@
-import type { EventBatch } from "../event/event_batch.ts";
+import type { ByteColumn, EventBatch } from "../event/event_batch.ts";
 import type { TrackedRegion } from "../event/tracked_region.ts";
 import { ByteEncoder } from "../storage/byte_codec.ts";
 
@@ -12,7 +12,8 @@ import { ByteEncoder } from "../storage/byte_codec.ts";
  *   48  u32  CRC-32 of its bytes       52  u32  its lines
  *   56  u32  bytes of texts            60  u32  bytes of values       64  u32  bytes of keys
  *   68  u32  bytes between a value and the next, where all have the same
- *   72  texts: source, "file" or "stdin", stream id, path; varint topics, each a text (byte_codec.ts)
+ *   72  u32  bytes of headers, with flag HEADERS or ONE_HEADERS; else the texts start here
+ *       texts: source, "file" or "stdin", stream id, path; varint topics, each a text (byte_codec.ts)
  *       u32 * events   ends of values, in the values
  *       u32 * events   their starts                               flag STARTS; else the end before, and what is between
  *       u32 * events   raw ends: of each event's bytes in the stream, from the region's start
@@ -20,7 +21,10 @@ import { ByteEncoder } from "../storage/byte_codec.ts";
  *       u32 * events   number of the line in the region           flag LINES; else 0, 1, 2 ...
  *       u16 * events   index of the topic                         flag TOPICS; else 0
  *       u32 * events   ends of keys, in the keys                  flag KEYS; else there are none
- *       keys | values
+ *       u32 * events   ends of headers, in the headers            flag HEADERS; with ONE_HEADERS all have the same, else there are none
+ *       keys | headers (src/event/record_headers.ts) | values
+ *
+ * HEADERS and ONE_HEADERS came with version 2 of the format; everything else is as it was in version 1.
  */
 export const KEYS = 1;
 export const TOPICS = 2;
@@ -31,10 +35,13 @@ export const STARTS_INSIDE = 32;
 export const ENDS_INSIDE = 64;
 /** The stream can be read again, and its position follows from this frame. */
 export const TRACKED = 128;
+export const HEADERS = 256;
+export const ONE_HEADERS = 512;
 
 export const BUFFER_ID_BYTES = 8;
-/** In front of the texts. */
+/** In front of the texts; with headers there are `HEADER_SIZE_BYTES` more. */
 export const FIXED_BYTES = 72;
+const HEADER_SIZE_BYTES = 4;
 
 /** How the values of a batch lie: as they are, or packed. */
 interface ValueLayout {
@@ -55,16 +62,18 @@ export interface EventsFrame {
   readonly flags: number;
   readonly texts: Buffer;
   readonly keyBytes: number;
+  readonly headerBytes: number;
 }
 
 const textsOut = new ByteEncoder();
 
 /** Measures a batch of at least one event; nothing is copied but its names. */
 export function measureEvents(batch: EventBatch, region: TrackedRegion): EventsFrame {
-  const { count, keys, topics, topicIndexes, lineNumbers, rawEnds } = batch;
+  const { count, keys, headers, topics, topicIndexes, lineNumbers, rawEnds } = batch;
   const values = layoutOf(batch);
-  let keyBytes = 0;
-  if (keys !== null) { for (let i = 0; i < count; i++) keyBytes += keys.ends[i]! - keys.starts[i]!; }
+  const keyBytes = keys === null ? 0 : bytesOf(keys, count);
+  const headerFlag = headersFlag(headers, count);
+  const headerBytes = headerFlag === 0 ? 0 : bytesOf(headers!, headerFlag === ONE_HEADERS ? 1 : count);
   const { source, sourceType, id, path } = region.stream;
   textsOut.reset().text(source).text(sourceType).text(id).text(path).varint(topics.length);
   for (const topic of topics) textsOut.text(topic);
@@ -73,14 +82,15 @@ export function measureEvents(batch: EventBatch, region: TrackedRegion): EventsF
     (lineNumbers === null ? 0 : LINES) | (values.hasStarts ? STARTS : 0) |
     (isRawLikeValues(batch, values, rawEnds) ? 0 : RAW_ENDS) |
     (region.startsInsideCutLine ? STARTS_INSIDE : 0) | (region.endsInsideCutLine ? ENDS_INSIDE : 0) |
-    (region.streamNumber === 0 ? 0 : TRACKED);
-  const sizeBytes = FIXED_BYTES + texts.length + columnBytes(flags) * count + keyBytes + values.bytes;
-  return { batch, region, sizeBytes, values, flags, texts, keyBytes };
+    (region.streamNumber === 0 ? 0 : TRACKED) | headerFlag;
+  const sizeBytes = fixedBytes(flags) + texts.length + columnBytes(flags) * count + keyBytes + headerBytes +
+    values.bytes;
+  return { batch, region, sizeBytes, values, flags, texts, keyBytes, headerBytes };
 }
 
 /** Writes the frame's payload, `sizeBytes` long, at `at`. */
 export function writeEvents(
-  { batch, region, values, flags, texts, keyBytes }: EventsFrame,
+  { batch, region, values, flags, texts, keyBytes, headerBytes }: EventsFrame,
   bufferId: Buffer,
   firstEvent: number,
   target: Buffer,
@@ -100,7 +110,8 @@ export function writeEvents(
   target.writeUInt32LE(values.bytes, at + 60);
   target.writeUInt32LE(keyBytes, at + 64);
   target.writeUInt32LE(values.gapBytes, at + 68);
-  let to = at + FIXED_BYTES;
+  let to = at + fixedBytes(flags);
+  if (to > at + FIXED_BYTES) target.writeUInt32LE(headerBytes, at + FIXED_BYTES);
   to += texts.copy(target, to);
   to = putValueEnds(batch, values, target, to);
   if ((flags & RAW_ENDS) !== 0) to = putNumbers(batch.rawEnds, count, target, to);
@@ -108,7 +119,11 @@ export function writeEvents(
   if ((flags & TOPICS) !== 0) {
     for (let i = 0; i < count; i++, to += 2) target.writeUInt16LE(batch.topicIndexes![i]!, to);
   }
-  if ((flags & KEYS) !== 0) to = putKeys(batch, target, to);
+  if ((flags & KEYS) !== 0) to = putEnds(batch.keys!, count, target, to);
+  if ((flags & HEADERS) !== 0) to = putEnds(batch.headers!, count, target, to);
+  if ((flags & KEYS) !== 0) to = putBytes(batch.keys!, count, target, to);
+  if ((flags & HEADERS) !== 0) to = putBytes(batch.headers!, count, target, to);
+  else if ((flags & ONE_HEADERS) !== 0) to = putBytes(batch.headers!, 1, target, to);
   putValues(batch, values, target, to);
 }
 
@@ -141,9 +156,15 @@ function isRawLikeValues({ values, count }: EventBatch, layout: ValueLayout, raw
   return true;
 }
 
+/** In front of the texts. */
+export function fixedBytes(flags: number): number {
+  return (flags & (HEADERS | ONE_HEADERS)) === 0 ? FIXED_BYTES : FIXED_BYTES + HEADER_SIZE_BYTES;
+}
+
 /** Bytes of an event in the columns. */
 export function columnBytes(flags: number): number {
-  return 4 + ((flags & STARTS) !== 0 ? 4 : 0) + ((flags & RAW_ENDS) !== 0 ? 4 : 0) +
+  return 4 + ((flags & HEADERS) !== 0 ? 4 : 0) + ((flags & STARTS) !== 0 ? 4 : 0) +
+    ((flags & RAW_ENDS) !== 0 ? 4 : 0) +
     ((flags & LINES) !== 0 ? 4 : 0) + ((flags & TOPICS) !== 0 ? 2 : 0) + ((flags & KEYS) !== 0 ? 4 : 0);
 }
 
@@ -188,15 +209,32 @@ function putValueEnds(
   return to;
 }
 
-function putKeys({ keys, count }: EventBatch, target: Buffer, at: number): number {
-  const { data, starts, ends } = keys!;
-  let bytesAt = at + 4 * count;
-  const first = bytesAt;
-  for (let i = 0; i < count; i++) {
-    bytesAt += data.copy(target, bytesAt, starts[i]!, ends[i]!);
-    target.writeUInt32LE(bytesAt - first, at + 4 * i);
+function bytesOf({ starts, ends }: ByteColumn, count: number): number {
+  let bytes = 0;
+  for (let i = 0; i < count; i++) bytes += ends[i]! - starts[i]!;
+  return bytes;
+}
+
+/** Headers that are the same bytes for all events, as where they come from the configuration or the file alone, are stored once. */
+function headersFlag(headers: ByteColumn | null, count: number): number {
+  if (headers === null) return 0;
+  const { starts, ends } = headers;
+  for (let i = 1; i < count; i++) if (starts[i] !== starts[0] || ends[i] !== ends[0]) return HEADERS;
+  return ends[0] === starts[0] ? 0 : ONE_HEADERS;
+}
+
+/** Where each event's bytes end when they lie one behind the other. */
+function putEnds({ starts, ends }: ByteColumn, count: number, target: Buffer, at: number): number {
+  for (let i = 0, end = 0; i < count; i++) {
+    end += ends[i]! - starts[i]!;
+    target.writeUInt32LE(end, at + 4 * i);
   }
-  return bytesAt;
+  return at + 4 * count;
+}
+
+function putBytes({ data, starts, ends }: ByteColumn, count: number, target: Buffer, at: number): number {
+  for (let i = 0; i < count; i++) at += data.copy(target, at, starts[i]!, ends[i]!);
+  return at;
 }
 
 function putValues(

@@ -1,8 +1,9 @@
 import { crc32 } from "node:zlib";
 import type { RegionInfo } from "../checkpoint/region.ts";
-import type { EventBatch } from "../event/event_batch.ts";
+import type { ByteColumn, EventBatch } from "../event/event_batch.ts";
 import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
 import { takeNumbers } from "../event/pooled_numbers.ts";
+import { areHeaders } from "../event/record_headers.ts";
 import type { Stream } from "../event/stream.ts";
 import { ByteDecoder, CodecError } from "../storage/byte_codec.ts";
 import {
@@ -10,8 +11,11 @@ import {
   columnBytes,
   ENDS_INSIDE,
   FIXED_BYTES,
+  fixedBytes,
+  HEADERS,
   KEYS,
   LINES,
+  ONE_HEADERS,
   RAW_ENDS,
   STARTS,
   STARTS_INSIDE,
@@ -49,10 +53,20 @@ export function readStoredEvents(
     throw new CodecError("A frame of events belongs to another buffer");
   }
   const count = data.readUInt32LE(start + 16);
-  const sizeBytes = FIXED_BYTES + data.readUInt32LE(start + 56) + data.readUInt32LE(start + 60) +
-    data.readUInt32LE(start + 64) + columnBytes(data.readUInt32LE(start + 20)) * count;
+  const flags = data.readUInt32LE(start + 20);
+  if (end - start < fixedBytes(flags)) throw new CodecError("A frame of events is too short");
+  const sizeBytes = fixedBytes(flags) + data.readUInt32LE(start + 56) + data.readUInt32LE(start + 60) +
+    data.readUInt32LE(start + 64) + headerBytesOf(data, start) + columnBytes(flags) * count;
   if (sizeBytes !== end - start || count === 0) throw new CodecError("A frame of events has another size");
   return { data, start, end, firstEvent: data.readUIntLE(start + 8, 6), count };
+}
+
+function textsAt(data: Buffer, start: number): number {
+  return start + fixedBytes(data.readUInt32LE(start + 20));
+}
+
+function headerBytesOf(data: Buffer, start: number): number {
+  return textsAt(data, start) === start + FIXED_BYTES ? 0 : data.readUInt32LE(start + FIXED_BYTES);
 }
 
 /** The id of the buffer that a frame belongs to. */
@@ -72,8 +86,8 @@ export function receivedMsOf({ data, start }: StoredEvents): number {
 
 export function originOf({ data, start }: StoredEvents): StoredOrigin {
   const flags = data.readUInt32LE(start + 20);
-  const textsAt = start + FIXED_BYTES;
-  const input = new ByteDecoder(data.subarray(textsAt, textsAt + data.readUInt32LE(start + 56)));
+  const from = textsAt(data, start);
+  const input = new ByteDecoder(data.subarray(from, from + data.readUInt32LE(start + 56)));
   const source = input.text();
   const sourceType = input.text() === "stdin" ? "stdin" : "file";
   const stream: Stream = { source, sourceType, id: input.text(), path: input.text() };
@@ -96,7 +110,7 @@ export function originOf({ data, start }: StoredEvents): StoredOrigin {
 export function lineRunsOf({ data, start, count }: StoredEvents): number[] {
   const flags = data.readUInt32LE(start + 20);
   if ((flags & LINES) === 0) return [0, count];
-  let at = start + FIXED_BYTES + data.readUInt32LE(start + 56) + 4 * count;
+  let at = textsAt(data, start) + data.readUInt32LE(start + 56) + 4 * count;
   if ((flags & STARTS) !== 0) at += 4 * count;
   if ((flags & RAW_ENDS) !== 0) at += 4 * count;
   const runs: number[] = [];
@@ -113,7 +127,7 @@ export function lineRunsOf({ data, start, count }: StoredEvents): number[] {
 }
 
 /**
- * The events of a frame as a batch. Values and keys stay where they are, in the window: `owner` is retained for them. `stream` names them in
+ * The events of a frame as a batch. Values, keys and headers stay where they are, in the window: `owner` is retained for them. `stream` names them in
  * messages. `kept`: indexes of the events to take; null: all.
  */
 export function decodeEvents(
@@ -129,9 +143,11 @@ export function decodeEvents(
   const gapBytes = data.readUInt32LE(start + 68);
   const valueBytes = data.readUInt32LE(start + 60);
   const keyBytes = data.readUInt32LE(start + 64);
+  const headerBytes = headerBytesOf(data, start);
   const valuesAt = stored.end - valueBytes;
-  const keysAt = valuesAt - keyBytes;
-  const columns = new Columns(stored, start + FIXED_BYTES + data.readUInt32LE(start + 56));
+  const headersAt = valuesAt - headerBytes;
+  const keysAt = headersAt - keyBytes;
+  const columns = new Columns(stored, textsAt(data, start) + data.readUInt32LE(start + 56));
   const owners: PooledBuffer[] = [owner];
   const take = (count: number) => {
     const { numbers, owner: memory } = takeNumbers(pool, count);
@@ -154,17 +170,31 @@ export function decodeEvents(
   const topicIndexes = (flags & TOPICS) === 0 ? null : columns.nextTopics(origin.topics.length);
   const keys = (flags & KEYS) === 0
     ? null
-    : keyColumn(data, columns.next(take(storedCount)), keysAt, keyBytes, take);
+    : packedColumn(data, columns.next(take(storedCount)), keysAt, keyBytes, take);
+  let headers: ByteColumn | null = null;
+  if ((flags & HEADERS) !== 0) {
+    headers = packedColumn(data, columns.next(take(storedCount)), headersAt, headerBytes, take);
+  } else if ((flags & ONE_HEADERS) !== 0) {
+    headers = {
+      data,
+      starts: take(storedCount).fill(headersAt),
+      ends: take(storedCount).fill(headersAt + headerBytes),
+    };
+  }
+  if (headers !== null) checkHeaders(headers, (flags & HEADERS) !== 0 ? storedCount : 1);
   if (kept !== null) {
     for (const column of [starts, ends, raw.numbers]) keep(column, kept);
     if (topicIndexes !== null) keep(topicIndexes, kept);
-    if (keys !== null) { for (const column of [keys.starts, keys.ends]) keep(column, kept); }
+    for (const packed of [keys, headers]) {
+      if (packed !== null) { for (const column of [packed.starts, packed.ends]) keep(column, kept); }
+    }
   }
   owner.retain();
   return {
     count: kept === null ? storedCount : kept.length,
     values: { data, starts, ends },
     keys,
+    headers,
     topics: origin.topics,
     topicIndexes,
     receivedMs: receivedMsOf(stored),
@@ -211,21 +241,31 @@ class Columns {
   }
 }
 
-function keyColumn(
+/** Bytes of events that lie one behind the other from `at` on; `ends` are counted from there. */
+function packedColumn(
   data: Buffer,
   ends: Uint32Array,
-  keysAt: number,
-  keyBytes: number,
+  at: number,
+  sizeBytes: number,
   take: (count: number) => Uint32Array,
-) {
+): ByteColumn {
   const starts = take(ends.length);
   for (let i = 0; i < ends.length; i++) starts[i] = i === 0 ? 0 : ends[i - 1]!;
-  checkColumn(starts, ends, keyBytes);
+  checkColumn(starts, ends, sizeBytes);
   for (let i = 0; i < ends.length; i++) {
-    starts[i] = starts[i]! + keysAt;
-    ends[i] = ends[i]! + keysAt;
+    starts[i] = starts[i]! + at;
+    ends[i] = ends[i]! + at;
   }
   return { data, starts, ends };
+}
+
+/** They are copied into records as they are, so that they must be nothing but headers. */
+function checkHeaders({ data, starts, ends }: ByteColumn, count: number): void {
+  for (let i = 0; i < count; i++) {
+    if (!areHeaders(data, starts[i]!, ends[i]!)) {
+      throw new CodecError("A frame of events has headers that nobody writes");
+    }
+  }
 }
 
 /** Wrong numbers must never make a record of other bytes. */

@@ -3,6 +3,7 @@ import { Fate } from "../buffer/event_fates.ts";
 import { checksumOf, type StoredEvents, type StoredOrigin } from "../buffer/stored_events.ts";
 import { type ByteColumn, type EventBatch, eventOffset } from "../event/event_batch.ts";
 import { BufferPool } from "../event/pooled_buffer.ts";
+import { decodeHeaders } from "../event/record_headers.ts";
 import { StartError } from "../errors.ts";
 import type { ExportBufferArgs } from "./args.ts";
 import { bufferFolders, readJournalIfGood, walkStored } from "./buffer_state.ts";
@@ -92,7 +93,7 @@ class JsonEvents {
     { firstEvent }: StoredEvents,
     { stream }: StoredOrigin,
   ): void {
-    const { keys, values, topics, topicIndexes } = batch;
+    const { keys, headers, values, topics, topicIndexes } = batch;
     const event = {
       number: firstEvent + index,
       source: stream.source,
@@ -102,15 +103,27 @@ class JsonEvents {
       topic: topics[topicIndexes === null ? 0 : topicIndexes[index]!],
       state: FATE_NAMES[fate as keyof typeof FATE_NAMES],
       ...(keys === null ? { key: null } : bytesOf("key", keys, index)),
+      ...(headers === null ? {} : { headers: headersOf(headers, index) }),
       ...bytesOf("value", values, index),
     };
     this.#out.text(`${JSON.stringify(event)}\n`);
   }
 }
 
+/** A list, because a name may be there twice. */
+function headersOf({ data, starts, ends }: ByteColumn, index: number): Record<string, string>[] {
+  return decodeHeaders(data.subarray(starts[index]!, ends[index]!)).map(([name, value]) => ({
+    name,
+    ...textOf("value", value),
+  }));
+}
+
 /** `key: text`, or in base64 with `key_encoding` where it is no UTF-8. */
 function bytesOf(name: string, { data, starts, ends }: ByteColumn, index: number): Record<string, string> {
-  const bytes = data.subarray(starts[index]!, ends[index]!);
+  return textOf(name, data.subarray(starts[index]!, ends[index]!));
+}
+
+function textOf(name: string, bytes: Buffer): Record<string, string> {
   return isUtf8(bytes)
     ? { [name]: bytes.toString("utf8") }
     : { [name]: bytes.toString("base64"), [`${name}_encoding`]: "base64" };

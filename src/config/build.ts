@@ -91,6 +91,7 @@ export function buildKafkaSink(name: string, table: CheckedTable, hostname: stri
     bootstrapServers: [...new Set(values.bootstrap_servers)],
     topic: values.topic,
     keyField: values.key_field,
+    headers: (values.headers ?? []).map(([header, value]) => ({ name: header, value })),
     partitioner: values.partitioner ?? (values.key_field === null ? "sticky" : "murmur2"),
     acks: values.acks,
     ...buildDelivery(values),

@@ -3,6 +3,7 @@ import { checkSecretFile } from "./secret_file.ts";
 import { quote } from "./source_text.ts";
 import { checkAddress } from "./string_checks.ts";
 import { nearest } from "./suggest.ts";
+import { checkTexts } from "./check_texts.ts";
 import type { TomlNode } from "./toml_tree.ts";
 import {
   type CheckSession,
@@ -48,6 +49,8 @@ export function checkValue(
       return checkStrings(node, type.countMin, type.check, context);
     case "addresses":
       return checkAddresses(node, context);
+    case "texts":
+      return checkTexts(node, type, context, checkString);
     default:
       return checkNumber(node, type, context);
   }

@@ -106,6 +106,12 @@ export interface TlsConfig {
   readonly serverName: string | null;
 }
 
+export interface HeaderConfig {
+  readonly name: string;
+  /** Template: `{{field}}`, strftime. */
+  readonly value: string;
+}
+
 export interface KafkaSinkConfig {
   readonly type: "kafka";
   readonly name: string;
@@ -116,6 +122,8 @@ export interface KafkaSinkConfig {
   readonly topic: string;
   /** Dotted path of the field that becomes the key; null: no key. */
   readonly keyField: string | null;
+  /** Of every record, in the order in which they are written. */
+  readonly headers: readonly HeaderConfig[];
   readonly partitioner: "sticky" | "murmur2";
   readonly acks: "all" | "one" | "none";
   readonly delivery: "exactly_once" | "at_least_once" | "transactional";

@@ -139,6 +139,8 @@ export function typeText(option: Option<unknown>): string {
       return "A list of strings";
     case "addresses":
       return "Addresses: a comma list or a list of strings";
+    case "texts":
+      return `A table of strings, at most ${type.countMax}`;
     case "choice":
       return type.values.length === 1
         ? `\`"${type.values[0]}"\``

@@ -69,6 +69,7 @@ export interface JsonSchema {
   properties?: Record<string, JsonSchema>;
   patternProperties?: Record<string, JsonSchema>;
   additionalProperties?: boolean | JsonSchema;
+  maxProperties?: number;
   required?: readonly string[];
   anyOf?: readonly JsonSchema[];
   oneOf?: readonly JsonSchema[];

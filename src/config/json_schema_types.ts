@@ -60,6 +60,8 @@ export function typeSchema(type: OptionType): JsonSchema {
         minItems: 1,
       };
     }
+    case "texts":
+      return { type: "object", additionalProperties: stringSchema(type.check), maxProperties: type.countMax };
     default:
       return numberSchema(type);
   }

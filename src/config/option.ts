@@ -36,7 +36,19 @@ export type OptionType =
   | NumberType
   | ChoiceType
   | { readonly kind: "strings"; readonly countMin: number; readonly check?: StringCheck }
-  | { readonly kind: "addresses" };
+  | { readonly kind: "addresses" }
+  | TextsType;
+
+/** A table of texts under names of the user's choice. */
+export interface TextsType {
+  readonly kind: "texts";
+  readonly countMax: number;
+  readonly checkName: StringCheck;
+  readonly check: StringCheck;
+}
+
+/** What a table of texts is read as: in the order of the file. */
+export type NamedTexts = readonly (readonly [name: string, text: string])[];
 
 /** "integer", "seconds" (fractions allowed) or "size" (bytes, or a string such as "64MiB"). */
 export interface NumberType {
@@ -168,6 +180,15 @@ export function strings<F extends Facts<readonly string[]> & { countMin?: number
 ): Result<readonly string[], F> {
   const type: OptionType = { kind: "strings", countMin: facts.countMin ?? 0 };
   return make(withCheck(type, facts.check), facts) as Result<readonly string[], F>;
+}
+
+/** A table of texts. */
+export function texts(
+  facts: CommonFacts & Omit<TextsType, "kind"> & { readonly defaultText: string },
+): Option<NamedTexts | null> {
+  const { countMax, checkName, check } = facts;
+  const type: OptionType = { kind: "texts", countMax, checkName, check };
+  return make(type, { ...facts, default: null }) as Option<NamedTexts | null>;
 }
 
 /** "host:port" addresses: a comma list or an array. */

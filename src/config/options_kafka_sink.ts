@@ -1,6 +1,7 @@
 import { addresses, choice, flag, group, integer, milliseconds, size, text } from "./option.ts";
 import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import { deliveryOptions } from "./options_delivery.ts";
+import { routingOptions } from "./options_routing.ts";
 import { transactionOptions } from "./options_transaction.ts";
 import {
   bufferOptions,
@@ -237,6 +238,7 @@ export const kafkaSinkGroup = group({
         "Java client chooses.",
       example: '"sticky"',
     }),
+    ...routingOptions,
     acks: choice({
       values: ["all", "one", "none"],
       choiceAliases: { "-1": "all", "1": "one", "0": "none", "leader": "one" },
@@ -326,7 +328,6 @@ export const kafkaSinkGroup = group({
     "dead_letter.topic",
     "dns_lookup",
     "fallback_topic",
-    "headers",
     "key",
     "message_timeout_ms",
     "metrics_interval_secs",

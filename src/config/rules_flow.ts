@@ -1,6 +1,7 @@
 import type { Component } from "./components.ts";
 import type { Report } from "./diagnostic.ts";
 import { kafkaSinkGroup } from "./options_kafka_sink.ts";
+import type { NamedTexts } from "./option.ts";
 import { given } from "./rules_common.ts";
 import { quote } from "./source_text.ts";
 import type { TomlNode } from "./toml_tree.ts";
@@ -19,6 +20,7 @@ export function checkFlowRules({ sources, sinks }: Components, report: Report): 
     const inputs = sources.filter((each) => reads(sink, each));
     checkTopicFields(sink, inputs, report);
     checkKeyField(sink, inputs, report);
+    checkHeaders(sink, inputs, report);
   }
 }
 
@@ -128,6 +130,29 @@ function checkKeyField(sink: Component, inputs: readonly Component[], report: Re
     related: [whyText(source)],
     hint: textHint(source),
   });
+}
+
+function checkHeaders(sink: Component, inputs: readonly Component[], report: Report): void {
+  const headers = given(sink.table!, "headers");
+  if (headers === null) return;
+  const values = new Map(sink.table!.values["headers"] as NamedTexts);
+  const entries = headers.node.kind === "table" ? headers.node.entries.values() : [];
+  for (const { key, node } of entries) {
+    for (const [reference, path] of values.get(key)!.matchAll(/\{\{\s*(.*?)\s*\}\}/gu)) {
+      const source = sourceWithout(path!, inputs);
+      if (source === undefined) continue;
+      const what = rawText(node.at).includes(reference) ? `field ${quote(path!)}` : "such field";
+      report.add({
+        code: "absent-field",
+        message: `Events of source ${quote(source.name)} will have no header ${
+          quote(key)
+        }: a line of text has no ${what}`,
+        at: partSpan(node.at, reference),
+        related: [whyText(source)],
+        hint: textHint(source),
+      });
+    }
+  }
 }
 
 function whyText({ table, entry }: Component) {

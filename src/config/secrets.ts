@@ -1,6 +1,6 @@
 import type { CheckedTable } from "./check.ts";
 import { expand } from "./interpolate.ts";
-import type { Option } from "./option.ts";
+import type { NamedTexts, Option } from "./option.ts";
 import type { FoundOption } from "./table_draft.ts";
 import { stringsIn } from "./toml_tree.ts";
 import { namesSecret } from "./value_context.ts";
@@ -65,10 +65,14 @@ export class Secrets {
     const strings = stringsIn(node);
     if (!strings.some((each) => this.#takesSecret(String(each.value)))) return this.maskText(value);
     const { kind } = option.type;
-    const isText = kind === "string" || kind === "strings";
+    const isText = kind === "string" || kind === "strings" || kind === "texts";
     // What was made of the text, such as a number, can't be shown in part.
     if (!isText) return { value: MASK, isMasked: true };
     const parts = strings.map((each) => this.#expandMasked(String(each.value)));
+    if (kind === "texts") {
+      const names = (value as NamedTexts).map(([name]) => name);
+      return { value: this.maskText(names.map((name, i) => [name, parts[i]])).value, isMasked: true };
+    }
     return { value: this.maskText(kind === "string" ? parts[0] : parts).value, isMasked: true };
   }
 

@@ -62,7 +62,33 @@ export function checkListenAddress(value: string): StringProblem | null {
 /** A topic: `{{field}}`, strftime, and between them what Kafka allows in a name. */
 export function checkTopic(value: string): StringProblem | null {
   if (value === "") return bad("bad-template", "a topic name is empty", 'write a name, such as "logs"');
-  const literal: string[] = [];
+  let literalCount = 0;
+  const problem = checkTemplateParts(value, (character) => {
+    literalCount++;
+    if (TOPIC_LITERAL.test(character)) return null;
+    const hint = "a topic name has letters, digits, dots, underscores and hyphens";
+    return bad("bad-template", `Kafka allows no ${quote(character)} in a topic name`, hint, character);
+  });
+  if (problem !== null) return problem;
+  if (literalCount > TOPIC_CHARACTERS_MAX) {
+    return bad("bad-template", `the name has ${literalCount} characters, and Kafka allows 249`, "shorten it");
+  }
+  if (value === "." || value === "..") {
+    return bad("bad-template", `Kafka allows no topic named ${quote(value)}`, 'write a name, such as "logs"');
+  }
+  return null;
+}
+
+/** A template: `{{field}}`, strftime, and any text between them. */
+export function checkTemplate(value: string): StringProblem | null {
+  return checkTemplateParts(value, () => null);
+}
+
+/** Reads a template; `checkLiteral` is asked for each character that is neither in a field nor in a time. */
+function checkTemplateParts(
+  value: string,
+  checkLiteral: (character: string) => StringProblem | null,
+): StringProblem | null {
   let rest = value;
   while (rest !== "") {
     if (rest.startsWith("{{")) {
@@ -75,6 +101,11 @@ export function checkTopic(value: string): StringProblem | null {
       rest = rest.slice(field.length);
     } else if (rest.startsWith("%")) {
       const specifier = Array.from(rest)[1] ?? "";
+      // A topic has no percent sign: there "%%" is refused with its character.
+      if (specifier === "%" && checkLiteral("%") === null) {
+        rest = rest.slice(2);
+        continue;
+      }
       if (specifier === "" || !TIME_SPECIFIERS.includes(specifier)) {
         const hint = `these are: ${Array.from(TIME_SPECIFIERS, (each) => `%${each}`).join(" ")}`;
         return bad("bad-template", `${quote(`%${specifier}`)} is no part of a date`, hint, `%${specifier}`);
@@ -82,25 +113,18 @@ export function checkTopic(value: string): StringProblem | null {
       rest = rest.slice(2);
     } else {
       const [character] = Array.from(rest) as [string];
-      if (!TOPIC_LITERAL.test(character)) {
-        const hint = "a topic name has letters, digits, dots, underscores and hyphens";
-        return bad("bad-template", `Kafka allows no ${quote(character)} in a topic name`, hint, character);
-      }
-      literal.push(character);
+      const problem = checkLiteral(character);
+      if (problem !== null) return problem;
       rest = rest.slice(character.length);
     }
   }
-  if (literal.length > TOPIC_CHARACTERS_MAX) {
-    return bad(
-      "bad-template",
-      `the name has ${literal.length} characters, and Kafka allows 249`,
-      "shorten it",
-    );
-  }
-  if (value === "." || value === "..") {
-    return bad("bad-template", `Kafka allows no topic named ${quote(value)}`, 'write a name, such as "logs"');
-  }
   return null;
+}
+
+/** The name of a record header. */
+export function checkHeaderName(value: string): StringProblem | null {
+  if (value !== "" && !/\p{Cc}/u.test(value)) return null;
+  return bad("bad-value", `${quote(value)} is no name of a header`, 'write a name, such as "trace_id"');
 }
 
 /** Whether a topic is one topic whatever the event: no field, no time. */

@@ -1,5 +1,12 @@
-/** A value as it would be written in a configuration; a string is what it is after expansion. Null has no text in TOML. */
+/**
+ * A value as it would be written in a configuration; a string is what it is after expansion, a list of pairs a table. Null has no text in
+ * TOML.
+ */
 export function tomlText(value: unknown): string {
+  if (Array.isArray(value) && value.length > 0 && value.every(Array.isArray)) {
+    const entries = value.map(([name, text]) => `${tomlText(name)} = ${tomlText(text)}`);
+    return `{ ${entries.join(", ")} }`;
+  }
   if (Array.isArray(value)) return `[${value.map(tomlText).join(", ")}]`;
   return typeof value === "string" ? tomlString(value) : String(value);
 }

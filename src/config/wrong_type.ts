@@ -21,6 +21,8 @@ function typeNoun(type: OptionType): string {
       return "a list of strings";
     case "addresses":
       return 'a list of "host:port" addresses';
+    case "texts":
+      return "a table of strings";
     case "integer":
       return "an integer";
     case "seconds":

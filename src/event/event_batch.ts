@@ -25,6 +25,11 @@ export interface EventBatch {
   readonly values: ByteColumn;
   /** Record keys; null when the sink has none. A missing key field gives an empty key. */
   readonly keys: ByteColumn | null;
+  /**
+   * Record headers, each event's encoded as its record will hold them (`record_headers.ts`); an event without any has no bytes. Null: none has
+   * any, which costs nothing.
+   */
+  readonly headers: ByteColumn | null;
   /** The distinct topics of this batch; one element when the topic is fixed. */
   readonly topics: readonly string[];
   /** `topics[topicIndexes[i]]` is the topic of event `i`; null when all events have `topics[0]`. */

@@ -1,5 +1,6 @@
 import { Membership } from "../batch/membership.ts";
 import type { Delivery } from "../event/delivery.ts";
+import { readVarint, varintBytes, writeVarint } from "../event/varint.ts";
 import type { ArenaPool } from "./arena_pool.ts";
 
 /**
@@ -17,9 +18,7 @@ import type { ArenaPool } from "./arena_pool.ts";
  *             key            bytes
  *             valueLength    varint
  *             value          bytes
- *             headersCount   varint    0
- *
- * varint: zigzag, so that a length n >= 0 is written as 2n in groups of seven bits.
+ *             headers        as src/event/record_headers.ts draws them: a count, and each header
  */
 export const BATCH_HEADER_BYTES = 61;
 
@@ -27,31 +26,6 @@ export interface RecordBatchLimits {
   /** Encoded size at which a batch is full, header included. A single larger record still gets a batch of its own. */
   readonly batchMaxBytes: number;
   readonly batchMaxEvents: number;
-}
-
-/** Bytes that the varint of a non-negative number takes, after zigzag. */
-export function varintBytes(value: number): number {
-  return value < 0x40 ? 1 : value < 0x2000 ? 2 : value < 0x100000 ? 3 : value < 0x8000000 ? 4 : 5;
-}
-
-/** Writes a non-negative number as a zigzag varint at `at`; returns where it ends. Two bytes reach to 8,191, which most lines fit in. */
-function writeVarint(target: Buffer, at: number, value: number): number {
-  if (value < 0x40) {
-    target[at] = value << 1;
-    return at + 1;
-  }
-  if (value < 0x2000) {
-    target[at] = (value << 1) & 0x7f | 0x80;
-    target[at + 1] = value >> 6;
-    return at + 2;
-  }
-  let rest = value * 2;
-  while (rest > 0x7f) {
-    target[at++] = (rest & 0x7f) | 0x80;
-    rest = Math.floor(rest / 128);
-  }
-  target[at] = rest;
-  return at + 1;
 }
 
 export class RecordBatchBuilder {
@@ -96,6 +70,7 @@ export class RecordBatchBuilder {
    * the batch is full. One record always fits into an empty batch.
    */
   appendRange(delivery: Delivery, from: number, to: number, limits: RecordBatchLimits): number {
+    if (delivery.batch.headers !== null) return this.#appendEach(delivery, from, to, limits);
     const { data, starts, ends } = delivery.batch.values;
     const countStart = this.members.count;
     const last = Math.min(to, from + limits.batchMaxEvents - countStart);
@@ -128,15 +103,23 @@ export class RecordBatchBuilder {
     return index;
   }
 
-  /** Encodes one event with its key, if it has one. Returns false when the batch is full. */
+  #appendEach(delivery: Delivery, from: number, to: number, limits: RecordBatchLimits): number {
+    let index = from;
+    while (index < to && this.appendOne(delivery, index, limits)) index++;
+    return index;
+  }
+
+  /** Encodes one event with its key and headers, if it has any. Returns false when the batch is full. */
   appendOne(delivery: Delivery, index: number, limits: RecordBatchLimits): boolean {
-    const { values, keys } = delivery.batch;
+    const { values, keys, headers } = delivery.batch;
     const offsetDelta = this.members.count;
     if (offsetDelta >= limits.batchMaxEvents) return false;
     const valueBytes = values.ends[index]! - values.starts[index]!;
     const keyBytes = keys === null ? 0 : keys.ends[index]! - keys.starts[index]!;
     const keyFieldBytes = keys === null ? 1 : varintBytes(keyBytes) + keyBytes;
-    const bodyBytes = 3 + varintBytes(offsetDelta) + keyFieldBytes + varintBytes(valueBytes) + valueBytes;
+    const headerBytes = headers === null ? 0 : headers.ends[index]! - headers.starts[index]!;
+    const bodyBytes = 2 + varintBytes(offsetDelta) + keyFieldBytes + varintBytes(valueBytes) + valueBytes +
+      (headerBytes || 1);
     const recordEnd = this.#end + varintBytes(bodyBytes) + bodyBytes;
     if (recordEnd > limits.batchMaxBytes && offsetDelta > 0) return false;
     const arena = recordEnd > this.#arena.length ? this.#grow(recordEnd, this.#end) : this.#arena;
@@ -151,7 +134,8 @@ export class RecordBatchBuilder {
     }
     at = writeVarint(arena, at, valueBytes);
     at += values.data.copy(arena, at, values.starts[index]!, values.ends[index]!);
-    arena[at++] = 0;
+    if (headerBytes === 0) arena[at++] = 0;
+    else at += headers!.data.copy(arena, at, headers!.starts[index]!, headers!.ends[index]!);
     this.#end = at;
     this.#payloadBytes += keyBytes + valueBytes;
     this.members.addRange(delivery, index, index + 1);
@@ -203,18 +187,5 @@ export class RecordBatchBuilder {
     this.#pool.give(this.#arena);
     this.#arena = larger;
     return larger;
-  }
-}
-
-/** Reads a zigzag varint that this file wrote: a non-negative number, or -1. */
-function readVarint(source: Buffer, start: number): { value: number; at: number } {
-  let at = start;
-  let raw = 0;
-  let scale = 1;
-  for (;;) {
-    const byte = source[at++]!;
-    raw += (byte & 0x7f) * scale;
-    if (byte < 0x80) return { value: raw === 1 ? -1 : raw / 2, at };
-    scale *= 128;
   }
 }

@@ -105,13 +105,14 @@ export function joinBatch(
   kept: KeptLines,
   values: OwnedColumn,
   keys: OwnedColumn | null,
+  headers: OwnedColumn | null,
   pool: BufferPool,
 ): EventBatch {
   const owners: PooledBuffer[] = [];
   const { numbers: rawEnds, owner: rawEndsOwner } = takeNumbers(pool, kept.count);
   rawEnds.set(kept.nexts.subarray(0, kept.count));
   let pinnedBytes = (rawEndsOwner?.data.length ?? rawEnds.byteLength) + (kept.topicIndexes?.byteLength ?? 0);
-  for (const column of new Set([values, keys])) {
+  for (const column of new Set([values, keys, headers])) {
     if (column === null) continue;
     pinnedBytes += column.pinnedBytes;
     owners.push(...column.owners);
@@ -121,6 +122,7 @@ export function joinBatch(
     count: kept.count,
     values: values.column,
     keys: keys?.column ?? null,
+    headers: headers?.column ?? null,
     topics: kept.topics,
     topicIndexes: kept.topicIndexes,
     receivedMs,

@@ -6,6 +6,7 @@ import { type Envelope, envelopeOf, type EventFields } from "./event_fields.ts";
 import { fieldAt, type FieldFilter, scalarText } from "./fields.ts";
 import { writeEscapedLossy } from "./json_writer.ts";
 import type { ShapePlan, Shaper, ShapeResult } from "./shaper.ts";
+import { HEADERS_ESTIMATE_BYTES } from "./record_headers.ts";
 import { parseRfc3339 } from "./timestamp.ts";
 import { LineSelection } from "./topics.ts";
 
@@ -42,15 +43,15 @@ export class ObjectShaper implements Shaper {
 
   constructor(plan: ShapePlan) {
     this.#plan = plan;
-    const { codec, filter, keyPath, topics } = plan;
+    const { codec, filter, headers, keyPath, topics } = plan;
     this.#areValuesUsed = codec === "text" || filter !== null || keyPath !== null ||
-      topics.template.constant === null;
+      topics.template.constant === null || headers?.isConstant === false;
   }
 
   shape(lines: LineBatch): ShapeResult {
     const { count, chunk } = lines;
     if (count === 0) return { batch: null, droppedCount: 0 };
-    const { codec, eventFields, filter, keyPath, pool } = this.#plan;
+    const { codec, eventFields, filter, headers, keyPath, pool } = this.#plan;
     const fields = eventFields.of(chunk);
     const span = chunk.data.subarray(lines.starts[0], lines.ends[count - 1]);
     const shared: ChunkPlan = {
@@ -65,6 +66,9 @@ export class ObjectShaper implements Shaper {
       ? null
       : new ColumnWriter(pool, count, codec === "text" ? span.length : span.length * 2);
     const keys = keyPath === null ? null : new ColumnWriter(pool, count, count * 16);
+    const headerColumn = headers === null
+      ? null
+      : new ColumnWriter(pool, count, count * HEADERS_ESTIMATE_BYTES);
     const line: Line = { start: 0, end: 0, text: "", isUtf8: true, isDecoded: true, fields: {} };
     let droppedCount = 0;
     for (let i = 0; i < count; i++) {
@@ -79,14 +83,14 @@ export class ObjectShaper implements Shaper {
         values.endEvent();
       }
       if (keys !== null) this.#writeKey(keys, line, shared);
+      if (headerColumn !== null) this.#writeHeaders(headerColumn, line, shared, chunk.receivedMs);
     }
     const kept = selection.finish();
     // Finished before anything is returned: that gives memory back that was taken and not needed.
-    const keyColumn = keys?.finish() ?? null;
+    const own = [keys?.finish() ?? null, headerColumn?.finish() ?? null] as const;
     const valueColumn = values?.finish() ?? lineColumn(kept, pool);
-    if (kept.count > 0) return { batch: joinBatch(lines, kept, valueColumn, keyColumn, pool), droppedCount };
-    releaseColumn(valueColumn);
-    if (keyColumn !== null) releaseColumn(keyColumn);
+    if (kept.count > 0) return { batch: joinBatch(lines, kept, valueColumn, ...own, pool), droppedCount };
+    for (const column of [valueColumn, ...own]) if (column !== null) releaseColumn(column);
     return { batch: null, droppedCount };
   }
 
@@ -104,8 +108,15 @@ export class ObjectShaper implements Shaper {
   #topic(line: Line, shared: ChunkPlan, receivedMs: number): string | null {
     const { template } = this.#plan.topics;
     if (template.constant !== null) return template.constant;
-    const timeMs = template.usesTime ? parseRfc3339(line.fields["timestamp"]) ?? receivedMs : receivedMs;
+    const timeMs = template.usesTime ? eventMs(line, receivedMs) : receivedMs;
     return this.#plan.topics.name(line.fields, shared.fields.values, timeMs);
+  }
+
+  #writeHeaders(column: ColumnWriter, line: Line, shared: ChunkPlan, receivedMs: number): void {
+    const headers = this.#plan.headers!;
+    const timeMs = headers.usesTime ? eventMs(line, receivedMs) : receivedMs;
+    headers.write(column.bytes, line.fields, shared.fields.values, timeMs);
+    column.endEvent();
   }
 
   #writeKey(keys: ColumnWriter, line: Line, shared: ChunkPlan): void {
@@ -144,6 +155,11 @@ export class ObjectShaper implements Shaper {
       writeCompleted(values, line.fields, shared, replaced, 0, replaced.length);
     }
   }
+}
+
+/** The event's own time, where it has one that can be read. */
+function eventMs(line: Line, receivedMs: number): number {
+  return parseRfc3339(line.fields["timestamp"]) ?? receivedMs;
 }
 
 /** Writes the object of a line that is kept as text. */

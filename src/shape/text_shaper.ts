@@ -1,9 +1,18 @@
 import type { Fields } from "./json_fields.ts";
 import type { LineBatch } from "../event/line_batch.ts";
-import { constantColumn, joinBatch, type KeptLines, lineColumn, type OwnedColumn } from "./columns.ts";
+import { ByteWriter, exactCopy } from "./byte_writer.ts";
+import {
+  ColumnWriter,
+  constantColumn,
+  joinBatch,
+  type KeptLines,
+  lineColumn,
+  type OwnedColumn,
+} from "./columns.ts";
 import { envelopeOf, type EventFields } from "./event_fields.ts";
 import { fieldAt, scalarText } from "./fields.ts";
 import { LineEncoder } from "./line_encoder.ts";
+import { HEADERS_ESTIMATE_BYTES } from "./record_headers.ts";
 import type { ShapePlan, Shaper, ShapeResult } from "./shaper.ts";
 import { keepAll, LineSelection } from "./topics.ts";
 
@@ -11,7 +20,7 @@ const NO_BYTES = Buffer.alloc(0);
 const NO_FIELDS: Fields = {};
 
 /**
- * Events whose field `message` is the line. Nothing is made per event, unless the topic holds `{{message}}`: values and keys are the
+ * Events whose field `message` is the line. Nothing is made per event, unless the topic or a header holds `{{message}}`: values and keys are the
  * lines themselves, constants, or envelopes written bytes to bytes.
  */
 export class TextShaper implements Shaper {
@@ -30,10 +39,9 @@ export class TextShaper implements Shaper {
     const droppedCount = lines.count - (kept?.count ?? 0);
     if (kept === null || kept.count === 0) return { batch: null, droppedCount };
     const values = this.#values(kept, fields);
-    return {
-      batch: joinBatch(lines, kept, values, this.#keys(kept, fields, values), this.#plan.pool),
-      droppedCount,
-    };
+    const keys = this.#keys(kept, fields, values);
+    const headers = this.#headers(kept, fields);
+    return { batch: joinBatch(lines, kept, values, keys, headers, this.#plan.pool), droppedCount };
   }
 
   #keep(lines: LineBatch, fields: EventFields): KeptLines | null {
@@ -76,5 +84,25 @@ export class TextShaper implements Shaper {
     }
     const text = scalarText(fieldAt(fields.values, keyPath));
     return constantColumn(text === null ? NO_BYTES : Buffer.from(text), kept.count);
+  }
+
+  #headers(kept: KeptLines, fields: EventFields): OwnedColumn | null {
+    const { headers, pool } = this.#plan;
+    if (headers === null) return null;
+    const { data, receivedMs } = kept.chunk;
+    if (!headers.fieldNames.has("message")) {
+      const bytes = new ByteWriter(pool, HEADERS_ESTIMATE_BYTES);
+      headers.write(bytes, NO_FIELDS, fields.values, receivedMs);
+      const same = exactCopy(bytes.data, 0, bytes.length);
+      bytes.finish().owner?.release();
+      return same.length === 0 ? null : constantColumn(same, kept.count);
+    }
+    const column = new ColumnWriter(pool, kept.count, kept.count * HEADERS_ESTIMATE_BYTES);
+    for (let i = 0; i < kept.count; i++) {
+      const message = data.toString("utf8", kept.starts[i]!, kept.ends[i]!);
+      headers.write(column.bytes, { message }, fields.values, receivedMs);
+      column.endEvent();
+    }
+    return column.finish();
   }
 }

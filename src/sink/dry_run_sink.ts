@@ -2,6 +2,8 @@ import { writeSync } from "node:fs";
 import type { EventBuffer } from "../buffer/event_buffer.ts";
 import type { SinkConfig } from "../config/config.ts";
 import type { Delivery } from "../event/delivery.ts";
+import type { ByteColumn } from "../event/event_batch.ts";
+import { decodeHeaders } from "../event/record_headers.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { HealthFailure, Sink } from "./sink.ts";
 
@@ -14,7 +16,7 @@ export interface DryRunSinkOptions {
 /**
  * Stands in for every sink under `--dry-run`: prints on stdout what would be sent, one line a record, and reaches nothing.
  *
- *     sink=events topic=logs partition=by-key key="user-1" value="..."
+ *     sink=events topic=logs partition=by-key key="user-1" headers={"trace":"8f3a"} value="..."
  *
  * Partitions are the cluster's business, so only how they would be chosen is said.
  */
@@ -53,7 +55,7 @@ export class DryRunSink implements Sink {
   }
 
   #line(delivery: Delivery, index: number): string {
-    const { values, keys, topics, topicIndexes } = delivery.batch;
+    const { values, keys, headers, topics, topicIndexes } = delivery.batch;
     const { config } = this.#options;
     const value = JSON.stringify(values.data.toString("utf8", values.starts[index], values.ends[index]));
     if (config.type === "console") return `sink=${config.name} value=${value}\n`;
@@ -61,8 +63,14 @@ export class DryRunSink implements Sink {
     const key = keys === null ? null : keys.data.toString("utf8", keys.starts[index], keys.ends[index]);
     const partition = key !== null && key !== "" && config.partitioner === "murmur2" ? "by-key" : "sticky";
     const keyText = key === null ? "none" : JSON.stringify(key);
-    return `sink=${config.name} topic=${topic} partition=${partition} key=${keyText} value=${value}\n`;
+    const headersText = headers === null ? "" : ` headers=${JSON.stringify(headersOf(headers, index))}`;
+    return `sink=${config.name} topic=${topic} partition=${partition} key=${keyText}${headersText} value=${value}\n`;
   }
+}
+
+function headersOf({ data, starts, ends }: ByteColumn, index: number): Record<string, string> {
+  const headers = decodeHeaders(data.subarray(starts[index], ends[index]));
+  return Object.fromEntries(headers.map(([name, value]) => [name, value.toString()]));
 }
 
 /** Writes everything, waiting for a slow reader: nothing else has to be done meanwhile. */

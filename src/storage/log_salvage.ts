@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { LogDamagedError, LogNewerError } from "./log_errors.ts";
 import {
   decodeSegmentHeader,
+  FORMAT_VERSIONS,
   freeNumber,
   type LogKind,
   SEGMENT_HEADER_BYTES,
@@ -33,7 +34,9 @@ export function salvageFiles(dir: string, kind: LogKind, ops: StorageOps = syste
     const path = join(dir, name);
     const header = headerOf(path, ops);
     if ("cause" in header) {
-      if (header.newerVersion !== null && !isFree) throw new LogNewerError(path, header.newerVersion, 1);
+      if (header.newerVersion !== null && !isFree) {
+        throw new LogNewerError(path, header.newerVersion, FORMAT_VERSIONS[kind]);
+      }
     } else if (header.kind === kind) files.push({ path, number: header.number, isFree });
   }
   return files.sort((a, b) => b.number - a.number);

@@ -3,7 +3,7 @@ import { LogNewerError } from "./log_errors.ts";
 import { FIRST_GROUP_AT, forEachFrame, GroupScan } from "./group_scan.ts";
 import {
   decodeSegmentHeader,
-  FORMAT_VERSION,
+  FORMAT_VERSIONS,
   GROUP_TAG_BYTES,
   type LogKind,
   SEGMENT_HEADER_BYTES,
@@ -56,7 +56,9 @@ export function openSegmentFile(
     const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
     const header = decodeSegmentHeader(bytes.subarray(0, readFully(ops, fd, bytes, 0, bytes.length, 0)));
     if ("cause" in header) {
-      if (header.newerVersion !== null) throw new LogNewerError(path, header.newerVersion, FORMAT_VERSION);
+      if (header.newerVersion !== null) {
+        throw new LogNewerError(path, header.newerVersion, FORMAT_VERSIONS[kind]);
+      }
       return { fd, path, header: null, cause: header.cause };
     }
     if (header.kind !== kind) return { fd, path, header: null, cause: `it belongs to a ${header.kind}` };

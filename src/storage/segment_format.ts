@@ -10,8 +10,8 @@ import { crc32 } from "node:zlib";
 /** What the log is for. A reader refuses a log of the other kind. */
 export type LogKind = "journal" | "buffer";
 
-/** The version that is written, and the newest that is read. */
-export const FORMAT_VERSION = 1;
+/** By kind: the version that is written, and the newest that is read. Older ones are read too. */
+export const FORMAT_VERSIONS: Readonly<Record<LogKind, number>> = { journal: 1, buffer: 2 };
 /** Where the first group starts. */
 export const SEGMENT_HEADER_BYTES = 4096;
 /** Groups start at multiples of this with `durability = "machine"`: no block on the device holds parts of two groups. */
@@ -67,7 +67,7 @@ export interface SegmentHeader {
 export function encodeSegmentHeader(header: SegmentHeader, target: Buffer): void {
   target.fill(0, 0, SEGMENT_HEADER_BYTES);
   target.write(SEGMENT_MAGIC, 0, "latin1");
-  target.writeUInt16LE(FORMAT_VERSION, 12);
+  target.writeUInt16LE(FORMAT_VERSIONS[header.kind], 12);
   target[14] = KINDS.indexOf(header.kind);
   target[15] = Math.log2(header.alignmentBytes);
   target.writeUIntLE(header.number, 16, 6);
@@ -95,8 +95,10 @@ export function decodeSegmentHeader(
     return { cause: "the checksum of its header is wrong", newerVersion: null };
   }
   const version = bytes.readUInt16LE(12);
-  if (version > FORMAT_VERSION) return { cause: `it has format version ${version}`, newerVersion: version };
   const kind = KINDS[bytes[14]];
+  // Of a kind that is not known, nothing is known of its versions either.
+  const newest = kind === null || kind === undefined ? 1 : FORMAT_VERSIONS[kind];
+  if (version > newest) return { cause: `it has format version ${version}`, newerVersion: version };
   const number = bytes.readUIntLE(16, 6);
   const previous = bytes.readUIntLE(48, 6);
   if (version < 1 || kind === null || kind === undefined || previous >= number) {

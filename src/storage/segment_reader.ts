@@ -5,7 +5,7 @@ import {
   decodeGroupHeader,
   decodeSegmentHeader,
   FLAG_CLEAN_STOP,
-  FORMAT_VERSION,
+  FORMAT_VERSIONS,
   FRAME_HEADER_BYTES,
   GROUP_HEADER_BYTES,
   GROUP_TAG_BYTES,
@@ -77,7 +77,7 @@ export class SegmentReader {
       const header = decodeSegmentHeader(this.#headerBytes);
       if ("cause" in header) {
         if (header.newerVersion === null) throw new LogDamagedError(path, 0, header.cause);
-        throw new LogNewerError(path, header.newerVersion, FORMAT_VERSION);
+        throw new LogNewerError(path, header.newerVersion, FORMAT_VERSIONS[kind]);
       }
       const wrong = header.number !== number
         ? `its header says that it is segment ${header.number}`

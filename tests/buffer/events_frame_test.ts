@@ -2,9 +2,11 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { measureEvents, writeEvents } from "../../src/buffer/events_frame.ts";
 import { decodeEvents, lineRunsOf, originOf, readStoredEvents } from "../../src/buffer/stored_events.ts";
-import type { EventBatch } from "../../src/event/event_batch.ts";
+import type { ByteColumn, EventBatch } from "../../src/event/event_batch.ts";
 import { BufferPool, unpooled } from "../../src/event/pooled_buffer.ts";
+import { decodeHeaders, encodeHeaders } from "../../src/event/record_headers.ts";
 import type { TrackedRegion } from "../../src/event/tracked_region.ts";
+import { column } from "../support/events.ts";
 
 const BUFFER_ID = Buffer.from("0123456789abcdef", "hex");
 
@@ -16,8 +18,11 @@ interface Shape {
     readonly skippedLines: number;
     readonly topic: number;
     readonly rawBytes: number;
+    readonly headers: readonly (readonly [string, Uint8Array])[];
   }[];
   readonly hasKeys: boolean;
+  /** "one": the first event's are those of all. */
+  readonly hasHeaders: "none" | "one" | "each";
   readonly hasTopics: boolean;
   readonly hasLines: boolean;
   /** As text encoding gives them: raw ends follow from the values. */
@@ -40,10 +45,12 @@ const shape: fc.Arbitrary<Shape> = fc.record({
       skippedLines: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat(3)),
       topic: fc.nat(2),
       rawBytes: fc.nat(50),
+      headers: fc.array(fc.tuple(fc.string({ minLength: 1, maxLength: 5 }), bytes(90)), { maxLength: 3 }),
     }),
     { minLength: 1, maxLength: 30 },
   ),
   hasKeys: fc.boolean(),
+  hasHeaders: fc.constantFrom("none", "one", "each"),
   hasTopics: fc.boolean(),
   hasLines: fc.boolean(),
   isRaw: fc.boolean(),
@@ -97,6 +104,7 @@ function batchOf(it: Shape): { batch: EventBatch; region: TrackedRegion } {
   const batch: EventBatch = {
     count,
     values: { data, starts, ends },
+    headers: headersOf(it),
     keys: it.hasKeys ? { data: Buffer.concat(keys), starts: keyStarts, ends: keyEnds } : null,
     topics: ["a", "b", "c"],
     topicIndexes: it.hasTopics ? Uint16Array.from(events, ({ topic }) => topic) : null,
@@ -121,6 +129,17 @@ function batchOf(it: Shape): { batch: EventBatch; region: TrackedRegion } {
   return { batch, region };
 }
 
+function headersOf({ events, hasHeaders }: Shape): ByteColumn | null {
+  if (hasHeaders === "none") return null;
+  if (hasHeaders === "each") return column(events.map(({ headers }) => encodeHeaders(headers)));
+  const data = encodeHeaders(events[0]!.headers);
+  return {
+    data,
+    starts: new Uint32Array(events.length),
+    ends: new Uint32Array(events.length).fill(data.length),
+  };
+}
+
 function frameOf({ batch, region }: { batch: EventBatch; region: TrackedRegion }, firstEvent = 7): Buffer {
   const frame = measureEvents(batch, region);
   const target = Buffer.alloc(frame.sizeBytes + 20, 0xee);
@@ -132,10 +151,11 @@ function frameOf({ batch, region }: { batch: EventBatch; region: TrackedRegion }
 }
 
 /** What a sink sees of the events. */
-function contentOf({ values, keys, topics, topicIndexes, rawEnds, count }: EventBatch) {
+function contentOf({ values, keys, headers, topics, topicIndexes, rawEnds, count }: EventBatch) {
   return Array.from({ length: count }, (_, i) => ({
     value: values.data.toString("hex", values.starts[i], values.ends[i]),
     key: keys === null ? null : keys.data.toString("hex", keys.starts[i], keys.ends[i]),
+    headers: headers === null ? "" : headers.data.toString("hex", headers.starts[i], headers.ends[i]),
     topic: topics[topicIndexes?.[i] ?? 0],
     rawEnd: rawEnds[i],
   }));
@@ -191,11 +211,13 @@ describe("A frame of events", () => {
       skippedLines: 0,
       topic: 0,
       rawBytes: 3,
+      headers: i % 2 === 0 ? [] : [["n", Buffer.from(String(i))]] as [string, Buffer][],
     }));
     const more = { hasTopics: false, hasLines: true, isRaw: false, isBackwards: false, gapBytes: null };
     const made = batchOf({
       events,
       hasKeys: true,
+      hasHeaders: "each",
       ...more,
       before: 0,
       streamNumber: 1,
@@ -232,6 +254,11 @@ describe("A frame of events", () => {
           for (let i = 0; i < batch.count; i++) {
             expect(batch.values.starts[i]!).toBeGreaterThanOrEqual(10);
             expect(batch.values.ends[i]!).toBeLessThanOrEqual(end);
+            const { headers } = batch;
+            if (headers === null) continue;
+            expect(headers.starts[i]!).toBeGreaterThanOrEqual(10);
+            expect(headers.ends[i]!).toBeLessThanOrEqual(end);
+            decodeHeaders(data.subarray(headers.starts[i], headers.ends[i]));
           }
         } catch (error) {
           expect((error as Error).name).toBe("CodecError");

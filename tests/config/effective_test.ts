@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { derivedOf, effectiveConfig, type EffectiveOption } from "../../src/config/effective.ts";
 import { loadConfig } from "../../src/config/load.ts";
+import { tomlText } from "../../src/config/toml_text.ts";
 import { allGroups } from "../../src/config/schema.ts";
 
 const CONTEXT = { hostname: "edge-7", isRoot: true, home: "/root", xdgStateHome: undefined };
@@ -66,6 +67,18 @@ describe("where a value comes from", () => {
       F: "f",
       G: "g",
     })).toMatchObject({ value: ["f", "xg", "f"], origin: { variables: ["F", "G"] } });
+  });
+
+  test("a table of texts, in which a secret is masked", () => {
+    const line = 'headers = { a = "x${A}", "b.c" = "{{b}}" }';
+    expect(option("headers", line, { A: "1" })).toMatchObject({
+      value: [["a", "x1"], ["b.c", "{{b}}"]],
+      isMasked: false,
+      origin: { variables: ["A"] },
+    });
+    const secret = option("headers", line.replaceAll("${A}", "${A_TOKEN}"), { A_TOKEN: "hunter2" });
+    expect(secret).toMatchObject({ value: [["a", "x***"], ["b.c", "{{b}}"]], isMasked: true });
+    expect(tomlText(secret.value)).toBe('{ "a" = "x***", "b.c" = "{{b}}" }');
   });
 
   test("the default, which may depend on other options", () => {

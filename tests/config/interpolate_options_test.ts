@@ -22,6 +22,11 @@ function viaVariables(value: unknown): { toml: string; env: Record<string, strin
     const env = Object.fromEntries(value.map((each, index) => [`V${index}`, String(each)]));
     return [{ toml: `[${value.map((_, index) => `"\${V${index}}"`).join(", ")}]`, env }];
   }
+  if (typeof value === "object" && value !== null) {
+    const entries = Object.entries(value);
+    const env = Object.fromEntries(entries.map(([, each], index) => [`V${index}`, String(each)]));
+    return [{ toml: `{ ${entries.map(([name], index) => `${name} = "\${V${index}}"`).join(", ")} }`, env }];
+  }
   // A variable's value is taken as it is; what stands in the file is expanded.
   const text = String(value).replaceAll("${KAFKA_PASSWORD}", KAFKA_PASSWORD).replaceAll("${KEY_PASS}", "k");
   const forms = [

@@ -58,6 +58,7 @@ test("defaults fill what is left out", () => {
       bootstrapServers: ["localhost:9092"],
       topic: "logs",
       keyField: null,
+      headers: [],
       partitioner: "sticky",
       acks: "all",
       delivery: "exactly_once",

@@ -16,6 +16,7 @@ export const plainSink: KafkaSinkConfig = {
   bootstrapServers: [],
   topic: "logs",
   keyField: null,
+  headers: [],
   partitioner: "murmur2",
   acks: "all",
   delivery: "at_least_once",

@@ -28,7 +28,7 @@ describe("RecordBatchBuilder", () => {
     const records = readRecords(builder.bytes.subarray(BATCH_HEADER_BYTES), builder.count);
     expect(records.map((record) => record.value!.toString())).toEqual(values);
     expect(records.map((record) => record.offsetDelta)).toEqual([0, 1, 2, 3, 4, 5]);
-    expect(records.every((record) => record.key === null && record.headerCount === 0)).toBe(true);
+    expect(records.every((record) => record.key === null && record.headers.length === 0)).toBe(true);
     expect(builder.payloadBytes).toBe(Buffer.byteLength(values.join("")));
   });
 
@@ -47,6 +47,25 @@ describe("RecordBatchBuilder", () => {
     expect(read).toEqual(values);
   });
 
+  test("holds to the limits with headers too, which count", () => {
+    const values = Array.from({ length: 100 }, (_, i) => `line ${i}`);
+    const { delivery: from } = delivery(values, {
+      headers: values.map((value) => [["h".repeat(40), value]]),
+    });
+    const read: string[] = [];
+    for (let next = 0; next < values.length;) {
+      const builder = new RecordBatchBuilder(newPool(), 100);
+      next = builder.appendRange(from, next, values.length, { batchMaxBytes: 700, batchMaxEvents: 8 });
+      expect(builder.sizeBytes).toBeLessThanOrEqual(700);
+      const records = readRecords(builder.bytes.subarray(BATCH_HEADER_BYTES), builder.count);
+      for (const { value, headers } of records) {
+        expect(headers).toEqual([["h".repeat(40), value]]);
+        read.push(value!.toString());
+      }
+    }
+    expect(read).toEqual(values);
+  });
+
   test("takes a record larger than the limit alone", () => {
     const builder = new RecordBatchBuilder(newPool(), 100);
     const { delivery: from } = delivery(["x".repeat(5_000), "y"]);
@@ -54,23 +73,29 @@ describe("RecordBatchBuilder", () => {
     expect(builder.count).toBe(1);
   });
 
-  test("round-trips any keys and values, alone and cut out of a batch", () => {
+  test("round-trips any keys, values and headers, alone and cut out of a batch", () => {
     const event = fc.tuple(
       fc.string({ unit: "grapheme", maxLength: 80 }),
       fc.string({ unit: "grapheme", maxLength: 300 }),
+      fc.array(fc.tuple(fc.string({ maxLength: 70 }), fc.string({ maxLength: 90 })), { maxLength: 4 }),
     );
     fc.assert(
       fc.property(
         fc.array(event, { minLength: 1, maxLength: 200 }),
         fc.boolean(),
+        fc.boolean(),
         fc.nat(),
         fc.nat(),
-        (events, hasKeys, a, b) => {
+        (events, hasKeys, hasHeaders, a, b) => {
           const keys = events.map(([key]) => key);
           const values = events.map(([, value]) => value);
+          const headers = events.map(([, , header]) => hasHeaders ? header : []);
           const pool = newPool();
           const builder = new RecordBatchBuilder(pool, 0);
-          const { delivery: from } = delivery(values, hasKeys ? { keys } : {});
+          const { delivery: from } = delivery(values, {
+            ...(hasKeys ? { keys } : {}),
+            ...(hasHeaders ? { headers } : {}),
+          });
           if (hasKeys) {
             for (let i = 0; i < values.length; i++) expect(builder.appendOne(from, i, wide)).toBe(true);
           } else builder.appendRange(from, 0, values.length, wide);
@@ -85,6 +110,8 @@ describe("RecordBatchBuilder", () => {
             expect(records.map((record) => record.key?.toString() ?? null)).toEqual(
               keys.slice(start, end).map((key) => hasKeys ? key : null),
             );
+            expect(records.map((record) => record.headers.map(([name, value]) => [name, value!.toString()])))
+              .toEqual(headers.slice(start, end));
             expect(records.map((record) => record.offsetDelta)).toEqual(records.map((_, i) => i));
             const payload = Buffer.byteLength(values.slice(start, end).join("")) +
               (hasKeys ? Buffer.byteLength(keys.slice(start, end).join("")) : 0);

@@ -32,6 +32,12 @@ describe("memory", () => {
       codec: codecs,
       topic: fc.constantFrom("fixed", "t-{{t}}", "{{message}}", "{{host}}", "{{absent}}"),
       keyField: fc.constantFrom(null, "message", "t", "host"),
+      headers: fc.subarray([
+        { name: "fixed", value: "x" },
+        { name: "host", value: "{{host}}" },
+        { name: "t", value: "{{t}}" },
+        { name: "message", value: "{{message}} %Y" },
+      ]),
       exceptFields: fc.constantFrom(null, ["message"], ["t", "host"]),
     });
     fc.assert(

@@ -1,8 +1,9 @@
-import type { EncodingConfig } from "../../src/config/config.ts";
+import type { EncodingConfig, HeaderConfig } from "../../src/config/config.ts";
 import { LineSplitter } from "../../src/decode/line_splitter.ts";
 import type { Chunk } from "../../src/event/chunk.ts";
 import { type EventBatch, releaseBatch } from "../../src/event/event_batch.ts";
 import { BufferPool, type PooledBuffer } from "../../src/event/pooled_buffer.ts";
+import { areHeaders, decodeHeaders } from "../../src/event/record_headers.ts";
 import { createShaper, type Shaper, type ShapeResult, type ShaperOptions } from "../../src/shape/shaper.ts";
 import { SourceMetrics } from "../../src/telemetry/metrics.ts";
 import { chunkOf } from "../decode/chunks.ts";
@@ -11,6 +12,7 @@ import { chunkOf } from "../decode/chunks.ts";
 export interface ShapeSetup extends Partial<EncodingConfig> {
   readonly decode?: "text" | "json";
   readonly keyField?: string;
+  readonly headers?: readonly HeaderConfig[];
   readonly topic?: string;
   readonly metrics?: SourceMetrics;
   readonly pool?: BufferPool;
@@ -26,6 +28,7 @@ export function shaperOf(setup: ShapeSetup = {}): Shaper {
       timestampFormat: setup.timestampFormat ?? "rfc3339",
     },
     keyField: setup.keyField ?? null,
+    headers: setup.headers ?? [],
     topic: setup.topic ?? "logs",
     hostname: "web-1",
     pool: setup.pool ?? new BufferPool(),
@@ -43,6 +46,8 @@ export function shape(shaper: Shaper, chunk: Chunk): ShapeResult {
 export interface SeenBatch {
   readonly values: string[];
   readonly keys: string[] | null;
+  /** Not there: null, as they mostly are. */
+  readonly headers?: [name: string, value: string][][];
   readonly topics: string[];
   readonly rawEnds: number[];
 }
@@ -65,11 +70,24 @@ export function seenOf(batch: EventBatch): SeenBatch {
   const seen = {
     values: texts(batch.values),
     keys: batch.keys === null ? null : texts(batch.keys),
+    ...headersOf(batch),
     topics: Array.from({ length: batch.count }, (_, i) => batch.topics[batch.topicIndexes?.[i] ?? 0]!),
     rawEnds: [...batch.rawEnds.subarray(0, batch.count)],
   };
   releaseBatch(batch);
   return seen;
+}
+
+function headersOf({ headers, count }: EventBatch): Pick<SeenBatch, "headers"> {
+  if (headers === null) return {};
+  return {
+    headers: Array.from({ length: count }, (_, i) => {
+      const { data, starts, ends } = headers;
+      const bytes = Buffer.from(data.subarray(starts[i], ends[i]));
+      if (!areHeaders(bytes, 0, bytes.length)) throw new Error("What is in the column is no header");
+      return decodeHeaders(bytes).map(([name, value]): [string, string] => [name, value.toString()]);
+    }),
+  };
 }
 
 /** Shapes a text whose events are all kept. */

@@ -27,6 +27,7 @@ export function deliveryOf(values: readonly (string | Buffer)[]): { delivery: De
     count: parts.length,
     values: { data, starts, ends },
     keys: null,
+    headers: null,
     topics: [""],
     topicIndexes: null,
     receivedMs: 1_000,

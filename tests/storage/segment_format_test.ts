@@ -16,7 +16,7 @@ import {
 
 const NONCE = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");
 
-test("The bytes of version 1 stay what they are", () => {
+test("The bytes of what is written stay what they are", () => {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES, 0xff);
   encodeSegmentHeader(
     {
@@ -33,7 +33,7 @@ test("The bytes of version 1 stay what they are", () => {
   );
   expect(header.subarray(0, 72).toString("hex").match(/.{1,16}/g)).toEqual([
     "534849505345470a", // magic
-    header.subarray(8, 12).toString("hex") + "0100" + "02" + "0c",
+    header.subarray(8, 12).toString("hex") + "0200" + "02" + "0c", // version 2 of a buffer
     "0302010000000000",
     "0000800000000000",
     "0001020304050607",

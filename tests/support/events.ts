@@ -2,6 +2,7 @@ import { Delivery } from "../../src/event/delivery.ts";
 import type { BatchStatus } from "../../src/event/delivery.ts";
 import type { ByteColumn, EventBatch } from "../../src/event/event_batch.ts";
 import { unpooled } from "../../src/event/pooled_buffer.ts";
+import { encodeHeaders, type RecordHeader } from "../../src/event/record_headers.ts";
 import type { Stream } from "../../src/event/stream.ts";
 
 export const testStream: Stream = {
@@ -29,6 +30,8 @@ export function column(texts: readonly (string | Buffer)[]): ByteColumn {
 
 export interface TestBatchOptions {
   readonly keys?: readonly string[];
+  /** Of each event. */
+  readonly headers?: readonly (readonly RecordHeader[])[];
   readonly topics?: readonly string[];
   readonly topicIndexes?: readonly number[];
   readonly offset?: number;
@@ -48,6 +51,7 @@ export function eventBatch(values: readonly (string | Buffer)[], options: TestBa
     count: values.length,
     values: valueColumn,
     keys,
+    headers: options.headers === undefined ? null : column(options.headers.map(encodeHeaders)),
     topics: options.topics ?? ["logs"],
     topicIndexes: options.topicIndexes === undefined ? null : Uint16Array.from(options.topicIndexes),
     receivedMs: 1_000,

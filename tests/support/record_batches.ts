@@ -5,7 +5,7 @@ export interface ReadRecord {
   readonly timestampDelta: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
-  readonly headerCount: number;
+  readonly headers: readonly (readonly [name: string, value: Buffer | null])[];
 }
 
 export interface ReadBatch {
@@ -69,9 +69,10 @@ export function readRecords(payload: Buffer, count: number): ReadRecord[] {
     const offsetDelta = varint();
     const key = bytes(varint());
     const value = bytes(varint());
-    const headerCount = varint();
+    const headers: [string, Buffer | null][] = [];
+    for (let left = varint(); left > 0; left--) headers.push([bytes(varint())!.toString(), bytes(varint())]);
     if (at !== end) throw new Error(`record ${i} is ${at - end} bytes off its length`);
-    records.push({ offsetDelta, timestampDelta, key, value, headerCount });
+    records.push({ offsetDelta, timestampDelta, key, value, headers });
   }
   if (at !== payload.length) throw new Error(`${payload.length - at} bytes behind the last record`);
   return records;

@@ -1,8 +1,9 @@
 import zlib from "node:zlib";
+import { varintBytes } from "../../event/varint.ts";
 import { type ProducerNumbers, writeBatchHeader } from "../batch_header.ts";
 import { crc32c } from "../crc32c.ts";
 import { ProtocolError } from "../protocol/wire.ts";
-import { BATCH_HEADER_BYTES, varintBytes } from "../record_batch.ts";
+import { BATCH_HEADER_BYTES } from "../record_batch.ts";
 import type { PositionRecord } from "./position_records.ts";
 
 /** A record batch (format v2, KIP-98) that was fetched. `batch_header.ts` has the drawing of its header. */

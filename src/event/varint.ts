@@ -1,0 +1,39 @@
+/** Zigzag varints of Kafka's records: a number n >= 0 is written as 2n, -1 as 1, in groups of seven bits, the lowest first. */
+
+/** Bytes that the varint of a non-negative number takes, after zigzag. */
+export function varintBytes(value: number): number {
+  return value < 0x40 ? 1 : value < 0x2000 ? 2 : value < 0x100000 ? 3 : value < 0x8000000 ? 4 : 5;
+}
+
+/** Writes a non-negative number as a zigzag varint at `at`; returns where it ends. Two bytes reach to 8,191, which most lines fit in. */
+export function writeVarint(target: Buffer, at: number, value: number): number {
+  if (value < 0x40) {
+    target[at] = value << 1;
+    return at + 1;
+  }
+  if (value < 0x2000) {
+    target[at] = (value << 1) & 0x7f | 0x80;
+    target[at + 1] = value >> 6;
+    return at + 2;
+  }
+  let rest = value * 2;
+  while (rest > 0x7f) {
+    target[at++] = (rest & 0x7f) | 0x80;
+    rest = Math.floor(rest / 128);
+  }
+  target[at] = rest;
+  return at + 1;
+}
+
+/** Reads a zigzag varint that was written here: a non-negative number, or -1. */
+export function readVarint(source: Buffer, start: number): { value: number; at: number } {
+  let at = start;
+  let raw = 0;
+  let scale = 1;
+  for (;;) {
+    const byte = source[at++]!;
+    raw += (byte & 0x7f) * scale;
+    if (byte < 0x80) return { value: raw === 1 ? -1 : raw / 2, at };
+    scale *= 128;
+  }
+}
