@@ -46,7 +46,7 @@ export class Producer {
       pump: () => this.#pump(),
       problem: (message, hint) => this.#problem(message, hint),
     });
-    const { accumulator, pool, known, topics, signal } = this.#intake;
+    const { accumulator, pool, known, limits, topics, signal } = this.#intake;
     this.#senders = this.#makeSenders();
     this.#answers = new AnswerHandler({
       ...options,
@@ -54,7 +54,7 @@ export class Producer {
       accumulator,
       pool,
       compress: (batch) => this.#intake.compress(batch),
-      learnLimit: (topic) => known.learnLimit(topic),
+      learnLimit: (topic) => limits.want(topic),
       wantMetadata: (topic) => topics.want(topic),
       renewIdentity: (spent) => this.#identities.renew(spent),
       problem: (message, hint) => this.#problem(message, hint),
@@ -215,6 +215,7 @@ export class Producer {
       const head = queue.sealed[0];
       if (head === undefined || !head.isReady || head.isInFlight || queue.isInDoubt) continue;
       if (config.acks === "all" && this.#identities.identity === null) continue;
+      if (this.#isRejected(queue, head)) continue;
       if (this.#exact !== null && !this.#exact.canSend(queue, head)) continue;
       const leader = cluster.leaderOf(queue.topic, queue.id);
       if (leader < 0) {
@@ -235,6 +236,17 @@ export class Producer {
       this.#senders.send(leader, queues.filter(({ replacement }) => replacement === null));
     }
     this.#intake.alarm.set(wakeAtMs, nowMs);
+  }
+
+  /** A single record that the topic does not take even compressed, which is known once it is: it is not sent. */
+  #isRejected(queue: PartitionSender, head: ProduceBatch): boolean {
+    if (head.attemptCount > 0 || queue.replacement !== null) return false;
+    const why = this.#intake.tooLarge(queue, head);
+    if (why === null) return false;
+    this.#answers.reject(queue, head, "record_too_large", why);
+    // What is behind it is the head now.
+    this.#intake.wake();
+    return true;
   }
 
   #sealDue(nowMs: number): void {

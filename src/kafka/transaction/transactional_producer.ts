@@ -115,14 +115,14 @@ export class TransactionalProducer {
   }
 
   #makeAnswers(): AnswerHandler {
-    const { accumulator, pool, known, topics } = this.#intake;
+    const { accumulator, pool, limits, topics } = this.#intake;
     return new AnswerHandler({
       ...this.#options,
       monotonic: this.#monotonic,
       accumulator,
       pool,
       compress: (batch) => this.#intake.compress(batch),
-      learnLimit: (topic) => known.learnLimit(topic),
+      learnLimit: (topic) => limits.want(topic),
       wantMetadata: (topic) => topics.want(topic),
       // Numbers are refused only where the transaction is over: the next InitProducerId gives others.
       renewIdentity: () => {},
