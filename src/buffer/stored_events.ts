@@ -155,6 +155,7 @@ export function decodeEvents(
   const keys = (flags & KEYS) === 0
     ? null
     : keyColumn(data, columns.next(take(storedCount)), keysAt, keyBytes, take);
+  const rawStarts = kept?.map((event) => event === 0 ? 0 : raw.numbers[event - 1]!) ?? null;
   if (kept !== null) {
     for (const column of [starts, ends, raw.numbers]) keep(column, kept);
     if (topicIndexes !== null) keep(topicIndexes, kept);
@@ -170,6 +171,7 @@ export function decodeEvents(
     receivedMs: receivedMsOf(stored),
     origin: { stream, startOffset: origin.startOffset, endOffset: origin.endOffset },
     rawEnds: raw.numbers,
+    rawStarts,
     rawEndsOwner: raw.owner,
     lineNumbers: kept,
     byteSize: valueBytes + keyBytes,

@@ -42,7 +42,7 @@ export class Producer {
       monotonic: this.#monotonic,
       newQueue: (topic, partition) => this.#newQueue(topic, partition),
       onTopicKnown: (topic, count, isNew) => this.#topicKnown(topic, count, isNew),
-      onTooLarge: (queue, batch, why) => this.#answers.reject(queue, batch, "record_too_large", why),
+      onTooLarge: (queue, batch, why) => this.#answers.refused.tooLarge(queue, batch, why),
       pump: () => this.#pump(),
       problem: (message, hint) => this.#problem(message, hint),
     });
@@ -58,6 +58,9 @@ export class Producer {
       wantMetadata: (topic) => topics.want(topic),
       renewIdentity: (spent) => this.#identities.renew(spent),
       problem: (message, hint) => this.#problem(message, hint),
+      topicBytesMax: (topic) => limits.of(topic).maxMessageBytes,
+      deadLetters: options.deadLetters ?? null,
+      onSafe: () => this.#intake.queuePump(),
       exact: () => this.#exact,
       onFatal: (message) => this.#fatal(message),
     });
@@ -213,7 +216,10 @@ export class Producer {
         wakeAtMs = Math.min(wakeAtMs, queue.openedMs + config.batchTimeoutMs);
       }
       const head = queue.sealed[0];
-      if (head === undefined || !head.isReady || head.isInFlight || queue.isInDoubt) continue;
+      if (head !== undefined && head.hold !== null) this.#finishHeld(queue, head);
+      if (head === undefined || head.hold !== null || !head.isReady || head.isInFlight || queue.isInDoubt) {
+        continue;
+      }
       if (config.acks === "all" && this.#identities.identity === null) continue;
       if (this.#isRejected(queue, head)) continue;
       if (this.#exact !== null && !this.#exact.canSend(queue, head)) continue;
@@ -243,10 +249,16 @@ export class Producer {
     if (head.attemptCount > 0 || queue.replacement !== null) return false;
     const why = this.#intake.tooLarge(queue, head);
     if (why === null) return false;
-    this.#answers.reject(queue, head, "record_too_large", why);
+    this.#answers.refused.tooLarge(queue, head, why);
     // What is behind it is the head now.
     this.#intake.wake();
     return true;
+  }
+
+  /** Its dead letters are safe, or may be: it goes, and what is behind it can be sent. */
+  #finishHeld(queue: PartitionSender, head: ProduceBatch): void {
+    if (queue.isInDoubt || queue.replacement !== null) return;
+    if (this.#answers.refused.finishSafe(queue, head)) this.#intake.wake();
   }
 
   #sealDue(nowMs: number): void {
