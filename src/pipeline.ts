@@ -16,6 +16,7 @@ import type {
 import { GAP_MARKER_SOURCE } from "./event/stream.ts";
 import { BufferPool } from "./event/pooled_buffer.ts";
 import type { StreamAccount } from "./event/tally.ts";
+import { DeadLetterFiles } from "./dead_letter_files.ts";
 import { GapMarkers, MARKER_BYTES_MAX, markersTopic, startNotingGaps } from "./gap_markers.ts";
 import type { Journal } from "./journal/journal.ts";
 import type { IntentLog } from "./kafka/intent_log.ts";
@@ -99,6 +100,7 @@ export class Pipeline {
   readonly #rescue: RescueStore | null;
   readonly #extents: ExtentReader;
   readonly #rebuilder: Rebuilder;
+  readonly #deadLetters: DeadLetterFiles;
   readonly #stopReading = new AbortController();
   readonly #kill = new AbortController();
 
@@ -116,6 +118,7 @@ export class Pipeline {
       log,
     });
     this.#rebuilder = new Rebuilder({ ...options, extents: this.#extents });
+    this.#deadLetters = new DeadLetterFiles(options.config.sinks, options.metrics, log);
     this.#branches = options.config.sinks.map((config) => this.#branch(config));
     this.#sources = options.config.sources.flatMap((config) => this.#source(config, pool) ?? []);
     this.#lateSources = options.config.sources.flatMap((config) => this.#sourcesOfLateSinks(config, pool));
@@ -157,6 +160,7 @@ export class Pipeline {
       throw error;
     }).finally(async () => {
       this.#extents.close();
+      await this.#deadLetters.close();
       await this.#rescue?.close(RESCUE_CLOSE_MAX_MS);
     });
   }
@@ -206,6 +210,7 @@ export class Pipeline {
         now,
         random,
         intents,
+        deadLetters: this.#deadLetters.of(config),
         transactionPositions: own,
       });
       hasIntents = () => kafka.hasIntents;
@@ -373,7 +378,7 @@ export class Pipeline {
       return createStdinFileSource({ ...common, file: file!, gaps, ops: this.#fileOps });
     }
     return createFileSource({
-      config,
+      config: { ...config, exclude: [...config.exclude, ...this.#deadLetters.excludes] },
       outlets,
       checkpoint,
       metrics: metrics.source(config.name),

@@ -24,6 +24,7 @@ const STAGES: Readonly<Record<string, { values?: readonly string[]; types?: read
   "src/decode/": {},
   "src/shape/": { types: ["src/decode/"] },
   "src/batch/": { types: ["src/buffer/event_buffer.ts"] },
+  "src/dead_letter/": {},
   "src/sink/": { types: ["src/buffer/event_buffer.ts"] },
   "src/kafka/": {
     values: ["src/batch/"],
@@ -49,9 +50,9 @@ const RESERVED: readonly { what: RegExp; by: RegExp; why: string }[] = [
     why: "Only main.ts imports src/cli",
   },
   {
-    what: /^src\/(pipeline|branch|lane|rebuilder|disk_buffers|gap_markers)\.ts$/,
+    what: /^src\/(pipeline|branch|lane|rebuilder|disk_buffers|dead_letter_files|gap_markers)\.ts$/,
     by:
-      /^(main\.ts$|src\/cli\/|src\/(pipeline|branch|lane|rebuilder|disk_buffers|gap_markers)\.ts$|tests\/|bench\/)/,
+      /^(main\.ts$|src\/cli\/|src\/(pipeline|branch|lane|rebuilder|disk_buffers|dead_letter_files|gap_markers)\.ts$|tests\/|bench\/)/,
     why: "Stages do not know the pipeline",
   },
   {

@@ -12,7 +12,7 @@ export const PARTITION_SHARE = 0.5;
 export const PARKED_EVENTS_MAX = 20_000;
 
 export interface AccumulatorOptions<B extends OpenBatch, Q extends PartitionQueue<B>> {
-  readonly newBatch: () => B;
+  readonly newBatch: (queue: Q) => B;
   readonly newQueue: (topic: string, partition: number) => Q;
   /** Called when a batch is full; its queue holds it in `sealed`. */
   readonly onSealed: (queue: Q, batch: B) => void;
@@ -344,7 +344,7 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     // Open batches grow too: with a thousand of them the limit would mean nothing.
     if (this.#memoryBytes >= this.#options.memoryMaxBytes) return false;
     if (queue.open !== null) return true;
-    queue.open = this.#options.newBatch();
+    queue.open = this.#options.newBatch(queue);
     queue.openedMs = nowMs;
     this.#memoryBytes += queue.open.capacityBytes;
     this.active.add(queue);

@@ -182,6 +182,7 @@ export function decodeEvents(
     };
   }
   if (headers !== null) checkHeaders(headers, (flags & HEADERS) !== 0 ? storedCount : 1);
+  const rawStarts = kept?.map((event) => event === 0 ? 0 : raw.numbers[event - 1]!) ?? null;
   if (kept !== null) {
     for (const column of [starts, ends, raw.numbers]) keep(column, kept);
     if (topicIndexes !== null) keep(topicIndexes, kept);
@@ -200,6 +201,7 @@ export function decodeEvents(
     receivedMs: receivedMsOf(stored),
     origin: { stream, startOffset: origin.startOffset, endOffset: origin.endOffset },
     rawEnds: raw.numbers,
+    rawStarts,
     rawEndsOwner: raw.owner,
     lineNumbers: kept,
     byteSize: valueBytes + keyBytes,

@@ -52,7 +52,16 @@ function report(
   return addsUp ? 0 : EXIT_DIFFERENCE;
 }
 
-const FIGURES = ["READ", "ACKNOWLEDGED", "IN FLIGHT", "BUFFERED", "DROPPED", "LOST", "DIFFERENCE"];
+const FIGURES = [
+  "READ",
+  "ACKNOWLEDGED",
+  "IN FLIGHT",
+  "BUFFERED",
+  "DROPPED",
+  "DEAD LETTERS",
+  "LOST",
+  "DIFFERENCE",
+];
 const COLUMNS = [
   { title: "SOURCE" },
   { title: "SINK" },
@@ -83,7 +92,9 @@ function liveText(live: LiveAudit): string {
     if (stream.missing !== 0 || stream.unexplained !== 0) lines.push(`${describeStream(stream)}\n`);
   }
   for (const sink of live.sinks) if (sink.differences.length > 0) lines.push(`${describeSink(sink)}\n`);
-  if (live.addsUp) lines.push("It adds up: read = acknowledged + in flight + buffered + dropped + lost\n");
+  if (live.addsUp) {
+    lines.push("It adds up: read = acknowledged + in flight + buffered + dropped + dead letters + lost\n");
+  }
   return lines.join("");
 }
 
@@ -94,6 +105,7 @@ function figures(
     readonly inFlight: number;
     readonly buffered: number;
     readonly dropped: Readonly<Record<string, number>>;
+    readonly deadLettered: Readonly<Record<string, number>>;
     readonly lost: Readonly<Record<string, number>>;
   },
   difference: number,
@@ -104,6 +116,7 @@ function figures(
     formatCount(each.inFlight),
     formatCount(each.buffered),
     labelled(each.dropped),
+    labelled(each.deadLettered),
     labelled(each.lost),
     formatCount(difference),
   ];
@@ -143,7 +156,9 @@ function storedText(stored: StoredAudit, config: Config): string {
   const all = [...stored.streams, ...stored.diskBuffers];
   for (const stream of all) if (stream.difference !== 0) lines.push(`${describeStored(stream)}\n`);
   const buffered = stored.diskBuffers.length === 0 ? "" : "buffered + ";
-  if (stored.addsUp) lines.push(`It adds up: read = acknowledged + in flight + ${buffered}dropped + lost\n`);
+  if (stored.addsUp) {
+    lines.push(`It adds up: read = acknowledged + in flight + ${buffered}dropped + dead letters + lost\n`);
+  }
   return lines.join("");
 }
 

@@ -8,6 +8,8 @@ export interface ExitReport {
   readonly exitCode: 0 | 1;
   readonly deliveredCount: number;
   readonly droppedCount: number;
+  /** Events that were kept as dead letters: they are not lost, and not delivered. */
+  readonly deadLetteredCount: number;
   /** Events that were read from files, not delivered, and will be read again by the next run. */
   readonly leftInFilesCount: number;
   /** Events that wait in disk buffers, or left them without being delivered: the next run delivers them. */
@@ -45,6 +47,7 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
   );
   let deliveredCount = 0;
   let droppedCount = 0;
+  let deadLetteredCount = 0;
   let leftInFilesCount = 0;
   let lostCount = 0;
   let lostBatchEventsCount = 0;
@@ -52,6 +55,7 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
   for (const sink of metrics.sinks.values()) {
     deliveredCount += sink.deliveredEventsCount;
     droppedCount += sink.dropped.total();
+    deadLetteredCount += sink.deadLettered.total();
     lostBatchEventsCount += sink.lost.total();
     leftInBuffersCount += sink.leftInBufferCount;
     for (const [source, count] of sink.undelivered.values) {
@@ -77,6 +81,7 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
     exitCode: isBad ? 1 : 0,
     deliveredCount,
     droppedCount,
+    deadLetteredCount,
     leftInFilesCount,
     leftInBuffersCount,
     lostCount,
@@ -119,6 +124,11 @@ export function describeExit(report: ExitReport, log: Log): void {
     if (isOnce) log.error(`${text}; the exit code is 1, because --once is to deliver everything`);
     else log.warn(text);
   }
+  if (report.deadLetteredCount > 0) {
+    log.warn(`Kept ${report.deadLetteredCount} events as dead letters: the brokers do not take them`, {
+      hint: "shipper dlq ls shows them, shipper dlq replay sends them again",
+    });
+  }
   if (!isStored) {
     log.warn("The last positions could not be stored; the next run sends what came after them again");
   }
@@ -130,5 +140,9 @@ export function describeExit(report: ExitReport, log: Log): void {
   if (report.leftInBuffersCount > 0) {
     log.info(`${report.leftInBuffersCount} events wait in the disk buffer; the next run delivers them`);
   }
-  log.info("Stopped", { delivered: deliveredCount, dropped: droppedCount });
+  log.info("Stopped", {
+    delivered: deliveredCount,
+    dropped: droppedCount,
+    ...(report.deadLetteredCount === 0 ? {} : { dead_lettered: report.deadLetteredCount }),
+  });
 }

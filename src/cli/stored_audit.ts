@@ -1,5 +1,6 @@
 import { sumOf, type Totals } from "../checkpoint/totals.ts";
 import { bufferDir } from "../disk_buffers.ts";
+import { splitDropped } from "../event/dead_letters.ts";
 import { BUFFER_SOURCE } from "../event/stream.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
 import { waitingEvents } from "./buffer_state.ts";
@@ -16,10 +17,12 @@ export interface StoredFigures {
   /** Of a disk buffer: events in it that are in no batch. 0 for a file: what is only in memory counts as not read. */
   readonly buffered: number;
   readonly dropped: Readonly<Record<string, number>>;
+  /** Kept as dead letters. */
+  readonly deadLettered: Readonly<Record<string, number>>;
   readonly lost: Readonly<Record<string, number>>;
   /** Bytes that were gone before they could be read, by cause: in no sum. */
   readonly lostBytes: Readonly<Record<string, number>>;
-  /** read - acknowledged - in flight - buffered - dropped - lost: 0, or the journal contradicts itself. */
+  /** read - acknowledged - in flight - buffered - dropped - dead-lettered - lost: 0, or the journal contradicts itself. */
   readonly difference: number;
 }
 
@@ -79,6 +82,7 @@ export function describeStored(
     `in flight ${inFlight}`,
     ...(rest.buffered === 0 ? [] : [`buffered ${rest.buffered}`]),
     ...Object.entries(rest.dropped).map(([reason, count]) => `dropped{${reason}} ${count}`),
+    ...Object.entries(rest.deadLettered).map(([reason, count]) => `dead-lettered{${reason}} ${count}`),
     ...Object.entries(rest.lost).map(([cause, count]) => `lost{${cause}} ${count}`),
   ];
   return `The account of "${path}" for sink "${sink}" does not add up: ${what} (read ${read}; ${
@@ -93,7 +97,7 @@ function figuresOf(totals: Totals, inFlight: number, buffered: number): StoredFi
     acknowledged,
     inFlight,
     buffered,
-    dropped: Object.fromEntries(dropped),
+    ...splitDropped(dropped),
     lost: Object.fromEntries(lost),
     lostBytes: Object.fromEntries(lostBytes),
     difference: coveredCount - acknowledged - inFlight - sumOf(dropped) - sumOf(lost),
@@ -116,6 +120,7 @@ function sum(streams: readonly StoredFigures[]): StoredFigures {
     inFlight: add((each) => each.inFlight),
     buffered: 0,
     dropped: merge((each) => each.dropped),
+    deadLettered: merge((each) => each.deadLettered),
     lost: merge((each) => each.lost),
     lostBytes: merge((each) => each.lostBytes),
     difference: add((each) => each.difference),

@@ -3,6 +3,7 @@ import type {
   ApiConfig,
   BufferConfig,
   ConsoleSinkConfig,
+  DeadLetterConfig,
   EncodingConfig,
   FileSourceConfig,
   KafkaSinkConfig,
@@ -105,6 +106,8 @@ export function buildKafkaSink(name: string, table: CheckedTable, hostname: stri
     batchMaxEvents: values["batch.max_events"],
     batchTimeoutMs: values["batch.timeout_ms"],
     maxMessageBytes: values.max_message_bytes,
+    onTooLarge: values.on_too_large ?? (values["dead_letter.file"] === null ? "drop" : "dead_letter"),
+    deadLetter: buildDeadLetter(values),
     clientId: expandClientId(clientId, hostname, name),
     topicsAutocreate: values.topics_autocreate,
     autocreatePartitions: values["autocreate.partitions"],
@@ -147,6 +150,11 @@ function buildDelivery(values: KafkaValues): DeliveryConfig {
     onClonedState: values.on_cloned_state,
     resolveScanMaxBytes: values.resolve_scan_max_bytes,
   };
+}
+
+function buildDeadLetter(values: KafkaValues): DeadLetterConfig | null {
+  const { "dead_letter.file": path, "dead_letter.max_size": sizeBytesMax } = values;
+  return path === null ? null : { kind: "file", path, sizeBytesMax };
 }
 
 function buildSasl(values: KafkaValues): SaslConfig | null {

@@ -112,6 +112,13 @@ export interface HeaderConfig {
   readonly value: string;
 }
 
+export interface DeadLetterConfig {
+  readonly kind: "file";
+  readonly path: string;
+  /** The file is not written to beyond this. */
+  readonly sizeBytesMax: number;
+}
+
 export interface KafkaSinkConfig {
   readonly type: "kafka";
   readonly name: string;
@@ -149,6 +156,9 @@ export interface KafkaSinkConfig {
   readonly batchMaxEvents: number;
   readonly batchTimeoutMs: number;
   readonly maxMessageBytes: number;
+  readonly onTooLarge: "drop" | "truncate" | "dead_letter";
+  /** Where events go that the brokers will never take; null: they are dropped. */
+  readonly deadLetter: DeadLetterConfig | null;
   /** Expanded. The loader always sets it; null leaves it to the sink. */
   readonly clientId: string | null;
   readonly topicsAutocreate: boolean;

@@ -2,6 +2,7 @@ import { addresses, choice, flag, group, integer, milliseconds, size, text } fro
 import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import { deliveryOptions } from "./options_delivery.ts";
 import { routingOptions } from "./options_routing.ts";
+import { refusedOptions } from "./options_refused.ts";
 import { transactionOptions } from "./options_transaction.ts";
 import {
   bufferOptions,
@@ -270,9 +271,12 @@ export const kafkaSinkGroup = group({
       default: MIB,
       min: 1_000,
       max: 1_000_000_000,
-      doc: "A larger record is dropped and counted. The topic's own `max.message.bytes` holds too.",
+      doc:
+        "The largest record, before compression; `on_too_large` says what becomes of a larger one. The topic's own " +
+        "`max.message.bytes` holds too.",
       example: '"512KiB"',
     }),
+    ...refusedOptions,
     topics_autocreate: flag({
       default: false,
       doc: "Create a topic that does not exist. Without it, events wait until somebody does.",
@@ -324,7 +328,6 @@ export const kafkaSinkGroup = group({
     ...plannedEncodingOptions,
     "allowed_topics",
     "connect_timeout_max_ms",
-    "dead_letter.file",
     "dead_letter.topic",
     "dns_lookup",
     "fallback_topic",
@@ -333,7 +336,6 @@ export const kafkaSinkGroup = group({
     "metrics_interval_secs",
     "on_lost_state",
     "on_template_error",
-    "on_too_large",
     "on_topic_missing",
     "partition_field",
     "receive_buffer_bytes",

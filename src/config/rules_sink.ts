@@ -6,6 +6,7 @@ import { deliveryOptions } from "./options_delivery.ts";
 import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { transactionOptions } from "./options_transaction.ts";
 import { given, warnUnused } from "./rules_common.ts";
+import { checkDeadLetters } from "./rules_refused.ts";
 import { checkSasl, checkTls } from "./rules_security.ts";
 import { quote } from "./source_text.ts";
 import { isConstantTopic } from "./string_checks.ts";
@@ -93,6 +94,7 @@ function checkKafkaRules(table: CheckedTable, report: Report): void {
   checkPartitioner(table, report);
   checkCompressionLevel(table, report);
   checkBatchSize(table, report);
+  checkDeadLetters(table, report);
   checkTimes(table, report);
   checkAutocreate(table, report);
   checkGapMarkers(table, report);

@@ -39,6 +39,8 @@ export interface EventBatch {
   readonly origin: Origin;
   /** Raw end of each event relative to `origin.startOffset`, delimiter included; what names a record's place in its file. */
   readonly rawEnds: Uint32Array;
+  /** Raw start of each event in the same way, where events were left out between them; else each starts where the one before it ends. */
+  readonly rawStarts?: Uint32Array | null;
   /** Memory of `rawEnds`, which outlives the columns: a record is named by it until it is settled. Released by `Delivery`. */
   readonly rawEndsOwner: PooledBuffer | null;
   /** Number of each event's line in its region; null: event `i` is line `i`. */
@@ -58,5 +60,7 @@ export function releaseBatch(batch: EventBatch): void {
 
 /** Offset in the stream where event `index` starts. */
 export function eventOffset(batch: EventBatch, index: number): number {
-  return batch.origin.startOffset + (index === 0 ? 0 : batch.rawEnds[index - 1]!);
+  const { origin: { startOffset }, rawStarts = null, rawEnds } = batch;
+  if (rawStarts !== null) return startOffset + rawStarts[index]!;
+  return startOffset + (index === 0 ? 0 : rawEnds[index - 1]!);
 }

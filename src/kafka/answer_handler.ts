@@ -1,5 +1,6 @@
 import type { Accumulator } from "../batch/accumulator.ts";
 import type { KafkaSinkConfig } from "../config/config.ts";
+import type { DeadLetters } from "../event/dead_letters.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { ArenaPool } from "./arena_pool.ts";
@@ -13,6 +14,7 @@ import type { ProduceBatch } from "./produce_batch.ts";
 import { certaintyOf, outcomeOf } from "./produce_outcome.ts";
 import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
 import type { ProduceResult } from "./protocol/produce.ts";
+import { RefusedRecords } from "./refused_records.ts";
 
 export interface AnswerHandlerOptions {
   readonly config: KafkaSinkConfig;
@@ -32,16 +34,25 @@ export interface AnswerHandlerOptions {
   readonly problem: (message: string, hint: string | null) => void;
   /** Null under at-least-once delivery. */
   readonly exact: () => ExactDelivery | null;
+  /** See `RefusedRecordsOptions`. */
+  readonly topicBytesMax: (topic: string) => number | null;
+  readonly deadLetters: DeadLetters | null;
+  readonly onSafe: () => void;
   /** The sink must not go on. */
   readonly onFatal: (message: string) => void;
 }
 
 /** Does what a broker's answer for a partition asks for. */
 export class AnswerHandler {
+  readonly refused: RefusedRecords;
   readonly #options: AnswerHandlerOptions;
 
   constructor(options: AnswerHandlerOptions) {
     this.#options = options;
+    this.refused = new RefusedRecords({
+      ...options,
+      replaceBy: (queue, batch, parts, reason) => this.#replaceBy(queue, batch, parts, reason),
+    });
   }
 
   /** `result` is null under acks = none: the batch was written to the socket, and that is all there will ever be. */
@@ -83,35 +94,6 @@ export class AnswerHandler {
       `Cannot send to partition ${queue.id} of topic "${queue.topic}": ${error.message}`,
       error.hint,
     );
-  }
-
-  /** Gives a whole batch up. `why` completes "events of it can't be delivered: ...". */
-  reject(queue: PartitionSender, batch: ProduceBatch, reason: string, why: string): void {
-    const { accumulator, log } = this.#options;
-    const first = batch.members.describe(0);
-    const where = first.path === "" ? `source "${first.source}"` : `"${first.path}"`;
-    log.error(
-      `Cannot deliver ${batch.count} event(s) from ${where} at byte ${first.offset}: ${why}; dropped and counted`,
-      {
-        topic: queue.topic,
-        reason,
-      },
-    );
-    this.#countDropped(batch, reason);
-    accumulator.finish(queue, batch);
-    const exact = this.#options.exact();
-    const isJournalled = exact !== null && batch.intentId !== null;
-    if (!isJournalled) {
-      batch.members.cover();
-      for (const { region, count } of batch.members.heldLines()) region.countGone("dropped", reason, count);
-    }
-    // Also where nothing of it is in the journal (stdin): what follows it must not be left with a hole in front of it.
-    if (exact !== null && batch.isNumbered) {
-      const gone = { kind: "dropped" as const, reason, lines: batch.members.heldLines() };
-      exact.exactlyOnce.replace(queue, [batch], isJournalled ? [gone] : [], reason);
-    }
-    batch.members.settle("rejected");
-    batch.release();
   }
 
   /** Whether what became of the batch has to be found out first; that is then under way. */
@@ -183,7 +165,9 @@ export class AnswerHandler {
     const { pool, log } = this.#options;
     if (batch.count === 1) {
       const why = `its record of ${batch.sizeBytes} bytes is larger than topic "${queue.topic}" allows`;
-      this.reject(queue, batch, "record_too_large", why);
+      // What is known of the limit is not what holds.
+      this.#options.learnLimit(queue.topic);
+      this.refused.tooLarge(queue, batch, why);
       return;
     }
     log.info(`A batch for topic "${queue.topic}" is larger than the broker takes and is split`, {
@@ -203,9 +187,10 @@ export class AnswerHandler {
       part.isCovered = batch.isCovered;
       part.sealNumber = batch.sealNumber;
       part.place = batch.place;
+      part.isTruncated ||= batch.isTruncated;
     }
     accumulator.replace(queue, batch, parts);
-    this.#options.exact()?.exactlyOnce.replace(queue, [batch], [], reason);
+    if (batch.isNumbered) this.#options.exact()?.exactlyOnce.replace(queue, [batch], [], reason);
     batch.release();
     for (const part of parts) compress(part);
   }
@@ -219,7 +204,7 @@ export class AnswerHandler {
     );
     if (batch.count === 1) {
       const said = result.recordErrors[0]?.message ?? result.errorMessage ?? "";
-      this.reject(
+      this.refused.reject(
         queue,
         batch,
         "invalid_record",
@@ -280,15 +265,5 @@ export class AnswerHandler {
     queue.retryAtMs = monotonic() +
       backoffMs(queue.failureCount, config.retryIntervalMs, config.retryMaxIntervalMs, random());
     metrics.retries.add(errorName);
-  }
-
-  #countDropped(batch: ProduceBatch, reason: string): void {
-    const { metrics, now } = this.#options;
-    batch.members.forEachRun((delivery, _first, count) => {
-      metrics.dropped.add(`${delivery.batch.origin.stream.source}\u0000${reason}`, count);
-    });
-    batch.members.drop(reason, metrics.gaps);
-    metrics.inFlightEvents -= batch.count;
-    metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? now() : 0;
   }
 }

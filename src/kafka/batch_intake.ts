@@ -6,9 +6,10 @@ import { KnownTopics } from "./known_topics.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import { ProduceBatch } from "./produce_batch.ts";
 import type { ProducerOptions } from "./producer_options.ts";
-import { BATCH_HEADER_BYTES } from "./record_batch.ts";
+import { BATCH_HEADER_BYTES, type RecordBatchLimits } from "./record_batch.ts";
 import { RoomWaiters } from "./room_waiters.ts";
 import { TopicDirectory } from "./topic_directory.ts";
+import { TopicLimitsStore } from "./topic_limits.ts";
 
 /** Memory of all record batches of a sink before compression: filled, waiting and in flight. */
 export const BATCH_MEMORY_MAX_BYTES = 24 * 1_048_576;
@@ -32,12 +33,14 @@ export interface BatchIntakeOptions
  */
 export class BatchIntake {
   readonly #options: BatchIntakeOptions;
-  readonly #limits: { batchMaxBytes: number; batchMaxEvents: number };
+  readonly #batchLimits: RecordBatchLimits;
   readonly #abort = new AbortController();
   readonly pool: ArenaPool;
   readonly accumulator: Accumulator<ProduceBatch, PartitionSender>;
   readonly topics: TopicDirectory;
   readonly known: KnownTopics;
+  /** What the topics take. */
+  readonly limits: TopicLimitsStore;
   readonly alarm = new AlarmClock(() => this.#isClosed ? undefined : this.#options.pump());
   /** A topic may become known, or a batch be finished, before anyone waits for it. */
   readonly room = new RoomWaiters();
@@ -49,12 +52,12 @@ export class BatchIntake {
     this.#options = options;
     const { config, cluster, log, random } = options;
     this.pool = new ArenaPool(options.compressor);
-    this.#limits = {
+    this.#batchLimits = {
       batchMaxBytes: Math.min(config.batchMaxBytes, config.maxMessageBytes),
       batchMaxEvents: config.batchMaxEvents,
     };
     this.accumulator = new Accumulator<ProduceBatch, PartitionSender>({
-      newBatch: () => new ProduceBatch(this.pool, this.#limits),
+      newBatch: ({ topic }) => new ProduceBatch(this.pool, this.#limitsOf(topic)),
       newQueue: options.newQueue,
       onSealed: (queue, batch) => this.#sealed(queue, batch),
       isAvailable: (topic, partition) => cluster.leaderOf(topic, partition) >= 0,
@@ -74,12 +77,12 @@ export class BatchIntake {
       onKnown: (topic, count) => this.known.told(topic, count),
       onProblem: (_code, message, hint) => options.problem(message, hint),
     });
+    this.limits = new TopicLimitsStore({ ...options, signal: this.signal });
     this.known = new KnownTopics({
       ...options,
-      signal: this.signal,
       want: (topic) => this.topics.want(topic),
       onKnown: (topic, count, isNew) => options.onTopicKnown(topic, count, isNew),
-      onLimit: (maxBytes) => this.#limits.batchMaxBytes = Math.min(this.#limits.batchMaxBytes, maxBytes),
+      wantLimits: (topic) => this.limits.want(topic),
     });
   }
 
@@ -168,11 +171,43 @@ export class BatchIntake {
     this.room.wake();
   }
 
+  /** No batch is larger than its topic takes, before compression; a single record may be, as it may be smaller when it is compressed. */
+  #limitsOf(topic: string): RecordBatchLimits {
+    const { maxMessageBytes } = this.limits.of(topic);
+    const { batchMaxBytes, batchMaxEvents } = this.#batchLimits;
+    return maxMessageBytes === null || maxMessageBytes >= batchMaxBytes
+      ? this.#batchLimits
+      : { batchMaxBytes: maxMessageBytes, batchMaxEvents };
+  }
+
+  /**
+   * Why the batch, which holds one record, can never be taken, as far as that is known beforehand: a clause. Null: it can, or must not be judged
+   * here, because the brokers may have it already.
+   */
+  tooLarge(queue: PartitionSender, batch: ProduceBatch): string | null {
+    if (batch.count !== 1 || batch.isInDoubt) return null;
+    const { config, compressor } = this.#options;
+    const { sizeBytes } = batch;
+    if (sizeBytes > config.maxMessageBytes) return `${sizeBytes} bytes exceed max_message_bytes`;
+    const known = this.limits.of(queue.topic).maxMessageBytes;
+    if (known === null || sizeBytes <= known) return null;
+    // The limit may have been raised meanwhile: then the brokers decide.
+    const { maxMessageBytes, compressionType } = this.limits.freshOf(queue.topic);
+    // Where brokers decompress, the whole size counts in the end.
+    const isWhole = compressor.codecId === 0 || compressionType === "uncompressed";
+    if (maxMessageBytes === null || sizeBytes <= maxMessageBytes || !isWhole && !batch.isReady) return null;
+    const sentBytes = isWhole ? sizeBytes : batch.wireBytes().length;
+    if (sentBytes <= maxMessageBytes) return null;
+    const how = isWhole ? "" : " compressed";
+    return `${sentBytes} bytes${how} exceed max.message.bytes of topic "${queue.topic}", which is ${maxMessageBytes}`;
+  }
+
   #sealed(queue: PartitionSender, batch: ProduceBatch): void {
     batch.sealNumber = ++this.#sealCount;
     // A record that is larger than a batch is always alone in one.
-    if (batch.count === 1 && batch.sizeBytes > this.#options.config.maxMessageBytes) {
-      this.#options.onTooLarge(queue, batch, `${batch.sizeBytes} bytes exceed max_message_bytes`);
+    const why = this.tooLarge(queue, batch);
+    if (why !== null) {
+      this.#options.onTooLarge(queue, batch, why);
       this.room.wake();
     } else this.compress(batch);
   }

@@ -5,7 +5,6 @@ import {
   type ClusterRequests,
   createTopicsBy,
   initProducerIdBy,
-  maxMessageBytesBy,
   type ProducerId,
 } from "./cluster_requests.ts";
 import type { BrokerConnection } from "./broker_connection.ts";
@@ -354,11 +353,6 @@ export class Cluster implements ClusterRequests {
     validateOnly = false,
   ): Promise<readonly CreateTopicResult[]> {
     return createTopicsBy(this, topics, validateOnly, signal);
-  }
-
-  /** The topic's `max.message.bytes`; null when this user may not see it. */
-  maxMessageBytes(topic: string, signal: AbortSignal): Promise<number | null> {
-    return maxMessageBytesBy(this, topic, signal);
   }
 
   /** Closes all connections at once; what waits rejects with "closed". */

@@ -147,41 +147,43 @@ async function createOnce(
   return answer.topics;
 }
 
-/** The topic's `max.message.bytes`; null when this user may not see it. */
-export async function maxMessageBytesBy(
-  cluster: ClusterRequests,
-  topic: string,
-  signal: AbortSignal,
-): Promise<number | null> {
-  const bytes = Number(await topicConfigBy(cluster, topic, "max.message.bytes", signal) ?? NaN);
-  return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
-}
-
 /** A setting of a topic, by its name; null when this user may not see it. */
-export function topicConfigBy(
+export async function topicConfigBy(
   cluster: ClusterRequests,
   topic: string,
   key: string,
   signal: AbortSignal,
 ): Promise<string | null> {
+  return (await topicConfigsBy(cluster, [topic], [key], signal)).get(topic)?.get(key) ?? null;
+}
+
+/** Settings of topics, by topic and name. Topics of which this user may see nothing are not in the result; nor is anything from brokers that cannot tell. */
+export function topicConfigsBy(
+  cluster: ClusterRequests,
+  topics: readonly string[],
+  keys: readonly string[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, ReadonlyMap<string, string | null>>> {
   const asked = cluster.ask(async (connection) => {
+    const found = new Map<string, ReadonlyMap<string, string | null>>();
     const version = connection.highestVersion(
       ApiKey.DescribeConfigs,
       DESCRIBE_CONFIGS_VERSION_MIN,
       DESCRIBE_CONFIGS_VERSION_MAX,
     );
-    if (version === null) return null;
+    if (version === null) return found;
     const payload = await connection.request(
       ApiKey.DescribeConfigs,
       version,
-      encodeDescribeTopicConfigs([topic], [key], version),
+      encodeDescribeTopicConfigs(topics, keys, version),
       { timeoutMs: cluster.options.requestTimeoutMs },
     );
     const answer = decodeDescribeConfigsResponse(payload, version);
     connection.throttle(answer.throttleMs);
-    const found = answer.resources.find((each) => each.name === topic);
-    if (found === undefined || found.errorCode !== ErrorCode.NONE) return null;
-    return found.values.get(key) ?? null;
+    for (const { name, errorCode, values } of answer.resources) {
+      if (errorCode === ErrorCode.NONE) found.set(name, values);
+    }
+    return found;
   });
   return unlessAborted(asked, signal);
 }

@@ -1,5 +1,6 @@
 import type { EventBuffer } from "../buffer/event_buffer.ts";
 import type { KafkaSinkConfig } from "../config/config.ts";
+import type { DeadLetters } from "../event/dead_letters.ts";
 import type { HealthFailure, Sink } from "../sink/sink.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
@@ -22,6 +23,8 @@ export interface KafkaSinkOptions {
   readonly random: () => number;
   /** Where intents are written; null: at least once, or in transactions. */
   readonly intents: IntentLog | null;
+  /** Null: events that will never be taken are dropped. */
+  readonly deadLetters: DeadLetters | null;
   /** Where positions are kept that are stored in transactions; null: delivery is another one. */
   readonly transactionPositions: TransactionPositions | null;
 }

@@ -1,18 +1,13 @@
-import type { Log } from "../telemetry/log.ts";
 import type { Cluster } from "./cluster.ts";
 
 export interface KnownTopicsOptions {
   readonly cluster: Cluster;
-  readonly log: Log;
-  readonly signal: AbortSignal;
-  /** The limits of one topic must not shape the batches of all: they are not asked for. */
-  readonly hasTopicTemplate: boolean;
   /** Asks for metadata until the topic can be used. */
   readonly want: (topic: string) => void;
   /** `isNew`: heard of for the first time, or another topic under the same name. */
   readonly onKnown: (topic: string, partitionCount: number, isNew: boolean) => void;
-  /** The topic's own max.message.bytes. */
-  readonly onLimit: (maxBytes: number) => void;
+  /** What the topic takes may be something else than before, or was never asked for. */
+  readonly wantLimits: (topic: string) => void;
 }
 
 interface KnownTopic {
@@ -50,7 +45,7 @@ export class KnownTopics {
     // A broker that lags behind tells fewer partitions; there are fewer only where the topic was deleted and made again.
     const isSame = before !== undefined && (topicId === null || topicId === before.topicId);
     const partitionCount = isSame ? Math.max(count, before.partitionCount) : count;
-    if (!isSame) this.learnLimit(topic);
+    if (!isSame) this.#options.wantLimits(topic);
     this.#known.set(topic, { partitionCount, topicId });
     this.#options.onKnown(topic, partitionCount, !isSame);
   }
@@ -64,18 +59,5 @@ export class KnownTopics {
         this.told(name, count);
       }
     }
-  }
-
-  /**
-   * The topic's own limit may be lower than ours, or may have been lowered. Without the right to ask, the broker's refusal teaches it batch
-   * by batch; so it does for templates.
-   */
-  learnLimit(topic: string): void {
-    const { cluster, log, hasTopicTemplate, signal, onLimit } = this.#options;
-    if (hasTopicTemplate) return;
-    cluster.maxMessageBytes(topic, signal).then(
-      (maxBytes) => maxBytes === null ? undefined : onLimit(maxBytes),
-      (error: unknown) => log.debug(`Cannot ask for max.message.bytes of topic "${topic}": ${error}`),
-    );
   }
 }

@@ -2,12 +2,20 @@ import type { OpenBatch } from "../batch/partition_queue.ts";
 import type { Delivery } from "../event/delivery.ts";
 import type { ArenaPool } from "./arena_pool.ts";
 import { BATCH_HEADER_BYTES, RecordBatchBuilder, type RecordBatchLimits } from "./record_batch.ts";
+import type { EncodedRecord } from "./encoded_records.ts";
 import { NO_PRODUCER, type ProducerNumbers, writeBatchHeader } from "./batch_header.ts";
 
 /** Compressed bytes with room in front for the batch header; `release` gives the memory back. */
 export interface CompressedBytes {
   readonly buffer: Buffer;
   release(): void;
+}
+
+/** Why a batch is held, and how many of its dead letters are not safe yet. */
+export interface BatchHold {
+  readonly reason: string;
+  readonly why: string;
+  waitingCount: number;
 }
 
 /** Arena that a new batch starts with; it grows while the batch does. */
@@ -49,6 +57,10 @@ export class ProduceBatch implements OpenBatch {
   isLastTry = false;
   /** Times that its numbers were refused although it was found not to be written. */
   refusedCount = 0;
+  /** It is not sent, nor is anything behind it, until its records are safe as dead letters; then it is given up. */
+  hold: BatchHold | null = null;
+  /** The value of its record was cut so that it fits. */
+  isTruncated = false;
   /** In the order of sealing over all partitions. */
   sealNumber = 0;
   /** See `BatchPlace.place`; 0 before its first intent. */
@@ -171,6 +183,13 @@ export class ProduceBatch implements OpenBatch {
   /** Records `[from, to)` as a batch of its own, neither compressed nor numbered. */
   copyRecords(from: number, to: number, pool: ArenaPool): ProduceBatch {
     return new ProduceBatch(pool, this.#limits, this.#records.copyRecords(from, to));
+  }
+
+  /** The one record of this batch with another value, as a batch of its own, neither compressed nor numbered. */
+  withValue({ front, back }: EncodedRecord, value: Buffer, pool: ArenaPool): ProduceBatch {
+    const made = new ProduceBatch(pool, this.#limits, this.#records.withValue(front, value, back));
+    made.isTruncated = true;
+    return made;
   }
 
   /** Gives all memory back. */

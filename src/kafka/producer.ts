@@ -42,11 +42,11 @@ export class Producer {
       monotonic: this.#monotonic,
       newQueue: (topic, partition) => this.#newQueue(topic, partition),
       onTopicKnown: (topic, count, isNew) => this.#topicKnown(topic, count, isNew),
-      onTooLarge: (queue, batch, why) => this.#answers.reject(queue, batch, "record_too_large", why),
+      onTooLarge: (queue, batch, why) => this.#answers.refused.tooLarge(queue, batch, why),
       pump: () => this.#pump(),
       problem: (message, hint) => this.#problem(message, hint),
     });
-    const { accumulator, pool, known, topics, signal } = this.#intake;
+    const { accumulator, pool, known, limits, topics, signal } = this.#intake;
     this.#senders = this.#makeSenders();
     this.#answers = new AnswerHandler({
       ...options,
@@ -54,10 +54,13 @@ export class Producer {
       accumulator,
       pool,
       compress: (batch) => this.#intake.compress(batch),
-      learnLimit: (topic) => known.learnLimit(topic),
+      learnLimit: (topic) => limits.want(topic),
       wantMetadata: (topic) => topics.want(topic),
       renewIdentity: (spent) => this.#identities.renew(spent),
       problem: (message, hint) => this.#problem(message, hint),
+      topicBytesMax: (topic) => limits.of(topic).maxMessageBytes,
+      deadLetters: options.deadLetters ?? null,
+      onSafe: () => this.#intake.queuePump(),
       exact: () => this.#exact,
       onFatal: (message) => this.#fatal(message),
     });
@@ -213,8 +216,12 @@ export class Producer {
         wakeAtMs = Math.min(wakeAtMs, queue.openedMs + config.batchTimeoutMs);
       }
       const head = queue.sealed[0];
-      if (head === undefined || !head.isReady || head.isInFlight || queue.isInDoubt) continue;
+      if (head !== undefined && head.hold !== null) this.#finishHeld(queue, head);
+      if (head === undefined || head.hold !== null || !head.isReady || head.isInFlight || queue.isInDoubt) {
+        continue;
+      }
       if (config.acks === "all" && this.#identities.identity === null) continue;
+      if (this.#isRejected(queue, head)) continue;
       if (this.#exact !== null && !this.#exact.canSend(queue, head)) continue;
       const leader = cluster.leaderOf(queue.topic, queue.id);
       if (leader < 0) {
@@ -235,6 +242,23 @@ export class Producer {
       this.#senders.send(leader, queues.filter(({ replacement }) => replacement === null));
     }
     this.#intake.alarm.set(wakeAtMs, nowMs);
+  }
+
+  /** A single record that the topic does not take even compressed, which is known once it is: it is not sent. */
+  #isRejected(queue: PartitionSender, head: ProduceBatch): boolean {
+    if (head.attemptCount > 0 || queue.replacement !== null) return false;
+    const why = this.#intake.tooLarge(queue, head);
+    if (why === null) return false;
+    this.#answers.refused.tooLarge(queue, head, why);
+    // What is behind it is the head now.
+    this.#intake.wake();
+    return true;
+  }
+
+  /** Its dead letters are safe, or may be: it goes, and what is behind it can be sent. */
+  #finishHeld(queue: PartitionSender, head: ProduceBatch): void {
+    if (queue.isInDoubt || queue.replacement !== null) return;
+    if (this.#answers.refused.finishSafe(queue, head)) this.#intake.wake();
   }
 
   #sealDue(nowMs: number): void {

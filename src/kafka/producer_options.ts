@@ -1,4 +1,5 @@
 import type { KafkaSinkConfig } from "../config/config.ts";
+import type { DeadLetters } from "../event/dead_letters.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { Cluster } from "./cluster.ts";
@@ -13,6 +14,8 @@ export interface ProducerOptions {
   readonly log: Log;
   /** The topic is a template: events of a topic that is unknown must not hold those of others. */
   readonly hasTopicTemplate: boolean;
+  /** Where events go that will never be taken; null: nowhere, they are dropped. */
+  readonly deadLetters?: DeadLetters | null;
   /** Where intents go; null: at least once. */
   readonly intents?: IntentLog | null;
   /** The brokers are too old for intents: what was decided, once. */

@@ -158,6 +158,24 @@ export class RecordBatchBuilder {
     return part;
   }
 
+  /** A new builder with the one record of this one and another value; `front` and `back` are what stands around the value. */
+  withValue(front: Buffer, value: Buffer, back: Buffer): RecordBatchBuilder {
+    const bodyBytes = front.length + varintBytes(value.length) + value.length + back.length;
+    const sizeBytes = BATCH_HEADER_BYTES + varintBytes(bodyBytes) + bodyBytes;
+    const made = new RecordBatchBuilder(this.#pool, sizeBytes, this.members.slice(0, 1));
+    let at = writeVarint(made.#arena, BATCH_HEADER_BYTES, bodyBytes);
+    at += front.copy(made.#arena, at);
+    const keyEnd = at;
+    at = writeVarint(made.#arena, at, value.length);
+    at += value.copy(made.#arena, at);
+    at += back.copy(made.#arena, at);
+    made.#end = at;
+    const offset = readVarint(made.#arena, BATCH_HEADER_BYTES + varintBytes(bodyBytes) + 2);
+    const key = readVarint(made.#arena, offset.at);
+    made.#payloadBytes = keyEnd - key.at + value.length;
+    return made;
+  }
+
   /** Gives the arena back. Calling it twice is a bug and throws. */
   release(): void {
     if (this.#isReleased) throw new Error("Cannot release a record batch twice");

@@ -128,6 +128,7 @@ export function joinBatch(
     receivedMs,
     origin: { stream, startOffset: offset, endOffset: offset + lines.takenBytes },
     rawEnds,
+    rawStarts: kept.lineNumbers === null ? null : kept.starts.slice(0, kept.count),
     rawEndsOwner,
     lineNumbers: kept.lineNumbers,
     byteSize: values.byteSize + (keys?.byteSize ?? 0),

@@ -1,3 +1,4 @@
+import { splitDropped } from "../event/dead_letters.ts";
 import { type StreamAccount, Tally } from "../event/tally.ts";
 import type { Metrics, SinkMetrics } from "./metrics.ts";
 
@@ -14,6 +15,8 @@ export interface AuditFigures {
   readonly buffered: number;
   /** By reason. */
   readonly dropped: Readonly<Record<string, number>>;
+  /** Kept as dead letters, by reason. */
+  readonly deadLettered: Readonly<Record<string, number>>;
   /** By cause. */
   readonly lost: Readonly<Record<string, number>>;
   /** Not delivered at the end of the run; read again by the next one. */
@@ -112,7 +115,7 @@ function figuresOf(tally: Tally): AuditFigures {
     acknowledged: tally.deliveredCount,
     inFlight: tally.inFlightCount,
     buffered: tally.bufferedCount,
-    dropped: Object.fromEntries(tally.dropped),
+    ...splitDropped(tally.dropped),
     lost: Object.fromEntries(tally.lost),
     left: tally.leftCount,
     missing: tally.missingCount,
@@ -125,7 +128,7 @@ function sinkAudit(name: string, sink: SinkMetrics, sum: Tally, missingInStreams
   const compared: [figure: string, streams: number, sink: number][] = [
     ["read", sum.readCount, sink.eventsInCount - sink.lostRecoveredCount],
     ["acknowledged", sum.deliveredCount, sink.deliveredEventsCount],
-    ["dropped", sum.droppedCount, sink.dropped.total()],
+    ["dropped", sum.droppedCount, sink.dropped.total() + sink.deadLettered.total()],
     ["lost", sum.lostCount, sink.lost.total() - sink.lostRecoveredCount],
     ["buffered", sum.bufferedCount, sink.bufferedEvents - sink.carriedEvents],
   ];

@@ -98,6 +98,7 @@ export function describeFigures(figures: AuditFigures): string {
     `in flight ${figures.inFlight}`,
     `buffered ${figures.buffered}`,
     ...Object.entries(figures.dropped).map(([reason, count]) => `dropped{${reason}} ${count}`),
+    ...Object.entries(figures.deadLettered).map(([reason, count]) => `dead-lettered{${reason}} ${count}`),
     ...Object.entries(figures.lost).map(([cause, count]) => `lost{${cause}} ${count}`),
   ];
   if (figures.left > 0) parts.push(`left for the next run ${figures.left}`);

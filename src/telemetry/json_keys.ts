@@ -1,5 +1,12 @@
 /** Maps by reason or cause: their keys are names, not fields. */
-const NAME_MAPS: ReadonlySet<string> = new Set(["dropped", "lost", "lostBytes", "lost_bytes"]);
+const NAME_MAPS: ReadonlySet<string> = new Set([
+  "dropped",
+  "deadLettered",
+  "dead_lettered",
+  "lost",
+  "lostBytes",
+  "lost_bytes",
+]);
 
 /** Names of fields as they are shown outside: `inFlight` becomes `in_flight`, at any depth. */
 export function snakeCaseKeys(value: unknown): unknown {

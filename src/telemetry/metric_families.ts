@@ -146,6 +146,21 @@ export const FAMILIES = {
     ["sink", "source", "reason"],
     "Events that were given up, by source and reason.",
   ),
+  sinkDeadLettered: counter(
+    "shipper_sink_dead_lettered_events_total",
+    ["sink", "source", "reason"],
+    "Events that were kept as dead letters, by source and reason.",
+  ),
+  sinkHeld: gauge(
+    "shipper_sink_dead_letters_waiting_events",
+    SINK,
+    "Events in flight whose dead letters are not stored yet: their partitions wait.",
+  ),
+  sinkTruncated: counter(
+    "shipper_sink_truncated_records_total",
+    SINK,
+    "Records whose value was cut because they were too large.",
+  ),
   sinkUndelivered: counter(
     "shipper_sink_undelivered_events_total",
     ["sink", "source"],

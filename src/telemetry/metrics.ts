@@ -91,7 +91,7 @@ export interface FileLag {
   readonly deliveredBytes: number;
 }
 
-/** What became of events on the way to one sink. in = delivered + dropped + lost + buffered + in flight. */
+/** What became of events on the way to one sink. in = delivered + dropped + dead-lettered + lost + buffered + in flight. */
 export class SinkMetrics {
   /** Events that were accepted from sources (before the buffer), and those of an earlier run's batches that were taken up. */
   eventsInCount = 0;
@@ -107,6 +107,12 @@ export class SinkMetrics {
   sentUnconfirmedEventsCount = 0;
   /** Key is "source\u0000reason": "buffer_full", "record_too_large", "invalid_record", "template_error", ... */
   readonly dropped = new LabelledCounter();
+  /** Events that were kept as dead letters, with the same keys. */
+  readonly deadLettered = new LabelledCounter();
+  /** Events whose dead letters are not safe yet: their partitions wait. */
+  heldEvents = 0;
+  /** Records whose value was cut because they were too large. */
+  truncatedRecordsCount = 0;
   /** Events whose bytes were taken and are nowhere any more, or whose fate was given up, by cause. */
   readonly lost = new LabelledCounter();
   /** Of those, events of an earlier run's batches that could not be made again. */

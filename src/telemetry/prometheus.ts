@@ -123,6 +123,12 @@ function addSink(page: Exposition, name: string, sink: SinkMetrics, extra: Prome
     const { source, reason } = splitDropKey(key);
     page.add(F.sinkDropped, [name, source, reason], count);
   }
+  for (const [key, count] of sink.deadLettered.values) {
+    const { source, reason } = splitDropKey(key);
+    page.add(F.sinkDeadLettered, [name, source, reason], count);
+  }
+  page.add(F.sinkHeld, labels, sink.heldEvents);
+  page.add(F.sinkTruncated, labels, sink.truncatedRecordsCount);
   for (const [source, count] of sink.undelivered.values) page.add(F.sinkUndelivered, [name, source], count);
   for (const [error, count] of sink.retries.values) page.add(F.sinkRetries, [name, error], count);
   page.add(F.sinkInFlight, labels, sink.inFlightEvents);

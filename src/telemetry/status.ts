@@ -80,6 +80,8 @@ export interface SinkStatus {
   readonly audit: Audit;
   /** Given-up events by source and reason. */
   readonly dropped: readonly { readonly source: string; readonly reason: string; readonly events: number }[];
+  /** Events that were kept as dead letters, in the same way. */
+  readonly deadLettered: SinkStatus["dropped"];
   readonly retries: number;
   /** Partitions that wait until it is found out what became of a batch. */
   readonly partitionsInDoubt: number;
@@ -105,7 +107,7 @@ export interface SinkStatus {
 }
 
 /**
- * What became of every event: read = delivered + dropped + lost + buffered + inFlight + left.
+ * What became of every event: read = delivered + dropped + deadLettered + lost + buffered + inFlight + left.
  *
  * `left` is 0 while the process runs. After an end that did not wait for everything it is what was neither delivered nor dropped: its
  * position did not move, so it is read again at the next start. Any other value is a mistake in the program.
@@ -114,6 +116,7 @@ export interface Audit {
   readonly read: number;
   readonly delivered: number;
   readonly dropped: number;
+  readonly deadLettered: number;
   readonly lost: number;
   readonly buffered: number;
   readonly inFlight: number;
@@ -122,6 +125,7 @@ export interface Audit {
 
 export function auditOf(sink: SinkMetrics): Audit {
   const dropped = sink.dropped.total();
+  const deadLettered = sink.deadLettered.total();
   const lost = sink.lost.total();
   const { eventsInCount: read, deliveredEventsCount: delivered } = sink;
   const { inFlightEvents: inFlight } = sink;
@@ -130,10 +134,11 @@ export function auditOf(sink: SinkMetrics): Audit {
     read,
     delivered,
     dropped,
+    deadLettered,
     lost,
     buffered,
     inFlight,
-    left: read - delivered - dropped - lost - buffered - inFlight,
+    left: read - delivered - dropped - deadLettered - lost - buffered - inFlight,
   };
 }
 
@@ -186,6 +191,7 @@ function sinkStatus(facts: StatusFacts["sinks"][number], metrics: Metrics, nowMs
     lastError: sink.lastError,
     audit: auditOf(sink),
     dropped: [...sink.dropped.values].map(([key, events]) => ({ ...splitDropKey(key), events })),
+    deadLettered: [...sink.deadLettered.values].map(([key, events]) => ({ ...splitDropKey(key), events })),
     retries: sink.retries.total(),
     partitionsInDoubt: sink.partitionsInDoubt,
     unprotectedPartitions: sink.unprotectedPartitions,

@@ -72,8 +72,8 @@ test("the journal adds up after runs that delivered, dropped and were cut short"
   expect(done.streams).toHaveLength(2);
   const shown = await text(state, config);
   expect(shown).toContain(`The journal in "${state.dataDir}", over all runs (without [api]`);
-  expect(shown).toMatch(/\(all\) +events +140 +139 +0 +0 +1 invalid_record +0 +0\n/);
-  expect(shown).toContain("It adds up: read = acknowledged + in flight + dropped + lost\n");
+  expect(shown).toMatch(/\(all\) +events +140 +139 +0 +0 +1 invalid_record +0 +0 +0\n/);
+  expect(shown).toContain("It adds up: read = acknowledged + in flight + dropped + dead letters + lost\n");
 });
 
 test("a journal that contradicts itself is exit code 1, naming the file, the sink and the difference", async () => {
@@ -130,7 +130,9 @@ test("a running shipper with [api] is asked, and what it has in memory is in the
   expect(shown).toContain(
     `The running shipper (process ${process.pid}, version 0.0.0-test), since its start:\n`,
   );
-  expect(shown).toContain("It adds up: read = acknowledged + in flight + buffered + dropped + lost\n");
+  expect(shown).toContain(
+    "It adds up: read = acknowledged + in flight + buffered + dropped + dead letters + lost\n",
+  );
   host.signal("SIGTERM");
   await running;
   expect(host.logged("error")).toEqual([]);
@@ -249,10 +251,12 @@ test("events in a disk buffer are in a row of their own, and in no sum twice", a
   expect(row!.acknowledged + row!.inFlight + row!.buffered + 1).toBe(100);
   const shown = await text(state, config);
   expect(shown).toMatch(
-    /\(all\) +events +100 +100 +0 +0 +0 +0 +0\n\(disk buffer\) +events +\/\S+\/buffer\/events +100 /,
+    /\(all\) +events +100 +100 +0 +0 +0 +0 +0 +0\n\(disk buffer\) +events +\/\S+\/buffer\/events +100 /,
   );
   expect(shown).toContain('Lines for sink "events" count as acknowledged when they are in its disk buffer. ');
-  expect(shown).toContain("It adds up: read = acknowledged + in flight + buffered + dropped + lost\n");
+  expect(shown).toContain(
+    "It adds up: read = acknowledged + in flight + buffered + dropped + dead letters + lost\n",
+  );
   state.kafka.refuse = () => undefined;
   expect(await new FakeProcess().run(config, { once: true })).toBe(0);
   expect(await json(state, config)).toMatchObject({

@@ -44,6 +44,7 @@ export function withExample(
     "autocreate.partitions": "topics_autocreate = true\n",
     "autocreate.replication_factor": "topics_autocreate = true\n",
     "gap_markers_topic": "gap_markers = true\n",
+    "dead_letter.max_size": 'dead_letter.file = "/d"\n',
     // The example of a topic depends on the event.
     ...(group.type === "kafka" ? { "gap_markers": 'gap_markers_topic = "gaps"\n' } : {}),
   };

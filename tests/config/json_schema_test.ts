@@ -57,6 +57,7 @@ const SCHEMA_RULES: readonly string[] = [
 const BEYOND_A_SCHEMA: readonly string[] = [
   "bad_choice_from_secret_variable", // a variable's value
   "missing_key_buffer_size", // between two options
+  "missing_key_dead_letter", // between two options
   "missing_key_security_protocol", // between two options
   "not_supported_jaas", // the grammar of a login
   "out_of_range_level", // between two options

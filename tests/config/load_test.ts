@@ -28,6 +28,9 @@ function codes(text: string, env: Record<string, string> = {}): string[] {
   return load(text, env).diagnostics.map((each) => each.code);
 }
 
+/** What is done with events that the brokers never take. */
+const REFUSED = { onTooLarge: "drop", deadLetter: null } as const;
+
 test("defaults fill what is left out", () => {
   expect(good(SOURCE + SINK)).toEqual({
     dataDir: "/var/lib/shipper",
@@ -78,6 +81,7 @@ test("defaults fill what is left out", () => {
       batchMaxEvents: 50_000,
       batchTimeoutMs: 5,
       maxMessageBytes: 1_048_576,
+      ...REFUSED,
       clientId: "shipper-edge-7-events",
       topicsAutocreate: false,
       autocreatePartitions: -1,

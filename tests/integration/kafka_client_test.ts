@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Cluster } from "../../src/kafka/cluster.ts";
 import { diagnoseCluster } from "../../src/kafka/cluster_health.ts";
+import { topicConfigBy } from "../../src/kafka/cluster_requests.ts";
 import { ApiKey } from "../../src/kafka/protocol/api_keys.ts";
 import {
   decodeDescribeProducersResponse,
@@ -44,7 +45,7 @@ test("a topic is found missing, created, described, and found", async () => {
     [2, 1, 0],
   ]);
   expect(topic.topicId).toHaveLength(22);
-  expect(await cluster.maxMessageBytes(name, never)).toBe(1_048_588);
+  expect(await topicConfigBy(cluster, name, "max.message.bytes", never)).toBe("1048588");
 });
 
 test("topics that can't be created say why", async () => {

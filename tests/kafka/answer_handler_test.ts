@@ -50,6 +50,9 @@ function setup() {
     renewIdentity: (used) => spent.push(used),
     problem: (message) => (metrics.lastError = message),
     exact: () => null,
+    topicBytesMax: () => null,
+    deadLetters: null,
+    onSafe: () => {},
     onFatal: (message) => log.error(message),
   });
   accumulator.setPartitionCount("logs", 1, 0);

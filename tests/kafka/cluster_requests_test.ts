@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { topicConfigBy } from "../../src/kafka/cluster_requests.ts";
 import { ApiKey } from "../../src/kafka/protocol/api_keys.ts";
 import { WireWriter } from "../../src/kafka/protocol/wire.ts";
 import type { FakeAnswer } from "../support/fake_broker.ts";
@@ -66,7 +67,7 @@ describe("requests", () => {
     expect(kafka.brokers.map((broker) => broker.countOf(ApiKey.CreateTopics))).toEqual([1, 1]);
   });
 
-  test("max.message.bytes, or null when it may not be seen", async () => {
+  test("a topic's setting, or null when it may not be seen", async () => {
     const { kafka, cluster } = await start(1);
     let errorCode = 0;
     kafka.brokers[0]!.on(ApiKey.DescribeConfigs, () => {
@@ -78,9 +79,9 @@ describe("requests", () => {
       writer.arrayLength(0).int8(3).string(null).tags().tags().tags();
       return { body: Buffer.from(writer.slice()) };
     });
-    expect(await cluster.maxMessageBytes("a", never)).toBe(2_000_000);
+    expect(await topicConfigBy(cluster, "a", "max.message.bytes", never)).toBe("2000000");
     errorCode = 29;
-    expect(await cluster.maxMessageBytes("a", never)).toBeNull();
+    expect(await topicConfigBy(cluster, "a", "max.message.bytes", never)).toBeNull();
   });
 
   test("close rejects what waits and refuses what comes", async () => {

@@ -1,5 +1,6 @@
 import type { KafkaSinkConfig } from "../../src/config/config.ts";
 import type { BatchStatus, Delivery } from "../../src/event/delivery.ts";
+import type { DeadLetters } from "../../src/event/dead_letters.ts";
 import type { Cluster } from "../../src/kafka/cluster.ts";
 import { type Compressor, createCompressor } from "../../src/kafka/compression.ts";
 import { Producer } from "../../src/kafka/producer.ts";
@@ -36,6 +37,8 @@ export const plainSink: KafkaSinkConfig = {
   batchMaxEvents: 50_000,
   batchTimeoutMs: 1,
   maxMessageBytes: 1_048_576,
+  onTooLarge: "drop",
+  deadLetter: null,
   clientId: "test",
   topicsAutocreate: false,
   autocreatePartitions: 2,
@@ -83,6 +86,7 @@ export interface HarnessOptions {
   readonly hasTopicTemplate?: boolean;
   readonly now?: () => number;
   readonly compressor?: Compressor;
+  readonly deadLetters?: DeadLetters;
 }
 
 export interface HarnessBatchOptions extends TestBatchOptions {
@@ -116,6 +120,7 @@ export class ProducerHarness implements AsyncDisposable {
       metrics: this.metrics,
       log: this.log,
       hasTopicTemplate: options.hasTopicTemplate ?? false,
+      deadLetters: options.deadLetters ?? null,
       now: options.now ?? Date.now,
       random: () => 0.5,
     });

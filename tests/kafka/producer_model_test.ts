@@ -123,6 +123,7 @@ async function execute(chosen: Plan, killAfterMs: number | null): Promise<Run> {
     log,
     intents: null,
     transactionPositions: null,
+    deadLetters: null,
     ...clock,
   });
   const buffer = new MemoryBuffer({ maxEvents: 10_000, maxSizeBytes: 1 << 20, metrics });

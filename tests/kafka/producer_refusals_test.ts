@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
+import { LIMITS_FRESH_MS } from "../../src/kafka/topic_limits.ts";
 import { type Attempt, FakeKafka } from "../support/fake_kafka.ts";
 import { ProducerHarness } from "./producer_harness.ts";
 
@@ -35,12 +37,64 @@ describe("refusals", () => {
     await harness.producer.flush();
     await harness.send(["b", "x".repeat(2_000), "y".repeat(900), ...lines(100)]);
     await harness.producer.flush();
-    expect(kafka.values()).toEqual(["a", "b", "y".repeat(900), ...lines(100)]);
-    expect([...harness.metrics.dropped.values]).toEqual([["app\u0000record_too_large", 1]]);
+    expect(kafka.values()).toEqual(["a", "b", ...lines(100)]);
+    expect([...harness.metrics.dropped.values]).toEqual([["app\u0000record_too_large", 2]]);
+    const [option, topic] = harness.log.texts("error");
+    expect(option).toContain("2070 bytes exceed max_message_bytes");
+    expect(topic).toContain('970 bytes exceed max.message.bytes of topic "logs", which is 700');
     const sizes = kafka.attempts.filter((each) => each.header.recordCount > 1).map((each) =>
       each.bytes.length
     );
     expect(Math.max(...sizes)).toBeLessThanOrEqual(700);
+  });
+
+  test("a record that is small enough when it is compressed is sent; one that is not is given up before", async () => {
+    await using kafka = await FakeKafka.start(1, { logs: 1 });
+    kafka.maxMessageBytes = 700;
+    await using harness = new ProducerHarness(kafka, { config: { compression: "gzip", batchTimeoutMs: 0 } });
+    await harness.send(["a"]);
+    await harness.producer.flush();
+    const noise = Buffer.concat(
+      Array.from({ length: 30 }, (_, i) => createHash("sha256").update(`${i}`).digest()),
+    );
+    await harness.send(["b", "y".repeat(5_000), noise, "c"]);
+    await harness.producer.flush();
+    expect(kafka.values()).toEqual(["a", "b", "y".repeat(5_000), "c"]);
+    expect(harness.log.texts("error").length).toBe(1);
+    expect(harness.log.texts("error")[0]).toMatch(/\d+ bytes compressed exceed max.message.bytes/u);
+    expect(harness.audit()).toEqual({ in: 5, delivered: 4, dropped: 1, inFlight: 0 });
+    expect(Math.max(...kafka.attempts.map((each) => each.bytes.length))).toBeLessThanOrEqual(700);
+  });
+
+  test("each topic has a limit of its own, and one that was learnt long ago gives nothing up", async () => {
+    await using kafka = await FakeKafka.start(1, { logs: 1, audit: 1 });
+    kafka.maxMessageBytes = 700;
+    await using harness = new ProducerHarness(kafka, {
+      config: { batchTimeoutMs: 0 },
+      hasTopicTemplate: true,
+    });
+    await harness.send(["a"]);
+    await harness.producer.flush();
+    kafka.maxMessageBytes = 5_000;
+    await harness.send(["b"], { topics: ["audit"] });
+    await harness.producer.flush();
+    await harness.send(["x".repeat(2_000)], { topics: ["audit"] });
+    await harness.send(["y".repeat(2_000)]);
+    await harness.producer.flush();
+    expect([...harness.metrics.dropped.values]).toEqual([["app\u0000record_too_large", 1]]);
+    const now = performance.now;
+    performance.now = () => now.call(performance) + 2 * LIMITS_FRESH_MS;
+    try {
+      await harness.send(["z".repeat(2_000)]);
+      await harness.producer.flush();
+    } finally {
+      performance.now = now;
+    }
+    expect([kafka.values(), kafka.values("audit")]).toEqual([["a", "z".repeat(2_000)], [
+      "b",
+      "x".repeat(2_000),
+    ]]);
+    expect(harness.audit()).toEqual({ in: 5, delivered: 4, dropped: 1, inFlight: 0 });
   });
 
   test("INVALID_RECORD takes out only the records that the broker names", async () => {

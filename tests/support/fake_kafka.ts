@@ -80,6 +80,8 @@ export class FakeKafka implements AsyncDisposable {
   producerIdError = 0;
   /** `max.message.bytes` that DescribeConfigs tells; null: this user may not know. */
   maxMessageBytes: number | null = null;
+  /** More of what it tells, of every topic. */
+  readonly topicConfigs: Record<string, string> = {};
   createTopicError = 0;
   clusterId = "fake";
   /** Answers to questions about logs and producers, and how they go wrong. */
@@ -200,20 +202,30 @@ export class FakeKafka implements AsyncDisposable {
 
   #describeConfigs({ apiVersion, body }: FakeRequest): FakeAnswer {
     const reader = new WireReader(body, apiVersion >= 4);
-    reader.arrayLength(1);
+    const count = reader.arrayLength(1);
     if (reader.int8() === 4) return this.inspection.describeBroker(reader.string(), apiVersion);
-    const topic = reader.string();
-    const writer = new WireWriter(apiVersion >= 4);
-    const isTold = this.maxMessageBytes !== null;
-    writer.int32(0).arrayLength(1).int16(isTold ? 0 : ErrorCode.TOPIC_AUTHORIZATION_FAILED).string(null);
-    writer.int8(2).string(topic).arrayLength(isTold ? 1 : 0);
-    if (isTold) {
-      writer.string("max.message.bytes").string(String(this.maxMessageBytes)).boolean(false).int8(1)
-        .boolean(false).arrayLength(0);
-      if (apiVersion >= 3) writer.int8(3).string(null);
+    const topics = [reader.string()];
+    readKeys(reader);
+    for (let i = 1; i < count; i++) {
+      reader.int8();
+      topics.push(reader.string());
+      readKeys(reader);
+    }
+    const configs = { ...this.topicConfigs };
+    if (this.maxMessageBytes !== null) configs["max.message.bytes"] = String(this.maxMessageBytes);
+    const isTold = Object.keys(configs).length > 0;
+    const writer = new WireWriter(apiVersion >= 4).int32(0).arrayLength(topics.length);
+    for (const topic of topics) {
+      writer.int16(isTold ? 0 : ErrorCode.TOPIC_AUTHORIZATION_FAILED).string(null);
+      writer.int8(2).string(topic).arrayLength(Object.keys(configs).length);
+      for (const [key, value] of Object.entries(configs)) {
+        writer.string(key).string(value).boolean(false).int8(1).boolean(false).arrayLength(0);
+        if (apiVersion >= 3) writer.int8(3).string(null);
+        writer.tags();
+      }
       writer.tags();
     }
-    return { body: Buffer.from(writer.tags().tags().slice()) };
+    return { body: Buffer.from(writer.tags().slice()) };
   }
 
   #createTopics({ apiVersion, body }: FakeRequest): FakeAnswer {
@@ -323,4 +335,10 @@ export class FakeKafka implements AsyncDisposable {
       return { topic, partition, errorCode: ErrorCode.CORRUPT_MESSAGE, baseOffset: -1 };
     }
   }
+}
+
+/** The rest of a resource of a DescribeConfigs request. */
+function readKeys(reader: WireReader): void {
+  for (let left = reader.arrayLength(1); left > 0; left--) reader.string();
+  reader.tags();
 }

@@ -1,3 +1,4 @@
+import { gunzipSync } from "node:zlib";
 import { crc32c } from "../../src/kafka/crc32c.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { type ReadBatch, readBatchHeader, readRecords } from "./record_batches.ts";
@@ -132,7 +133,8 @@ export class FakePartitionLog {
   /** Appends a batch, or recognises or refuses it. Throws when it is no batch at all. */
   append(bytes: Buffer): { errorCode: number; baseOffset: number } {
     const header = readBatchHeader(bytes);
-    const records = readRecords(header.payload, header.recordCount);
+    const payload = (header.attributes & 7) === 1 ? gunzipSync(header.payload) : header.payload;
+    const records = readRecords(payload, header.recordCount);
     const done = this.#recognise(header, bytes);
     if (done !== null) return done;
     const baseOffset = this.records.length;

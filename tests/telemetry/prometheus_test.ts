@@ -51,6 +51,7 @@ function fullMetrics(): Metrics {
   sink.sentBatchesCount = 2;
   sink.sentUnconfirmedEventsCount = 1;
   sink.dropped.add("app\u0000buffer_full", 2);
+  sink.deadLettered.add("app\u0000record_too_large", 1);
   sink.undelivered.add("app", 1);
   sink.retries.add("NOT_LEADER_OR_FOLLOWER", 3);
   sink.bufferedEvents = 3;
@@ -187,7 +188,7 @@ test("metrics page gives the fate of batches, the account, and the journal", () 
     ["shipper_file_acknowledged_events_total", file, 4],
     ["shipper_audit_missing_events", { ...source, ...sink }, 1],
     // dropped 2 and lost 1 by the sink, none by its file.
-    ["shipper_audit_difference_events", sink, 3],
+    ["shipper_audit_difference_events", sink, 4],
     ["shipper_audit_difference_events", { sink: "out" }, 0],
     ["shipper_journal_written_bytes_total", {}, 8_192],
     ["shipper_journal_commits_total", {}, 9],

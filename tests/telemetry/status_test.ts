@@ -164,6 +164,7 @@ test("what was lost is in the account, also when an earlier run had taken it", (
     read: 8,
     delivered: 0,
     dropped: 0,
+    deadLettered: 0,
     lost: 8,
     buffered: 0,
     inFlight: 0,

@@ -98,6 +98,8 @@ export class JoinRules {
     const { cluster, wantMetadata } = this.#options;
     const leader = cluster.leaderOf(queue.topic, queue.id);
     if (leader < 0) wantMetadata(queue.topic);
+    // What is behind a batch that is held waits with it.
+    if (queue.sealed.some(({ hold }) => hold !== null)) return false;
     const isWaiting = queue.retryAtMs > nowMs && (queue.failedLeader < 0 || queue.failedLeader === leader);
     return leader >= 0 && !isWaiting;
   }

@@ -43,7 +43,7 @@ export class TransactionalProducer {
       monotonic: this.#monotonic,
       newQueue: (topic, partition) => new PartitionSender(topic, partition),
       onTopicKnown: (topic, count) => this.#topicKnown(topic, count),
-      onTooLarge: (queue, batch, why) => this.#answers.reject(queue, batch, "record_too_large", why),
+      onTooLarge: (queue, batch, why) => this.#answers.refused.tooLarge(queue, batch, why),
       pump: () => this.#pump(),
       problem: (message, hint) => this.#problem(message, hint),
     });
@@ -115,18 +115,21 @@ export class TransactionalProducer {
   }
 
   #makeAnswers(): AnswerHandler {
-    const { accumulator, pool, known, topics } = this.#intake;
+    const { accumulator, pool, limits, topics } = this.#intake;
     return new AnswerHandler({
       ...this.#options,
       monotonic: this.#monotonic,
       accumulator,
       pool,
       compress: (batch) => this.#intake.compress(batch),
-      learnLimit: (topic) => known.learnLimit(topic),
+      learnLimit: (topic) => limits.want(topic),
       wantMetadata: (topic) => topics.want(topic),
       // Numbers are refused only where the transaction is over: the next InitProducerId gives others.
       renewIdentity: () => {},
       problem: (message, hint) => this.#problem(message, hint),
+      topicBytesMax: (topic) => limits.of(topic).maxMessageBytes,
+      deadLetters: this.#options.deadLetters ?? null,
+      onSafe: () => this.#intake.queuePump(),
       exact: () => null,
       onFatal: (message) => this.#fatal(message),
     });
@@ -148,6 +151,7 @@ export class TransactionalProducer {
     const nowMs = this.#monotonic();
     this.#intake.accumulator.retryParked(nowMs);
     let wakeAtMs = Infinity;
+    this.#finishHeld();
     for (const queue of this.#intake.accumulator.active) {
       if (queue.open === null || queue.sealed.length > 0) continue;
       const dueMs = this.#isFlushing ? nowMs : queue.openedMs + batchTimeoutMs;
@@ -156,6 +160,15 @@ export class TransactionalProducer {
     }
     wakeAtMs = Math.min(wakeAtMs, this.#runner.pump(nowMs, this.#isFlushing));
     if (!this.isClosed) this.#intake.alarm.set(wakeAtMs, nowMs);
+  }
+
+  /** Batches whose dead letters are safe go; they are in no transaction. */
+  #finishHeld(): void {
+    for (const queue of [...this.#intake.accumulator.active]) {
+      for (const batch of [...queue.sealed]) {
+        if (this.#answers.refused.finishSafe(queue, batch)) this.#intake.room.wake();
+      }
+    }
   }
 
   #fatal(message: string): void {

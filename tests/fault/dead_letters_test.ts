@@ -1,0 +1,244 @@
+import { beforeAll, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { decodeLetter, type StoredLetter } from "../../src/dead_letter/letter_json.ts";
+import type { CrashPointSpec } from "../../src/telemetry/crash_point.ts";
+import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { OracleWriter } from "../support/oracle.ts";
+import { expectExactly, expectExactlyCommitted, filesToKafka } from "../support/scenario.ts";
+import { seededRandom } from "../support/seed.ts";
+import { runShipper, startShipper } from "../support/shipper.ts";
+import { type TempDir, tempDir } from "../support/temp_dir.ts";
+import { waitUntil } from "../support/wait_until.ts";
+
+// Events that the brokers never take: the rest is delivered exactly once, and they are in the file of dead letters, whatever is killed.
+
+const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
+const FAST = `connect_timeout_ms = 1000\nsocket_timeout_ms = 1000\nrequest_timeout_ms = 500
+retry.interval_ms = 20\nretry.max_interval_ms = 200`;
+
+let kafka: TestKafka;
+beforeAll(async () => {
+  kafka = await sharedCluster();
+}, 120_000);
+
+/** Lines of a run, and between them lines that no topic of these tests takes. */
+class MixedLog {
+  readonly writer: OracleWriter;
+  readonly path: string;
+  readonly big: string[] = [];
+
+  constructor(run: string, dir: TempDir) {
+    this.writer = new OracleWriter(run, "a.log");
+    this.path = dir.file(this.writer.file);
+  }
+
+  append(lineCount: number, bigCount: number): void {
+    for (let i = 0; i < bigCount; i++) {
+      this.writer.append(this.path, Math.floor(lineCount / (bigCount + 1)));
+      const line = `big ${this.big.length} ${noise(`${this.writer.run} ${this.big.length}`)}`;
+      this.big.push(line);
+      appendFileSync(this.path, `${line}\n`);
+    }
+    this.writer.append(this.path, Math.ceil(lineCount / (bigCount + 1)));
+  }
+}
+
+/** About 8 KB that cannot be compressed to less than 5. */
+function noise(seed: string): string {
+  const part = (i: number) => createHash("sha256").update(`${seed} ${i}`).digest("base64");
+  return Array.from({ length: 180 }, (_, i) => part(i)).join("");
+}
+
+function lettersIn(path: string): StoredLetter[] {
+  if (!existsSync(path)) return [];
+  const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
+  return lines.flatMap((line) => decodeLetter(line) ?? []);
+}
+
+/** Every one is there, where it stands in the file; repeats have the same id. Returns how many are there more than once. */
+function expectLetters(letters: readonly StoredLetter[], log: MixedLog, isBuffered = false): number {
+  const text = readFileSync(log.path);
+  const ids = new Map<string, string>();
+  for (const { id, value, offset, stream, reason, sink } of letters) {
+    expect([stream.source, stream.path, reason, sink]).toEqual(["in", log.path, "record_too_large", "out"]);
+    // Of an event that a restart put into a disk buffer, with others left out in front of it, only the piece is known.
+    const start = isBuffered ? text.indexOf(value, offset) : offset;
+    expect(text.subarray(start, start + value.length).equals(value)).toBe(true);
+    expect(ids.get(id) ?? String(value)).toBe(String(value));
+    ids.set(id, String(value));
+  }
+  expect([...ids.values()].sort()).toEqual([...log.big].sort());
+  return letters.length - ids.size;
+}
+
+const WAYS = [
+  {
+    name: "exactly once",
+    sink: "",
+    points: ["after_replace:2", "before_replace:2", "after_send:3", "after_ack:4"],
+  },
+  {
+    name: "exactly once with a disk buffer",
+    sink: 'buffer.type = "disk"\nbuffer.max_size = "8MiB"',
+    points: ["after_replace:1", "after_intent_fsync:3", "before_ack_frame:2"],
+  },
+] as const;
+
+for (const { name, sink, points } of WAYS) {
+  test.concurrent(`${name}, killed at named points: the rest exactly, and every letter`, async () => {
+    await using dir = tempDir("letters");
+    const topic = await kafka.createTopic({ partitions: 2, configs: { "max.message.bytes": "4000" } });
+    const log = new MixedLog("letters", dir);
+    const file = dir.file("dead.jsonl");
+    const config = filesToKafka(dir, {
+      bootstrap: kafka.bootstrap,
+      topic,
+      sink: `${FAST}\ndead_letter.file = "${file}"\nbatch.max_bytes = 3000\n${sink}`,
+    });
+    log.append(200, 4);
+    for (const crashAt of points as readonly CrashPointSpec[]) {
+      const exit = await runShipper({ config, crashAt, args: ["--once"], env: QUICK, timeoutMs: 40_000 });
+      expect({ crashAt, ...exit }).toMatchObject({ signal: "SIGKILL" });
+      log.append(100, 2);
+    }
+    const exit = await runShipper({
+      config,
+      args: ["--once"],
+      testBuild: true,
+      env: QUICK,
+      timeoutMs: 40_000,
+    });
+    // What is kept is not lost: --once has done all it can.
+    expect(exit).toMatchObject({ code: 0 });
+    await expectExactly(kafka, topic, [log.writer]);
+    expectLetters(lettersIn(file), log, sink !== "");
+    const again = await runShipper({ config, args: ["--once"] });
+    expect(again.stderr).toContain('"delivered":0,"dropped":0}');
+  }, 90_000);
+}
+
+for (const delivery of ["exactly_once", "transactional"] as const) {
+  test.concurrent(`${delivery}, kill -9 at random times: the rest exactly, and every letter`, async () => {
+    await using dir = tempDir("letters-killed");
+    const random = seededRandom(`letters ${delivery}`);
+    const topic = await kafka.createTopic({ partitions: 3, configs: { "max.message.bytes": "4000" } });
+    const log = new MixedLog("letters-killed", dir);
+    const file = dir.file("dead.jsonl");
+    const more = delivery === "transactional"
+      ? `delivery = "transactional"\ntransactional_id = "${topic}"\nposition_topic = "${topic}-positions"`
+      : "";
+    const config = filesToKafka(dir, {
+      bootstrap: kafka.bootstrap,
+      topic,
+      sink: `${FAST}\ndead_letter.file = "${file}"\ncompression = "lz4"\n${more}`,
+    });
+    for (let round = 0; round < (delivery === "transactional" ? 4 : 8); round++) {
+      log.append(150, 3);
+      await using shipper = startShipper({ config, testBuild: true, env: QUICK });
+      await Bun.sleep(random.between(150, 900));
+      await shipper.kill();
+    }
+    const exit = await runShipper({
+      config,
+      args: ["--once"],
+      testBuild: true,
+      env: QUICK,
+      timeoutMs: 60_000,
+    });
+    expect(exit).toMatchObject({ code: 0 });
+    if (delivery === "transactional") await expectExactlyCommitted(kafka, topic, [log.writer]);
+    else await expectExactly(kafka, topic, [log.writer]);
+    expectLetters(lettersIn(file), log);
+  }, 120_000);
+}
+
+test.concurrent(
+  "a file that cannot be written holds events back, and none is lost when it can be again",
+  async () => {
+    await using dir = tempDir("letters-blocked");
+    const topic = await kafka.createTopic();
+    const log = new MixedLog("letters-blocked", dir);
+    const folder = dir.file("not-yet");
+    const config = filesToKafka(dir, {
+      bootstrap: kafka.bootstrap,
+      topic,
+      sink: `${FAST}\nmax_message_bytes = 3000\ndead_letter.file = "${folder}/dead.jsonl"`,
+    });
+    log.append(300, 2);
+    await using shipper = startShipper({ config });
+    await shipper.waitForLog(/Cannot write dead letters to .*ENOENT.*1 event\(s\) wait/u);
+    expect(await kafka.countRecords(topic)).toBeLessThan(log.writer.count);
+    mkdirSync(folder);
+    await waitUntil("all is delivered", async () => await kafka.countRecords(topic) === log.writer.count, {
+      timeoutMs: 20_000,
+    });
+    shipper.signal("SIGTERM");
+    const exit = await shipper.waitForExit();
+    expect(exit).toMatchObject({ code: 0 });
+    expect(exit.stderr).toContain(`"delivered":${log.writer.count},"dropped":0,"dead_lettered":2`);
+    await expectExactly(kafka, topic, [log.writer]);
+    expect(expectLetters(lettersIn(`${folder}/dead.jsonl`), log)).toBe(0);
+  },
+  60_000,
+);
+
+test.concurrent("a source whose pattern matches the file of dead letters does not read it", async () => {
+  await using dir = tempDir("letters-loop");
+  const topic = await kafka.createTopic();
+  const log = new MixedLog("letters-loop", dir);
+  const file = dir.file("dead [1].log");
+  const config = filesToKafka(dir, {
+    bootstrap: kafka.bootstrap,
+    topic,
+    sink: `${FAST}\nmax_message_bytes = 3000\ndead_letter.file = ${JSON.stringify(file)}`,
+  });
+  log.append(100, 2);
+  for (let run = 0; run < 2; run++) {
+    expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
+  }
+  await expectExactly(kafka, topic, [log.writer]);
+  expect(lettersIn(file).length).toBe(2);
+}, 60_000);
+
+test.concurrent(
+  'on_too_large = "truncate": a record of JSON stays JSON, through kill -9, exactly once',
+  async () => {
+    await using dir = tempDir("letters-cut");
+    const topic = await kafka.createTopic({ configs: { "max.message.bytes": "4000" } });
+    const log = new MixedLog("letters-cut", dir);
+    const config = filesToKafka(dir, {
+      bootstrap: kafka.bootstrap,
+      topic,
+      sink: `${FAST}\non_too_large = "truncate"\nencoding.codec = "json"\nencoding.only_fields = ["message"]`,
+    });
+    log.append(100, 3);
+    for (const crashAt of ["after_send:2", "after_replace:1", "before_ack_frame:2"] as const) {
+      expect(await runShipper({ config, crashAt, args: ["--once"], env: QUICK })).toMatchObject({
+        signal: "SIGKILL",
+      });
+    }
+    const exit = await runShipper({
+      config,
+      args: ["--once"],
+      testBuild: true,
+      env: QUICK,
+      timeoutMs: 40_000,
+    });
+    expect(exit).toMatchObject({ code: 0 });
+    const messages = (await kafka.readTopic(topic)).map(({ value }) =>
+      JSON.parse(String(value)).message as string
+    );
+    const cut = messages.filter((message) => message.startsWith("big "));
+    expect(cut.length).toBe(3);
+    cut.forEach((message) => {
+      expect(message.length).toBeGreaterThan(3_500);
+      expect(log.big.some((line) => line.startsWith(message))).toBe(true);
+    });
+    expect(messages.length - cut.length).toBe(log.writer.count);
+    expect(new Set(messages).size).toBe(messages.length);
+    const lines = new Set(readFileSync(log.path, "utf8").split("\n"));
+    for (const message of messages) expect(lines.has(message) || cut.includes(message)).toBe(true);
+  },
+  60_000,
+);
