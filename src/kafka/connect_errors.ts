@@ -1,4 +1,5 @@
 import { ConnectError, KafkaError } from "./errors.ts";
+import { explainSasl } from "./sasl_errors.ts";
 import { ForeignPeerError } from "./frame_reader.ts";
 import { ProtocolError } from "./protocol/wire.ts";
 
@@ -19,7 +20,7 @@ export interface ConnectContext {
   readonly offeredMechanisms: readonly string[];
 }
 
-interface Explanation {
+export interface Explanation {
   readonly code: string;
   /** Goes after 'Cannot connect to broker "host:port": '. */
   readonly state: string;
@@ -257,47 +258,5 @@ function explainFirstExchange(code: string, cause: unknown, context: ConnectCont
     hint: context.tls
       ? "Set tls.crt_file and tls.key_file if the listener wants a client certificate, and look into the broker's log"
       : "The port may be an SSL listener: set tls.enabled = true; or it is no Kafka broker (1.0 or later)",
-  };
-}
-
-function explainSasl(code: string, cause: unknown, context: ConnectContext): Explanation {
-  const mechanism = context.saslMechanism ?? "none";
-  const message = messageOf(cause);
-  const type = (cause as { type?: unknown }).type;
-  if (context.offeredMechanisms.length > 0 && !context.offeredMechanisms.includes(mechanism)) {
-    const offered = context.offeredMechanisms.map((name) => `"${name}"`).join(", ");
-    return {
-      code: "sasl-mechanism",
-      state: `it does not take SASL ${mechanism}, only ${offered}`,
-      hint: `Set sasl.mechanism to one of ${offered}, or add it to sasl.enabled.mechanisms of the listener`,
-    };
-  }
-  if (type === "UNSUPPORTED_SASL_MECHANISM") {
-    return {
-      code: "sasl-mechanism",
-      state: `it does not take SASL ${mechanism}`,
-      hint: "Set sasl.mechanism to one that the listener's sasl.enabled.mechanisms names",
-    };
-  }
-  if (type === "ILLEGAL_SASL_STATE") {
-    return {
-      code: "sasl-not-expected",
-      state: "its listener does not use SASL",
-      hint: "Set sasl.enabled = false, or use the port of the SASL listener",
-    };
-  }
-  if (code === "closed" || code === "ECONNRESET" || code === "EPIPE") {
-    return {
-      code: "sasl-refused",
-      state: `it closed the connection during SASL ${mechanism} authentication`,
-      hint: "Check sasl.username, sasl.password and sasl.mechanism, and look into the broker's log",
-    };
-  }
-  return {
-    code: "sasl-refused",
-    state: `it refused SASL ${mechanism} authentication (${
-      message.replace(/^SASL .*? authentication failed: /, "")
-    })`,
-    hint: "Correct sasl.username and sasl.password, and check that the user exists for this mechanism",
   };
 }

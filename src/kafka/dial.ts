@@ -6,7 +6,8 @@ import type { BrokerConnection, BrokerConnectionOptions } from "./broker_connect
 import { brokerName, KafkaJsBrokerConnection } from "./connection.ts";
 import { withDeadline } from "./deadline.ts";
 import { type ConnectError, KafkaError } from "./errors.ts";
-import { tlsOptions } from "./security.ts";
+import { isTokenLogin, type LoginMessage } from "./login/login.ts";
+import { loadTls } from "./security.ts";
 
 const STAGES: readonly ConnectStage[] = ["resolve", "connect", "tls", "versions", "sasl"];
 /** Addresses of one name that are tried in one attempt. */
@@ -18,7 +19,7 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
     host: options.host,
     stage,
     tls: options.tls !== null,
-    saslMechanism: options.sasl?.mechanism ?? null,
+    saslMechanism: options.login?.mechanism ?? null,
     advertised: options.advertised ?? false,
     connectTimeoutMs: options.connectTimeoutMs,
     offeredMechanisms: [],
@@ -27,15 +28,20 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
     throw explainConnectError(error, context("resolve"));
   });
   let secure: ConnectionOptions | null = null;
+  let message: LoginMessage | null = null;
   try {
-    if (options.tls !== null) secure = await tlsOptions(options.tls);
+    if (options.tls !== null) secure = await prepareTls(options);
+    // Fetched before there is a connection: a broker does not wait long for a login.
+    if (options.login !== null && isTokenLogin(options.login)) {
+      message = await options.login.prepare(options.host, options.signal);
+    }
   } catch (error) {
     throw explainConnectError(error, context("connect"));
   }
   let furthest: ConnectError | null = null;
   let furthestStage = -1;
   for (const address of addresses) {
-    const attempt = new KafkaJsBrokerConnection(options, address, secure);
+    const attempt = new KafkaJsBrokerConnection(options, address, secure, message);
     try {
       await attempt.open();
       return attempt;
@@ -51,6 +57,12 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
     }
   }
   throw furthest!;
+}
+
+async function prepareTls({ tls, onCertificates }: BrokerConnectionOptions): Promise<ConnectionOptions> {
+  const { options, certificates } = await loadTls(tls!);
+  onCertificates?.(certificates);
+  return options;
 }
 
 async function resolveHost(options: BrokerConnectionOptions): Promise<string[]> {

@@ -2,7 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { copyFileSync, readFileSync } from "node:fs";
 import type { Certificates } from "../../scripts/lib/kafka_certificates.ts";
 import type { ListenerName } from "../../scripts/lib/kafka_properties.ts";
-import type { SaslConfig, SaslMechanism, TlsConfig } from "../../src/config/config.ts";
+import type {
+  PasswordMechanism,
+  PasswordSasl,
+  SaslConfig,
+  TlsConfig,
+} from "../../src/config/config_security.ts";
 import { Cluster } from "../../src/kafka/cluster.ts";
 import { diagnoseCluster } from "../../src/kafka/cluster_health.ts";
 import { ApiKey } from "../../src/kafka/protocol/api_keys.ts";
@@ -47,7 +52,7 @@ function tls(overrides: Partial<TlsConfig> = {}): TlsConfig {
   };
 }
 
-function sasl(mechanism: SaslMechanism, overrides: Partial<SaslConfig> = {}): SaslConfig {
+function sasl(mechanism: PasswordMechanism, overrides: Partial<PasswordSasl> = {}): SaslConfig {
   return { mechanism, username: "admin", password: "admin-secret", ...overrides };
 }
 
@@ -129,7 +134,11 @@ describe("ways that fail, in words", () => {
     ],
     [
       "a mechanism that the listener does not take",
-      () => ["SASL_PLAINTEXT", null, sasl("OAUTHBEARER" as SaslMechanism)],
+      () => ["SASL_PLAINTEXT", null, {
+        mechanism: "OAUTHBEARER",
+        source: { kind: "token", token: "abc" },
+        extensions: {},
+      }],
       "sasl-mechanism",
       /only .*"SCRAM-SHA-256"/,
       /sasl\.mechanism/,
