@@ -1,7 +1,9 @@
 import { ConnectError, KafkaError } from "./errors.ts";
-import { explainSasl } from "./sasl_errors.ts";
 import { ForeignPeerError } from "./frame_reader.ts";
 import { ProtocolError } from "./protocol/wire.ts";
+import { explainSasl } from "./sasl_errors.ts";
+import type { SeenCertificate } from "./security.ts";
+import { explainTls } from "./tls_errors.ts";
 
 /** How far an attempt came. Later ones say more about the reason. */
 export type ConnectStage = "resolve" | "connect" | "tls" | "versions" | "sasl";
@@ -18,6 +20,8 @@ export interface ConnectContext {
   readonly connectTimeoutMs: number;
   /** What the broker offers, where it said so. */
   readonly offeredMechanisms: readonly string[];
+  /** The client's certificate; null when none is set. */
+  readonly clientCertificate: SeenCertificate | null;
 }
 
 export interface Explanation {
@@ -76,7 +80,7 @@ function byStage(code: string, cause: unknown, context: ConnectContext): Explana
       hint: "Correct the port in bootstrap_servers",
     };
   }
-  const certificate = explainCertificate(code, cause);
+  const certificate = explainTls(code, cause, context);
   if (certificate !== null) return certificate;
   if (code === "timeout") return explainTimeout(context);
   if (context.stage === "sasl") return explainSasl(code, cause, context);
@@ -188,64 +192,6 @@ function explainNetwork(code: string, context: ConnectContext): Explanation | nu
     default:
       return null;
   }
-}
-
-const UNKNOWN_CA: ReadonlySet<string> = new Set([
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  "CERT_SIGNATURE_FAILURE",
-  "INVALID_CA",
-]);
-
-function explainCertificate(code: string, cause: unknown): Explanation | null {
-  if (UNKNOWN_CA.has(code)) {
-    return {
-      code,
-      state: `its certificate is signed by a CA that is not trusted here (${code})`,
-      hint: "Set tls.ca_file to the CA that signed the brokers' certificates",
-    };
-  }
-  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
-    return {
-      code,
-      state: `its certificate is for other names (${messageOf(cause)})`,
-      hint:
-        "Use a name from the certificate in bootstrap_servers, set tls.server_name, or tls.verify_hostname = false",
-    };
-  }
-  if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
-    return {
-      code,
-      state: code === "CERT_HAS_EXPIRED" ? "its certificate has expired" : "its certificate is not valid yet",
-      hint: "Renew the broker's certificate, or correct this host's clock",
-    };
-  }
-  if (/ERR_SSL.*(WRONG_VERSION_NUMBER|HTTP_REQUEST|UNKNOWN_PROTOCOL|PACKET_LENGTH_TOO_LONG)/.test(code)) {
-    return {
-      code,
-      state: `it does not speak TLS (${code})`,
-      hint: "Remove tls.enabled, or use the port of the SSL listener",
-    };
-  }
-  if (/ERR_SSL.*ALERT.*(CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED)/.test(code)) {
-    return {
-      code,
-      state: `it refused the client's certificate, or wants one and got none (${code})`,
-      hint:
-        "Set tls.crt_file and tls.key_file to a certificate that the brokers' truststore accepts and that has not expired",
-    };
-  }
-  if (/ERR_SSL|^(NO_START_LINE|KEY_VALUES_MISMATCH|BAD_DECRYPT|DECODE_ERROR)/.test(code)) {
-    return {
-      code,
-      state: `TLS failed (${code})`,
-      hint: "Check tls.ca_file, tls.crt_file, tls.key_file and the broker's log",
-    };
-  }
-  return null;
 }
 
 function explainFirstExchange(code: string, cause: unknown, context: ConnectContext): Explanation {

@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import type { ConnectionOptions } from "node:tls";
 // The only file that touches kafkajs. Its own types leave these parts out: kafkajs_internals.d.ts.
 import KafkaJsConnection, { type RequestQueue } from "kafkajs/src/network/connection";
 import type { BrokerConnection, BrokerConnectionOptions, RequestOptions } from "./broker_connection.ts";
@@ -15,6 +14,7 @@ import { apiName } from "./protocol/api_keys.ts";
 import { decodeCorrelationId, encodeRequestHeader, responseBody } from "./protocol/headers.ts";
 import { isTokenLogin, type LoginMessage } from "./login/login.ts";
 import { type AwaitedRequest, RequestWatch } from "./request_watch.ts";
+import type { SeenCertificate, TlsMaterial } from "./security.ts";
 import { SocketWriter } from "./socket_writer.ts";
 
 /** Re-authentication starts this much before the end of a session, or a fifth of it if that is less. */
@@ -57,17 +57,19 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   #offeredMechanisms: readonly string[] = [];
   /** What was prepared for the next login with a token. */
   #loginMessage: LoginMessage | null;
+  readonly #client: SeenCertificate | null;
   bytesReadCount = 0;
 
   /** `message`: the first of a login with a token. */
   constructor(
     options: BrokerConnectionOptions,
     address: string,
-    secure: ConnectionOptions | null,
+    secure: TlsMaterial | null,
     message: LoginMessage | null,
   ) {
     this.#options = options;
     this.#loginMessage = message;
+    this.#client = secure?.certificates.find(({ role }) => role === "client") ?? null;
     this.broker = brokerName(options.host, options.port);
     this.#versions = new BrokerVersions(this.broker, new Map());
     this.#closed.promise.catch(() => {});
@@ -131,10 +133,10 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     this.#open = true;
   }
 
-  #makeSocket(address: string, secure: ConnectionOptions | null, onConnect: () => void): Socket {
+  #makeSocket(address: string, secure: TlsMaterial | null, onConnect: () => void): Socket {
     const { host, port, onCertificates } = this.#options;
     const to = { host, address, port, broker: this.broker };
-    const socket = connectSocket(to, secure, {
+    const socket = connectSocket(to, secure?.options ?? null, {
       onHandshake: () => this.stage = "tls",
       onConnect,
       onCertificate: (seen) => onCertificates?.([seen]),
@@ -264,6 +266,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
       advertised: advertised ?? false,
       connectTimeoutMs,
       offeredMechanisms: this.#offeredMechanisms,
+      clientCertificate: this.#client,
     };
   }
 

@@ -1,13 +1,12 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import type { ConnectionOptions } from "node:tls";
 import { type ConnectContext, type ConnectStage, explainConnectError } from "./connect_errors.ts";
 import type { BrokerConnection, BrokerConnectionOptions } from "./broker_connection.ts";
 import { brokerName, KafkaJsBrokerConnection } from "./connection.ts";
 import { withDeadline } from "./deadline.ts";
 import { type ConnectError, KafkaError } from "./errors.ts";
 import { isTokenLogin, type LoginMessage } from "./login/login.ts";
-import { loadTls } from "./security.ts";
+import { loadTls, type TlsMaterial } from "./security.ts";
 
 const STAGES: readonly ConnectStage[] = ["resolve", "connect", "tls", "versions", "sasl"];
 /** Addresses of one name that are tried in one attempt. */
@@ -23,11 +22,12 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
     advertised: options.advertised ?? false,
     connectTimeoutMs: options.connectTimeoutMs,
     offeredMechanisms: [],
+    clientCertificate: null,
   });
   const addresses = await resolveHost(options).catch((error: unknown) => {
     throw explainConnectError(error, context("resolve"));
   });
-  let secure: ConnectionOptions | null = null;
+  let secure: TlsMaterial | null = null;
   let message: LoginMessage | null = null;
   try {
     if (options.tls !== null) secure = await prepareTls(options);
@@ -59,10 +59,10 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
   throw furthest!;
 }
 
-async function prepareTls({ tls, onCertificates }: BrokerConnectionOptions): Promise<ConnectionOptions> {
-  const { options, certificates } = await loadTls(tls!);
-  onCertificates?.(certificates);
-  return options;
+async function prepareTls({ tls, onCertificates }: BrokerConnectionOptions): Promise<TlsMaterial> {
+  const material = await loadTls(tls!);
+  onCertificates?.(material.certificates);
+  return material;
 }
 
 async function resolveHost(options: BrokerConnectionOptions): Promise<string[]> {

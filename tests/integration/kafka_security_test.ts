@@ -19,6 +19,7 @@ import { tempDir } from "../support/temp_dir.ts";
 
 /** Brokers refuse to be asked again within a second. */
 const REAUTHENTICATION_MS = 2_000;
+const AWS_KEYS = { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "wrong-pass" };
 const never = new AbortController().signal;
 const cleanups: (() => unknown)[] = [];
 let own: OwnCluster;
@@ -209,27 +210,6 @@ describe("ways that fail, in words", () => {
       expect(JSON.stringify(failure)).not.toContain("wrong-pass");
     });
   }
-
-  test("files that can't be used", async () => {
-    const wrong: [Partial<TlsConfig>, RegExp][] = [
-      [{ ca: "/nonexistent/ca.crt" }, /tls\.ca_file "\/nonexistent\/ca\.crt" cannot be read \(ENOENT\)/],
-      [{ ca: files.clientKey }, /tls\.ca_file ".*" holds no certificate/],
-      [{ ca: import.meta.path }, /holds no PEM block|damaged|no certificate/],
-      [{ crt: files.clientCert }, /tls\.crt_file is set and tls\.key_file is not/],
-      [{ crt: files.ca, key: files.clientKey }, /does not belong to the first certificate/],
-      [{ crt: files.clientCert, key: files.clientKeyEncrypted }, /is encrypted and tls\.key_pass is not set/],
-      [
-        { crt: files.clientCert, key: files.clientKeyEncrypted, keyPass: "wrong-pass" },
-        /cannot be decrypted/,
-      ],
-      [{ ca: "/" }, /is not a regular file/],
-    ];
-    for (const [overrides, message] of wrong) {
-      const failure = await failureAt("SSL", tls(overrides), null);
-      expect(failure.code).toBe("tls-config");
-      expect(failure.message).toMatch(message);
-    }
-  });
 });
 
 test("a renewed CA file counts from the next connection on", async () => {
