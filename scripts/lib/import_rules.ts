@@ -4,7 +4,7 @@ import type { ImportEdge } from "./imports.ts";
 const SHARED = ["src/event/", "src/telemetry/", "src/errors.ts", "src/libc.ts", "src/pause.ts"];
 
 /** What any stage may import the types of: its part of the configuration comes to it as a value. */
-const SHARED_TYPES = ["src/config/config.ts"];
+const SHARED_TYPES = ["src/config/config.ts", "src/config/config_security.ts"];
 
 /**
  * What a folder may import besides its own files and the above. `types`: by `import type` only, the interface just upstream and the

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { javaArguments, type KafkaFiles } from "./kafka_files.ts";
 import { type BrokerPlan, brokerProperties, KAFKA_USERS, type ListenerPorts } from "./kafka_properties.ts";
 import { identify, isRunning, type ProcessIdentity, signalProcess } from "./process_identity.ts";
@@ -118,7 +119,7 @@ export class Broker {
     }
     const java = [
       "java",
-      ...javaArguments(this.#files, "broker", join(this.dir, "tmp"), this.#heapMb),
+      ...javaArguments(this.#files, "broker", join(this.dir, "tmp"), this.#heapMb, this.#tokenKeys()),
       "kafka.Kafka",
       this.#propertiesPath,
     ];
@@ -126,6 +127,14 @@ export class Broker {
       ? launchDetached(java, this.logPath)
       : await launchWatched(java, lifelinePath, this.dir, this.logPath);
     this.#process = identify(pid);
+  }
+
+  /** The brokers take keys of tokens from no file that is not named to the JVM. */
+  #tokenKeys(): string[] {
+    const { certificates } = this.#plan;
+    if (certificates === null) return [];
+    const url = pathToFileURL(certificates.tokenKeySet).href;
+    return [`-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=${url}`];
   }
 
   /** Ends it in order (SIGTERM), as an operator would; by force when that takes too long. */

@@ -64,6 +64,7 @@ export function javaArguments(
   kind: "tool" | "broker",
   tempDir: string,
   heapMb = 512,
+  more: readonly string[] = [],
 ): string[] {
   const speed = kind === "tool"
     ? ["-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dshipper.kafka.log=WARN"]
@@ -72,6 +73,7 @@ export function javaArguments(
     `-Xmx${heapMb}m`,
     "-XX:+UseSerialGC",
     ...speed,
+    ...more,
     `-Djava.io.tmpdir=${tempDir}`,
     `-Dlog4j2.configurationFile=${files.log4jConfig}`,
     "-cp",

@@ -1,9 +1,20 @@
+import { pathToFileURL } from "node:url";
 import type { Certificates } from "./kafka_certificates.ts";
 
 export type Security = "plaintext" | "sasl_ssl";
 
-/** PROXIED is there on request: a plaintext listener that is advertised under another port, where a test puts a proxy. */
-export type ListenerName = "PLAINTEXT" | "SSL" | "SASL_PLAINTEXT" | "SASL_SSL" | "PROXIED";
+/**
+ * PROXIED is there on request: a plaintext listener that is advertised under another port, where a test puts a proxy. SSL_EXPIRED and
+ * SSL_OTHER_HOST are as SSL, with a certificate that ended yesterday, and one for kafka.example.org.
+ */
+export type ListenerName =
+  | "PLAINTEXT"
+  | "SSL"
+  | "SASL_PLAINTEXT"
+  | "SASL_SSL"
+  | "SSL_EXPIRED"
+  | "SSL_OTHER_HOST"
+  | "PROXIED";
 
 /** A name and password that SASL PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 accept. */
 export interface KafkaUser {
@@ -44,7 +55,9 @@ const QUORUM_MAX = 3;
 /** Listeners that go with a kind of security. */
 export function listenerNames(security: Security, proxied: boolean): ListenerName[] {
   const names: ListenerName[] = ["PLAINTEXT"];
-  if (security === "sasl_ssl") names.push("SSL", "SASL_PLAINTEXT", "SASL_SSL");
+  if (security === "sasl_ssl") {
+    names.push("SSL", "SASL_PLAINTEXT", "SASL_SSL", "SSL_EXPIRED", "SSL_OTHER_HOST");
+  }
   if (proxied) names.push("PROXIED");
   return names;
 }
@@ -75,7 +88,7 @@ function networkProperties(plan: BrokerPlan): Record<string, string> {
   for (const [name, port] of Object.entries(plan.ports)) {
     listeners.push(`${name}://127.0.0.1:${port}`);
     advertised.push(`${name}://127.0.0.1:${name === "PROXIED" ? plan.advertisedPort : port}`);
-    if (name !== "PROXIED") protocols.push(`${name}:${name}`);
+    if (name !== "PROXIED") protocols.push(`${name}:${name.replace(/^SSL_.*/u, "SSL")}`);
   }
   if (plan.controllerPort !== null) listeners.push(`CONTROLLER://127.0.0.1:${plan.controllerPort}`);
   return {
@@ -125,13 +138,22 @@ function securityProperties(certificates: Certificates): Record<string, string> 
     "ssl.truststore.type": "PEM",
     "ssl.truststore.location": certificates.ca,
     "ssl.client.auth": "requested",
-    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+    "listener.name.ssl_expired.ssl.keystore.location": certificates.serverExpired,
+    "listener.name.ssl_other_host.ssl.keystore.location": certificates.serverOtherHost,
+    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+    "sasl.oauthbearer.jwks.endpoint.url": pathToFileURL(certificates.tokenKeySet).href,
+    // Both run on this host: a token that has ended is refused at once.
+    "sasl.oauthbearer.clock.skew.seconds": "0",
   };
   for (const listener of ["sasl_ssl", "sasl_plaintext"]) {
     const prefix = `listener.name.${listener}`;
     const security = "org.apache.kafka.common.security";
     properties[`${prefix}.plain.sasl.jaas.config`] =
       `${security}.plain.PlainLoginModule required ${plainUsers};`;
+    properties[`${prefix}.oauthbearer.sasl.jaas.config`] =
+      `${security}.oauthbearer.OAuthBearerLoginModule required;`;
+    properties[`${prefix}.oauthbearer.sasl.server.callback.handler.class`] =
+      `${security}.oauthbearer.OAuthBearerValidatorCallbackHandler`;
     for (const mechanism of ["scram-sha-256", "scram-sha-512"]) {
       properties[`${prefix}.${mechanism}.sasl.jaas.config`] = `${security}.scram.ScramLoginModule required;`;
     }

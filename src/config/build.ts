@@ -1,3 +1,4 @@
+import { buildSasl, buildTls } from "./build_security.ts";
 import type { CheckedTable } from "./check.ts";
 import type {
   ApiConfig,
@@ -8,9 +9,7 @@ import type {
   FileSourceConfig,
   KafkaSinkConfig,
   LogConfig,
-  SaslConfig,
   StdinSourceConfig,
-  TlsConfig,
 } from "./config.ts";
 import type { OptionGroup, Values } from "./option.ts";
 import type { consoleSinkGroup } from "./options_console_sink.ts";
@@ -82,7 +81,12 @@ export function buildConsoleSink(name: string, table: CheckedTable): ConsoleSink
   };
 }
 
-export function buildKafkaSink(name: string, table: CheckedTable, hostname: string): KafkaSinkConfig {
+export function buildKafkaSink(
+  name: string,
+  table: CheckedTable,
+  hostname: string,
+  env: Readonly<Record<string, string | undefined>>,
+): KafkaSinkConfig {
   const values = table.values as KafkaValues;
   const clientId = values.client_id ?? "shipper-{{host}}-{{sink_id}}";
   return {
@@ -121,7 +125,7 @@ export function buildKafkaSink(name: string, table: CheckedTable, hostname: stri
     maxInFlight: values.max_in_flight,
     gapMarkersTopic: values.gap_markers ? values.gap_markers_topic ?? values.topic : null,
     healthcheck: values.healthcheck,
-    sasl: buildSasl(values),
+    sasl: buildSasl(values, env),
     tls: buildTls(values),
     encoding: buildEncoding(values),
     buffer: buildBuffer(values),
@@ -155,27 +159,6 @@ function buildDelivery(values: KafkaValues): DeliveryConfig {
 function buildDeadLetter(values: KafkaValues): DeadLetterConfig | null {
   const { "dead_letter.file": path, "dead_letter.max_size": sizeBytesMax } = values;
   return path === null ? null : { kind: "file", path, sizeBytesMax };
-}
-
-function buildSasl(values: KafkaValues): SaslConfig | null {
-  if (!values["sasl.enabled"]) return null;
-  return {
-    mechanism: values["sasl.mechanism"]!,
-    username: values["sasl.username"]!,
-    password: values["sasl.password"]!,
-  };
-}
-
-function buildTls(values: KafkaValues): TlsConfig | null {
-  if (!values["tls.enabled"]) return null;
-  return {
-    ca: values["tls.ca_file"],
-    crt: values["tls.crt_file"],
-    key: values["tls.key_file"],
-    keyPass: values["tls.key_pass"],
-    verifyHostname: values["tls.verify_hostname"],
-    serverName: values["tls.server_name"],
-  };
 }
 
 function buildEncoding(values: ConsoleValues | KafkaValues): EncodingConfig {

@@ -196,12 +196,21 @@ class TableChecker {
         const type = this.#group.type;
         const who = type === null ? this.#identity.label : `type ${quote(type)}`;
         this.#reportMissing(key, option, who, at, label);
-      } else if (option.requiredWhen !== null && this.#draft.values[option.requiredWhen] === true) {
+      } else if (option.requiredWhen !== null && this.#isRequired(option)) {
         const condition = this.#draft.found.get(option.requiredWhen)!;
         const who = condition.implied ? quote(condition.key) : `${condition.key} = true`;
         this.#reportMissing(key, option, who, condition.valueAt, "required by this");
       }
     }
+  }
+
+  #isRequired({ requiredWhen, requiredUnless: unless }: Option<unknown>): boolean {
+    const { values, found } = this.#draft;
+    if (values[requiredWhen!] !== true) return false;
+    if (unless === null) return true;
+    // What it was meant to be is not known.
+    if (found.get(unless.option)?.valid === false) return false;
+    return !unless.values.includes(String(values[unless.option]));
   }
 
   #reportMissing(key: string, option: Option<unknown>, who: string, at: Span, label: string): void {

@@ -68,6 +68,7 @@ const OF_ONE = {
   defaultText: null,
   required: false,
   requiredWhen: null,
+  requiredUnless: null,
   unit: null,
   doc: "",
   example: '"{{trace_id}}"',

@@ -10,6 +10,7 @@ import {
   type ExpandedString,
   expandScalar,
   holdsPrivateKey,
+  holdsUrlPassword,
   INVALID,
   maskNode,
   partSpan,
@@ -37,7 +38,7 @@ export function checkValue(
     if (problem === null) return text;
     return badString(node, { value: "", alone: false, shown: "a hidden value" }, problem, context);
   }
-  if (option.secret || holdsPrivateKey(node)) maskNode(node);
+  if (option.secret || holdsPrivateKey(node) || holdsUrlPassword(node)) maskNode(node);
   switch (type.kind) {
     case "string":
       return checkString(node, type.check, context);

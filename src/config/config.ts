@@ -1,3 +1,5 @@
+import type { SaslConfig, TlsConfig } from "./config_security.ts";
+
 /**
  * A configuration after it was checked: every default filled in, every size in bytes, every time in milliseconds, every path as written.
  * Stages get their part of it as a value; nothing below `cli/` reads files, environment or argv.
@@ -88,24 +90,6 @@ export interface ConsoleSinkConfig {
 }
 
 export type CompressionCodec = "none" | "gzip" | "snappy" | "lz4" | "zstd";
-export type SaslMechanism = "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512";
-
-export interface SaslConfig {
-  readonly mechanism: SaslMechanism;
-  readonly username: string;
-  readonly password: string;
-}
-
-export interface TlsConfig {
-  /** Paths of PEM files, or the PEM text itself. */
-  readonly ca: string | null;
-  readonly crt: string | null;
-  readonly key: string | null;
-  readonly keyPass: string | null;
-  readonly verifyHostname: boolean;
-  readonly serverName: string | null;
-}
-
 export interface HeaderConfig {
   readonly name: string;
   /** Template: `{{field}}`, strftime. */

@@ -27,9 +27,10 @@ shipper.toml\` shows what each option is in this environment, and why.
 - \`"\${NAME}"\` in any string is the environment variable \`NAME\`; \`"\${NAME:-default}"\` has a default for one that is unset or
   empty, \`"\${NAME?message}"\` a message of your own for one that is unset, and \`"$$"\` is a dollar. A string that is one reference alone may
   stand for a number, or for true and false: \`batch.timeout_ms = "\${LINGER:-5}"\`.
-- A secret (\`sasl.password\`, \`sasl.jaas_config\`, \`tls.key_pass\`) may stand in a file of its own: \`sasl.password = { file =
-  "/run/secrets/kafka" }\`, or with systemd's credentials \`{ file = "\${CREDENTIALS_DIRECTORY}/kafka" }\`. The file is read at the start, at most
-  64 KiB of UTF-8; one newline at its end is left out, and \`$\` means nothing in it. A relative path starts at the working directory.
+- A secret (\`sasl.password\`, \`sasl.jaas_config\`, \`sasl.oauthbearer.token\`, \`sasl.oauthbearer.client_secret\`, \`tls.key_pass\`) may
+  stand in a file of its own: \`sasl.password = { file = "/run/secrets/kafka" }\`, or with systemd's credentials \`{ file =
+  "\${CREDENTIALS_DIRECTORY}/kafka" }\`. The file is read at the start, at most 64 KiB of UTF-8; one newline at its end is left out, and
+  \`$\` means nothing in it. A relative path starts at the working directory.
 - Several \`--config\` files are joined: \`[api]\` in one, \`[sinks.events]\` in another. A source or sink has its whole table in one
   file, and nothing may be set twice. \`--config -\` reads from standard input.
 
@@ -156,7 +157,12 @@ export function typeText(option: Option<unknown>): string {
 /** Whether an option must be there, or what it is without. */
 export function presenceText(option: Option<unknown>): string {
   if (option.required) return "required";
-  if (option.requiredWhen !== null) return `required with \`${option.requiredWhen} = true\``;
+  if (option.requiredWhen !== null) {
+    const unless = option.requiredUnless?.values.map((each) => `\`"${each}"\``).join(" and ");
+    return `required when \`${option.requiredWhen}\` is true${
+      unless === undefined ? "" : `, but for ${unless}`
+    }`;
+  }
   if (option.defaultText !== null) return `default: ${option.defaultText}`;
   return `default: \`${tomlText(option.default)}\``;
 }

@@ -1,7 +1,7 @@
 import { getStaticTOMLValue, parseTOML } from "toml-eslint-parser";
 import { presenceText } from "./docs.ts";
 import { propertiesDefinitions, propertiesSchema, propertyPresences } from "./json_schema_properties.ts";
-import { SECRET_FILE, typeSchema } from "./json_schema_types.ts";
+import { anyCase, HOLDS_REFERENCE, SECRET_FILE, typeSchema } from "./json_schema_types.ts";
 import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import type { Option, OptionGroup } from "./option.ts";
 import { allGroups, NAME_PATTERN } from "./schema.ts";
@@ -145,12 +145,28 @@ function tableSchema(group: OptionGroup): TableSchema {
     else rules.push({ oneOf: spellings });
     if (option.requiredWhen !== null) {
       const then = others.length === 0 ? presence(key) : { anyOf: [presence(key), ...others] };
-      rules.push({ if: presence(option.requiredWhen, { const: true }), then });
+      rules.push({ if: requirement(group, option), then });
     }
   }
   if ((group.tables ?? []).includes(PROPERTIES_KEY)) table.properties![PROPERTIES_KEY] = propertiesSchema();
   if (required.length > 0) table.required = required;
   return { table, rules };
+}
+
+/** Fulfilled where an option has to be there that is not required always. */
+function requirement(
+  group: OptionGroup,
+  { requiredWhen, requiredUnless: unless }: Option<unknown>,
+): JsonSchema {
+  const when = presence(requiredWhen!, { const: true });
+  if (unless === null) return when;
+  // One that comes from a variable, or from another client's property, may be any of them.
+  const pattern = `^(?:${unless.values.map(anyCase).join("|")})$|${HOLDS_REFERENCE}`;
+  const exceptions = [
+    presence(unless.option, { type: "string", pattern }),
+    ...otherPresences(group, unless.option),
+  ];
+  return { allOf: [when, { not: { anyOf: exceptions } }] };
 }
 
 /** Fulfilled where something else gives an option its value. */

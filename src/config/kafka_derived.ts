@@ -65,7 +65,7 @@ function readJaas(found: FoundOption, draft: TableDraft): Login | null {
       code: jaas.code,
       message: `Cannot read option ${quote(found.key)}: ${jaas.reason}`,
       at: found.at,
-      hint: "set sasl.mechanism, sasl.username and sasl.password instead",
+      hint: jaas.hint,
     });
     return null;
   }

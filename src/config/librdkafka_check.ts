@@ -111,6 +111,7 @@ const ANY_TEXT = {
   defaultText: null,
   required: false,
   requiredWhen: null,
+  requiredUnless: null,
   unit: null,
   doc: "",
   example: "",

@@ -10,11 +10,17 @@ const JVM_METRICS = unused("figures are on /metrics of [api]");
 const JVM_TLS = unused(
   "what TLS may use is not an option here: TLS 1.2 and 1.3 with the runtime's own choice",
 );
-const JVM_LOGIN = unused("shipper logs in with PLAIN and SCRAM, which need no classes");
+const JVM_LOGIN = unused("no classes are loaded to log in");
 const KERBEROS = unused("shipper does not log in with Kerberos");
-const OAUTH = unused("shipper does not log in with OAUTHBEARER");
+const TOKEN_TIMES = unused(
+  "a token is replaced after four fifths of its life, and its endpoint is waited for 10 s",
+);
+const TOKEN_CHECKS = unused("the broker checks tokens");
 const JKS_HINT = "write them as PEM, and set ssl.truststore.certificates, or tls.ca_file";
-const STORE_KIND = unused("certificates are PEM here", { same: ["pem"] });
+const KEYSTORE_KIND = unused("what a file is, is seen in it: PEM, DER or PKCS#12", {
+  same: ["pem", "pkcs12"],
+});
+const TRUSTSTORE_KIND = unused("authorities are PEM or DER", { same: ["pem"] });
 
 const SERIALIZER = refused("encoding.codec says what a record holds", {
   same: [
@@ -74,25 +80,27 @@ export const javaProducer: Readonly<Record<string, Property>> = {
   "sasl.client.callback.handler.class": JVM_LOGIN,
   "sasl.login.callback.handler.class": JVM_LOGIN,
   "sasl.login.class": JVM_LOGIN,
-  "sasl.login.connect.timeout.ms": OAUTH,
-  "sasl.login.read.timeout.ms": OAUTH,
-  "sasl.login.refresh.buffer.seconds": OAUTH,
-  "sasl.login.refresh.min.period.seconds": OAUTH,
-  "sasl.login.refresh.window.factor": OAUTH,
-  "sasl.login.refresh.window.jitter": OAUTH,
-  "sasl.login.retry.backoff.max.ms": OAUTH,
-  "sasl.login.retry.backoff.ms": OAUTH,
+  "sasl.login.connect.timeout.ms": TOKEN_TIMES,
+  "sasl.login.read.timeout.ms": TOKEN_TIMES,
+  "sasl.login.refresh.buffer.seconds": TOKEN_TIMES,
+  "sasl.login.refresh.min.period.seconds": TOKEN_TIMES,
+  "sasl.login.refresh.window.factor": TOKEN_TIMES,
+  "sasl.login.refresh.window.jitter": TOKEN_TIMES,
+  "sasl.login.retry.backoff.max.ms": TOKEN_TIMES,
+  "sasl.login.retry.backoff.ms": TOKEN_TIMES,
   "sasl.kerberos.ticket.renew.jitter": KERBEROS,
   "sasl.kerberos.ticket.renew.window.factor": KERBEROS,
-  "sasl.oauthbearer.clock.skew.seconds": OAUTH,
-  "sasl.oauthbearer.expected.audience": OAUTH,
-  "sasl.oauthbearer.expected.issuer": OAUTH,
-  "sasl.oauthbearer.header.urlencode": OAUTH,
-  "sasl.oauthbearer.jwks.endpoint.refresh.ms": OAUTH,
-  "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms": OAUTH,
-  "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms": OAUTH,
-  "sasl.oauthbearer.jwks.endpoint.url": OAUTH,
-  "sasl.oauthbearer.scope.claim.name": OAUTH,
+  "sasl.oauthbearer.clock.skew.seconds": TOKEN_CHECKS,
+  "sasl.oauthbearer.expected.audience": TOKEN_CHECKS,
+  "sasl.oauthbearer.expected.issuer": TOKEN_CHECKS,
+  "sasl.oauthbearer.header.urlencode": unused("client id and secret are sent as they are", {
+    same: ["false"],
+  }),
+  "sasl.oauthbearer.jwks.endpoint.refresh.ms": TOKEN_CHECKS,
+  "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms": TOKEN_CHECKS,
+  "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms": TOKEN_CHECKS,
+  "sasl.oauthbearer.jwks.endpoint.url": TOKEN_CHECKS,
+  "sasl.oauthbearer.scope.claim.name": TOKEN_CHECKS,
   "security.providers": JVM_TLS,
   "ssl.enabled.protocols": JVM_TLS,
   "ssl.engine.factory.class": JVM_TLS,
@@ -103,9 +111,9 @@ export const javaProducer: Readonly<Record<string, Property>> = {
   "ssl.trustmanager.algorithm": JVM_TLS,
   "ssl.keystore.certificate.chain": to("tls.crt_file"),
   "ssl.keystore.key": to("tls.key_file"),
-  "ssl.keystore.type": STORE_KIND,
+  "ssl.keystore.type": KEYSTORE_KIND,
   "ssl.truststore.certificates": to("tls.ca_file"),
-  "ssl.truststore.location": refused("this version of shipper reads no truststores", { hint: JKS_HINT }),
-  "ssl.truststore.password": unused("this version of shipper reads no truststores"),
-  "ssl.truststore.type": STORE_KIND,
+  "ssl.truststore.location": refused("truststores are not read", { hint: JKS_HINT }),
+  "ssl.truststore.password": unused("truststores are not read"),
+  "ssl.truststore.type": TRUSTSTORE_KIND,
 };

@@ -13,7 +13,9 @@ const RECONNECT = unused(
 );
 const REBOOTSTRAP_REASON = "bootstrap_servers are asked again whenever no other broker answers";
 const KERBEROS = unused("shipper does not log in with Kerberos");
-const OAUTH = unused("shipper does not log in with OAUTHBEARER");
+const OAUTH_CLAIMS = unused(
+  "tokens are fetched with a client id and its secret, not with a signed assertion",
+);
 const OPENSSL = unused("TLS is not done by OpenSSL");
 const CIPHERS = unused(
   "what TLS may use is not an option here: TLS 1.2 and 1.3 with the runtime's own choice",
@@ -22,7 +24,6 @@ const NO_RETRY_LIMIT = later("retry.max_attempts", { same: ["2147483647"] });
 const NO_TIMEOUT = later("message_timeout_ms", { same: ["0"] });
 
 const COMPRESSION = to("compression", { values: { inherit: leave() } });
-const PEM_HINT = "write the certificates as PEM, and set ssl.certificate.location and ssl.key.location";
 
 const connectionProperties: Readonly<Record<string, Property>> = {
   "client.id": to("client_id"),
@@ -92,8 +93,8 @@ const securityProperties: Readonly<Record<string, Property>> = {
     same: ["true", "t", "1"],
     hint: "remove it, and name the authority that signed them in tls.ca_file",
   }),
-  "ssl.keystore.location": refused("this version of shipper reads no PKCS#12", { hint: PEM_HINT }),
-  "ssl.keystore.password": unused("this version of shipper reads no PKCS#12"),
+  "ssl.keystore.location": to("tls.crt_file"),
+  "ssl.keystore.password": to("tls.key_pass"),
   "ssl.crl.location": refused("revoked certificates are not looked up", {
     hint: "remove it, and let tls.ca_file name an authority whose certificates can all be trusted",
   }),
@@ -104,8 +105,8 @@ const securityProperties: Readonly<Record<string, Property>> = {
   "ssl.providers": OPENSSL,
   "ssl.engine.location": OPENSSL,
   "ssl.engine.id": OPENSSL,
-  "https.ca.location": OAUTH,
-  "https.ca.pem": OAUTH,
+  "https.ca.location": to("sasl.oauthbearer.ca_file", { values: { probe: leave() } }),
+  "https.ca.pem": to("sasl.oauthbearer.ca_file"),
   "sasl.mechanism": to("sasl.mechanism"),
   "sasl.mechanisms": to("sasl.mechanism"),
   "sasl.username": to("sasl.username"),
@@ -115,31 +116,45 @@ const securityProperties: Readonly<Record<string, Property>> = {
   "sasl.kerberos.kinit.cmd": KERBEROS,
   "sasl.kerberos.keytab": KERBEROS,
   "sasl.kerberos.min.time.before.relogin": KERBEROS,
-  "enable.sasl.oauthbearer.unsecure.jwt": OAUTH,
-  "sasl.oauthbearer.config": OAUTH,
-  "sasl.oauthbearer.method": OAUTH,
-  "sasl.oauthbearer.client.id": OAUTH,
-  "sasl.oauthbearer.client.secret": OAUTH,
-  "sasl.oauthbearer.client.credentials.client.id": OAUTH,
-  "sasl.oauthbearer.client.credentials.client.secret": OAUTH,
-  "sasl.oauthbearer.scope": OAUTH,
-  "sasl.oauthbearer.extensions": OAUTH,
-  "sasl.oauthbearer.token.endpoint.url": OAUTH,
-  "sasl.oauthbearer.sub.claim.name": OAUTH,
-  "sasl.oauthbearer.grant.type": OAUTH,
-  "sasl.oauthbearer.assertion.algorithm": OAUTH,
-  "sasl.oauthbearer.assertion.private.key.file": OAUTH,
-  "sasl.oauthbearer.assertion.private.key.passphrase": OAUTH,
-  "sasl.oauthbearer.assertion.private.key.pem": OAUTH,
-  "sasl.oauthbearer.assertion.file": OAUTH,
-  "sasl.oauthbearer.assertion.claim.aud": OAUTH,
-  "sasl.oauthbearer.assertion.claim.exp.seconds": OAUTH,
-  "sasl.oauthbearer.assertion.claim.iss": OAUTH,
-  "sasl.oauthbearer.assertion.claim.jti.include": OAUTH,
-  "sasl.oauthbearer.assertion.claim.nbf.seconds": OAUTH,
-  "sasl.oauthbearer.assertion.claim.sub": OAUTH,
-  "sasl.oauthbearer.assertion.jwt.template.file": OAUTH,
-  "sasl.oauthbearer.metadata.authentication.type": OAUTH,
+  "enable.sasl.oauthbearer.unsecure.jwt": refused("shipper makes no tokens of its own", {
+    same: ["false", "f", "0"],
+    hint: "remove it, and set sasl.oauthbearer.token_file",
+  }),
+  "sasl.oauthbearer.config": refused("it is about tokens that are made without a provider", {
+    hint: "remove it, and set sasl.oauthbearer.token_file",
+  }),
+  "sasl.oauthbearer.method": refused("shipper has no callback that makes tokens", {
+    same: ["oidc"],
+    hint: "remove it, and set sasl.oauthbearer.token_file or sasl.oauthbearer.token_endpoint_url",
+  }),
+  "sasl.oauthbearer.client.id": to("sasl.oauthbearer.client_id"),
+  "sasl.oauthbearer.client.secret": to("sasl.oauthbearer.client_secret"),
+  "sasl.oauthbearer.client.credentials.client.id": to("sasl.oauthbearer.client_id"),
+  "sasl.oauthbearer.client.credentials.client.secret": to("sasl.oauthbearer.client_secret"),
+  "sasl.oauthbearer.scope": to("sasl.oauthbearer.scope"),
+  "sasl.oauthbearer.extensions": to("sasl.oauthbearer.extensions"),
+  "sasl.oauthbearer.token.endpoint.url": to("sasl.oauthbearer.token_endpoint_url"),
+  "sasl.oauthbearer.sub.claim.name": unused("the broker reads the user from the token"),
+  "sasl.oauthbearer.grant.type": refused("tokens are fetched with a client id and its secret alone", {
+    same: ["client_credentials"],
+    hint: "remove it, and set sasl.oauthbearer.client_id and sasl.oauthbearer.client_secret",
+  }),
+  "sasl.oauthbearer.assertion.algorithm": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.private.key.file": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.private.key.passphrase": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.private.key.pem": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.file": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.claim.aud": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.claim.exp.seconds": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.claim.iss": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.claim.jti.include": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.claim.nbf.seconds": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.claim.sub": OAUTH_CLAIMS,
+  "sasl.oauthbearer.assertion.jwt.template.file": OAUTH_CLAIMS,
+  "sasl.oauthbearer.metadata.authentication.type": refused("tokens are not fetched from a cloud's metadata", {
+    same: ["none"],
+    hint: "remove it, and set sasl.oauthbearer.token_file",
+  }),
 };
 
 const libraryProperties: Readonly<Record<string, Property>> = {

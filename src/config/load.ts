@@ -90,7 +90,7 @@ export function loadConfig(
   const top = checkTop(merged, session);
   const sources = checkComponents("sources", roots, session);
   const sinks = checkComponents("sinks", roots, session);
-  for (const sink of sinks) if (sink.table !== null) checkSinkRules(sink.table, report);
+  for (const sink of sinks) if (sink.table !== null) checkSinkRules(sink.table, report, env);
   const complete = roots.length === files.length && roots.every(hasPlaces) && !misspellsPlace(merged);
   const read = checkPipelineRules({ sources, sinks }, texts, complete, report);
   checkFlowRules({ sources, sinks }, report);
@@ -105,7 +105,7 @@ export function loadConfig(
     shutdownTimeoutMs: toMs(top.top.values["shutdown_timeout_secs"] as number),
     rescueSizeBytesMax: top.top.values["rescue_max_size"] as number,
     sources: sources.filter((each) => read.has(each.name)).map(buildSource),
-    sinks: sinks.map((each) => buildSink(each, context)),
+    sinks: sinks.map((each) => buildSink(each, context, env)),
   };
   return { config, checked: { ...top, sources, sinks }, diagnostics };
 }
@@ -117,10 +117,10 @@ function buildSource(component: Component): SourceConfig {
     : buildStdinSource(component.name, table);
 }
 
-function buildSink(component: Component, context: LoadContext): SinkConfig {
+function buildSink(component: Component, context: LoadContext, env: CheckSession["env"]): SinkConfig {
   const table = component.table!;
   return component.type === "kafka"
-    ? buildKafkaSink(component.name, table, context.hostname)
+    ? buildKafkaSink(component.name, table, context.hostname, env)
     : buildConsoleSink(component.name, table);
 }
 

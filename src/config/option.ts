@@ -19,6 +19,8 @@ export interface Option<out T> {
   readonly required: boolean;
   /** Required only when another boolean option of the same table is true. */
   readonly requiredWhen: string | null;
+  /** Not required then all the same: another option has one of these values. */
+  readonly requiredUnless: Unless | null;
   /** What a number counts: "bytes", "events", "milliseconds". */
   readonly unit: string | null;
   /** One or more sentences. */
@@ -28,6 +30,12 @@ export interface Option<out T> {
   readonly aliases: readonly string[];
   /** The value is never shown. */
   readonly secret: boolean;
+}
+
+/** `option` has one of `values`. */
+export interface Unless {
+  readonly option: string;
+  readonly values: readonly string[];
 }
 
 export type OptionType =
@@ -117,7 +125,7 @@ interface CommonFacts {
  */
 type Presence<T> =
   | { readonly required: true }
-  | { readonly requiredWhen: string }
+  | { readonly requiredWhen: string; readonly requiredUnless?: Unless }
   | { readonly default: T }
   | { readonly default: null; readonly defaultText: string };
 
@@ -220,6 +228,7 @@ function make(type: OptionType, facts: Facts<unknown>): Option<unknown> {
     defaultText: "defaultText" in facts ? facts.defaultText : null,
     required,
     requiredWhen,
+    requiredUnless: "requiredUnless" in facts ? facts.requiredUnless ?? null : null,
     unit: facts.unit ?? null,
     doc: facts.doc,
     example: facts.example,

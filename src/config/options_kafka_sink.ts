@@ -3,6 +3,7 @@ import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import { deliveryOptions } from "./options_delivery.ts";
 import { routingOptions } from "./options_routing.ts";
 import { refusedOptions } from "./options_refused.ts";
+import { securityOptions } from "./options_security.ts";
 import { transactionOptions } from "./options_transaction.ts";
 import {
   bufferOptions,
@@ -13,102 +14,7 @@ import {
   MIB,
   plannedEncodingOptions,
 } from "./options_sink_common.ts";
-import { checkClientId, checkFieldPath, checkNotEmpty, checkTopic, checkTopicName } from "./string_checks.ts";
-
-const securityProtocolOption = choice({
-  values: ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"],
-  ignoreCase: true,
-  default: null,
-  defaultText: "what `tls.enabled` and `sasl.enabled` say",
-  doc:
-    "Kafka's one word for `tls.enabled` and `sasl.enabled`: both in one. Where these are set too, they must say the same.",
-  example: '"SASL_SSL"',
-});
-
-const saslOptions = {
-  "sasl.enabled": flag({ default: false, doc: "Log in to the brokers.", example: "true" }),
-  "sasl.mechanism": choice({
-    values: ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
-    ignoreCase: true,
-    requiredWhen: "sasl.enabled",
-    doc: "How to log in. `PLAIN` sends the password as it is: use it with `tls.enabled = true` alone.",
-    example: '"SCRAM-SHA-512"',
-  }),
-  "sasl.username": text({
-    requiredWhen: "sasl.enabled",
-    check: checkNotEmpty,
-    doc: "The user.",
-    example: '"shipper"',
-  }),
-  "sasl.password": text({
-    requiredWhen: "sasl.enabled",
-    secret: true,
-    doc: "The password. Take it from the environment, so that it is not in the file.",
-    example: '"${KAFKA_PASSWORD}"',
-  }),
-};
-
-const jaasOption = text({
-  default: null,
-  defaultText: "none",
-  secret: true,
-  doc:
-    "`sasl.username` and `sasl.password` as Kafka's Java clients write them. `PlainLoginModule` is `sasl.mechanism = " +
-    '"PLAIN"`; `ScramLoginModule` is either of the `SCRAM` ones. A variable may stand for the whole or for a value between quotes, ' +
-    "where it needs no escaping.",
-  example:
-    `'org.apache.kafka.common.security.scram.ScramLoginModule required username="shipper" password="\${KAFKA_PASSWORD}";'`,
-});
-
-const tlsOptions = {
-  "tls.enabled": flag({
-    default: false,
-    doc: "Encrypt connections to the brokers. The other `tls` options have no effect without it.",
-    example: "true",
-  }),
-  "tls.ca_file": text({
-    default: null,
-    defaultText: "the system's certificate authorities",
-    check: checkNotEmpty,
-    doc: "The certificate authorities to trust: the path of a PEM file, or the PEM text itself.",
-    example: '"/etc/shipper/ca.pem"',
-  }),
-  "tls.crt_file": text({
-    default: null,
-    defaultText: "none",
-    check: checkNotEmpty,
-    doc:
-      "The client's certificate, with its chain: the path of a PEM file, or the PEM text. Needs `tls.key_file`.",
-    example: '"/etc/shipper/client.pem"',
-  }),
-  "tls.key_file": text({
-    default: null,
-    defaultText: "none",
-    check: checkNotEmpty,
-    doc:
-      "The key of the client's certificate: the path of a PEM file, or the PEM text. Needs `tls.crt_file`.",
-    example: '"/etc/shipper/client.key"',
-  }),
-  "tls.key_pass": text({
-    default: null,
-    defaultText: "none",
-    secret: true,
-    doc: "The pass phrase of an encrypted key. Has no effect without `tls.key_file`.",
-    example: '"${KEY_PASS}"',
-  }),
-  "tls.verify_hostname": flag({
-    default: true,
-    doc: "Require the broker's certificate to be made out to the name that it is reached by.",
-    example: "false",
-  }),
-  "tls.server_name": text({
-    default: null,
-    defaultText: "the broker's host name",
-    check: checkNotEmpty,
-    doc: "The name that the broker's certificate must have.",
-    example: '"kafka.example.org"',
-  }),
-};
+import { checkClientId, checkFieldPath, checkTopic, checkTopicName } from "./string_checks.ts";
 
 const batchOptions = {
   "batch.max_bytes": size({
@@ -313,10 +219,7 @@ export const kafkaSinkGroup = group({
     }),
     ...connectionOptions,
     healthcheck: healthcheckOption,
-    security_protocol: securityProtocolOption,
-    ...saslOptions,
-    "sasl.jaas_config": jaasOption,
-    ...tlsOptions,
+    ...securityOptions,
   },
   tables: [PROPERTIES_KEY],
   impliedBy: {
@@ -340,9 +243,6 @@ export const kafkaSinkGroup = group({
     "partition_field",
     "receive_buffer_bytes",
     "retry.max_attempts",
-    "sasl.aws.assume_role",
-    "sasl.aws.profile",
-    "sasl.aws.region",
     "send_buffer_bytes",
     "timestamp_source",
   ],

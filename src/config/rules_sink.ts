@@ -13,10 +13,14 @@ import { isConstantTopic } from "./string_checks.ts";
 import type { FoundOption } from "./table_draft.ts";
 
 /** Rules between the options of one sink. Every option was checked alone before. */
-export function checkSinkRules(table: CheckedTable, report: Report): void {
+export function checkSinkRules(
+  table: CheckedTable,
+  report: Report,
+  env: Readonly<Record<string, string | undefined>>,
+): void {
   checkFieldLists(table, report);
   checkBuffer(table, report);
-  if (table.group === kafkaSinkGroup) checkKafkaRules(table, report);
+  if (table.group === kafkaSinkGroup) checkKafkaRules(table, report, env);
 }
 
 type KafkaValues = Values<typeof kafkaSinkGroup.options>;
@@ -88,7 +92,11 @@ function checkBuffer(table: CheckedTable, report: Report): void {
   });
 }
 
-function checkKafkaRules(table: CheckedTable, report: Report): void {
+function checkKafkaRules(
+  table: CheckedTable,
+  report: Report,
+  env: Readonly<Record<string, string | undefined>>,
+): void {
   checkDelivery(table, report);
   checkTransaction(table, report);
   checkPartitioner(table, report);
@@ -98,7 +106,7 @@ function checkKafkaRules(table: CheckedTable, report: Report): void {
   checkTimes(table, report);
   checkAutocreate(table, report);
   checkGapMarkers(table, report);
-  checkSasl(table, report);
+  checkSasl(table, report, env);
   checkTls(table, report);
 }
 

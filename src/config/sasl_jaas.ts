@@ -17,7 +17,10 @@ export interface JaasError {
   readonly code: "bad-value" | "not-supported";
   /** Holds nothing of the text: it may be a secret. */
   readonly reason: string;
+  readonly hint: string;
 }
+
+const INSTEAD = "set sasl.mechanism, sasl.username and sasl.password instead";
 
 const FLAGS = ["required", "requisite", "sufficient", "optional"];
 
@@ -27,11 +30,20 @@ const MODULES: Readonly<Record<string, "plain" | "scram">> = {
   ScramLoginModule: "scram",
 };
 
-/** Modules of mechanisms that shipper does not have. */
-const OTHER_MODULES: Readonly<Record<string, string>> = {
-  OAuthBearerLoginModule: "OAUTHBEARER",
-  Krb5LoginModule: "GSSAPI (Kerberos)",
-  IAMLoginModule: "AWS_MSK_IAM",
+/** Modules of other mechanisms: why they are not read, and what to do instead. */
+const OTHER_MODULES: Readonly<Record<string, { readonly reason: string; readonly hint: string }>> = {
+  OAuthBearerLoginModule: {
+    reason: "a login with OAUTHBEARER is not read from such a text",
+    hint: 'set sasl.mechanism = "OAUTHBEARER" and the options of sasl.oauthbearer instead',
+  },
+  Krb5LoginModule: {
+    reason: "shipper does not log in with GSSAPI (Kerberos)",
+    hint: INSTEAD,
+  },
+  IAMLoginModule: {
+    reason: "a login with AWS_MSK_IAM is not read from such a text",
+    hint: 'set sasl.mechanism = "AWS_MSK_IAM", and the options of sasl.aws, instead',
+  },
 };
 
 interface Token {
@@ -50,7 +62,7 @@ export function parseJaas(text: string): Jaas {
   const name = module?.kind === "word" ? module.text.slice(module.text.lastIndexOf(".") + 1) : "";
   const other = Object.hasOwn(OTHER_MODULES, name) ? OTHER_MODULES[name] : undefined;
   if (other !== undefined) {
-    return { ok: false, code: "not-supported", reason: `shipper does not log in with ${other}` };
+    return { ok: false, code: "not-supported", ...other };
   }
   if (!Object.hasOwn(MODULES, name)) {
     return bad("it does not begin with PlainLoginModule or ScramLoginModule");
@@ -66,7 +78,8 @@ export function parseJaas(text: string): Jaas {
   const options = readOptions(tokens.slice(2, end));
   if (typeof options === "string") return bad(options);
   if ((options.get("tokenauth") ?? "false").toLowerCase() !== "false") {
-    return { ok: false, code: "not-supported", reason: "shipper does not log in with delegation tokens" };
+    const reason = "shipper does not log in with delegation tokens";
+    return { ok: false, code: "not-supported", reason, hint: INSTEAD };
   }
   const username = options.get("username");
   const password = options.get("password");
@@ -125,5 +138,5 @@ function tokenize(text: string): Token[] | null {
 }
 
 function bad(reason: string): JaasError {
-  return { ok: false, code: "bad-value", reason };
+  return { ok: false, code: "bad-value", reason, hint: INSTEAD };
 }

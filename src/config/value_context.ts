@@ -39,6 +39,11 @@ export function maskNode(node: TomlNode): void {
   }
 }
 
+/** "https://user:password@host" */
+export function holdsUrlPassword(node: TomlNode): boolean {
+  return node.kind === "string" && /:\/\/[^/\s]*:[^/\s]*@/u.test(String(node.value));
+}
+
 export function holdsPrivateKey(node: TomlNode): boolean {
   return node.kind === "string" && String(node.value).includes("PRIVATE KEY-----");
 }

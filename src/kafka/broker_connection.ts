@@ -1,13 +1,16 @@
-import type { SaslConfig, TlsConfig } from "../config/config.ts";
+import type { TlsConfig } from "../config/config_security.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RequestError } from "./errors.ts";
+import type { Login } from "./login/login.ts";
+import type { SeenCertificate } from "./security.ts";
 
 export interface BrokerConnectionOptions {
   readonly host: string;
   readonly port: number;
   readonly clientId: string;
   readonly tls: TlsConfig | null;
-  readonly sasl: SaslConfig | null;
+  /** Shared by the connections of a sink; null: without SASL. */
+  readonly login: Login | null;
   /** For each address: TCP and TLS together; then again for the first exchange and for authentication. */
   readonly connectTimeoutMs: number;
   /** No bytes in either direction for this long while an answer is awaited: the peer is dead, the connection is closed. */
@@ -17,6 +20,8 @@ export interface BrokerConnectionOptions {
   readonly signal?: AbortSignal;
   /** The address came from the cluster (for the hint when it can't be reached). */
   readonly advertised?: boolean;
+  /** Told of the certificates that a connection with TLS rests on: those of files before it is tried, the broker's when it has shown it. */
+  readonly onCertificates?: (seen: readonly SeenCertificate[]) => void;
 }
 
 export interface RequestOptions {

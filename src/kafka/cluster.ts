@@ -1,4 +1,4 @@
-import type { SaslConfig, TlsConfig } from "../config/config.ts";
+import type { SaslConfig, TlsConfig } from "../config/config_security.ts";
 import type { Log } from "../telemetry/log.ts";
 import { BrokerLink } from "./broker_link.ts";
 import {
@@ -11,6 +11,7 @@ import type { BrokerConnection } from "./broker_connection.ts";
 import { openBrokerConnection } from "./dial.ts";
 import { ConnectError, KafkaError, RequestError } from "./errors.ts";
 import { firstSuccess } from "./hedged.ts";
+import { createLogin, type Login } from "./login/login.ts";
 import { ApiKey } from "./protocol/api_keys.ts";
 import type { CreateTopicResult, NewTopic } from "./protocol/create_topics.ts";
 import {
@@ -23,6 +24,7 @@ import {
   type TopicMetadata,
 } from "./protocol/metadata.ts";
 import { ProtocolError } from "./protocol/wire.ts";
+import type { SeenCertificate } from "./security.ts";
 import { findPartition, TopicCache } from "./topic_cache.ts";
 
 export interface ClusterOptions {
@@ -40,6 +42,8 @@ export interface ClusterOptions {
   readonly log: Log;
   /** In [0, 1); for jitter and for the order of bootstrap servers. */
   readonly random?: () => number;
+  /** As in BrokerConnectionOptions. */
+  readonly onCertificates?: (seen: readonly SeenCertificate[]) => void;
 }
 
 /** Metadata requests are at least this far apart. */
@@ -61,6 +65,7 @@ interface Round {
 export class Cluster implements ClusterRequests {
   readonly options: ClusterOptions;
   readonly #random: () => number;
+  readonly #login: Login | null;
   readonly #seeds: readonly BrokerLink[];
   readonly #links = new Map<number, BrokerLink>();
   readonly #topics = new TopicCache();
@@ -76,6 +81,8 @@ export class Cluster implements ClusterRequests {
   constructor(options: ClusterOptions) {
     this.options = options;
     this.#random = options.random ?? Math.random;
+    const { sasl, log } = options;
+    this.#login = sasl === null ? null : createLogin(sasl, { log, now: Date.now });
     this.#seeds = shuffled(options.bootstrapServers, this.#random).map((server) => {
       const { host, port } = parseServer(server);
       return this.#newLink(host, port, false);
@@ -220,35 +227,14 @@ export class Cluster implements ClusterRequests {
   }
 
   #newLink(host: string, port: number, advertised: boolean): BrokerLink {
-    const {
-      clientId,
-      tls,
-      sasl,
-      connectTimeoutMs,
-      socketTimeoutMs,
-      retryIntervalMs,
-      retryMaxIntervalMs,
-      log,
-    } = this.options;
+    const login = this.#login;
     return new BrokerLink({
+      ...this.options,
       host,
       port,
-      retryIntervalMs,
-      retryMaxIntervalMs,
       random: this.#random,
       open: (toHost, toPort, signal) =>
-        openBrokerConnection({
-          host: toHost,
-          port: toPort,
-          clientId,
-          tls,
-          sasl,
-          connectTimeoutMs,
-          socketTimeoutMs,
-          log,
-          signal,
-          advertised,
-        }),
+        openBrokerConnection({ ...this.options, login, host: toHost, port: toPort, signal, advertised }),
     });
   }
 

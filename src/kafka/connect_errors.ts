@@ -1,6 +1,9 @@
 import { ConnectError, KafkaError } from "./errors.ts";
 import { ForeignPeerError } from "./frame_reader.ts";
 import { ProtocolError } from "./protocol/wire.ts";
+import { explainSasl } from "./sasl_errors.ts";
+import type { SeenCertificate } from "./security.ts";
+import { explainTls } from "./tls_errors.ts";
 
 /** How far an attempt came. Later ones say more about the reason. */
 export type ConnectStage = "resolve" | "connect" | "tls" | "versions" | "sasl";
@@ -17,9 +20,11 @@ export interface ConnectContext {
   readonly connectTimeoutMs: number;
   /** What the broker offers, where it said so. */
   readonly offeredMechanisms: readonly string[];
+  /** The client's certificate; null when none is set. */
+  readonly clientCertificate: SeenCertificate | null;
 }
 
-interface Explanation {
+export interface Explanation {
   readonly code: string;
   /** Goes after 'Cannot connect to broker "host:port": '. */
   readonly state: string;
@@ -75,7 +80,7 @@ function byStage(code: string, cause: unknown, context: ConnectContext): Explana
       hint: "Correct the port in bootstrap_servers",
     };
   }
-  const certificate = explainCertificate(code, cause);
+  const certificate = explainTls(code, cause, context);
   if (certificate !== null) return certificate;
   if (code === "timeout") return explainTimeout(context);
   if (context.stage === "sasl") return explainSasl(code, cause, context);
@@ -189,64 +194,6 @@ function explainNetwork(code: string, context: ConnectContext): Explanation | nu
   }
 }
 
-const UNKNOWN_CA: ReadonlySet<string> = new Set([
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  "CERT_SIGNATURE_FAILURE",
-  "INVALID_CA",
-]);
-
-function explainCertificate(code: string, cause: unknown): Explanation | null {
-  if (UNKNOWN_CA.has(code)) {
-    return {
-      code,
-      state: `its certificate is signed by a CA that is not trusted here (${code})`,
-      hint: "Set tls.ca_file to the CA that signed the brokers' certificates",
-    };
-  }
-  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
-    return {
-      code,
-      state: `its certificate is for other names (${messageOf(cause)})`,
-      hint:
-        "Use a name from the certificate in bootstrap_servers, set tls.server_name, or tls.verify_hostname = false",
-    };
-  }
-  if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
-    return {
-      code,
-      state: code === "CERT_HAS_EXPIRED" ? "its certificate has expired" : "its certificate is not valid yet",
-      hint: "Renew the broker's certificate, or correct this host's clock",
-    };
-  }
-  if (/ERR_SSL.*(WRONG_VERSION_NUMBER|HTTP_REQUEST|UNKNOWN_PROTOCOL|PACKET_LENGTH_TOO_LONG)/.test(code)) {
-    return {
-      code,
-      state: `it does not speak TLS (${code})`,
-      hint: "Remove tls.enabled, or use the port of the SSL listener",
-    };
-  }
-  if (/ERR_SSL.*ALERT.*(CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED)/.test(code)) {
-    return {
-      code,
-      state: `it refused the client's certificate, or wants one and got none (${code})`,
-      hint:
-        "Set tls.crt_file and tls.key_file to a certificate that the brokers' truststore accepts and that has not expired",
-    };
-  }
-  if (/ERR_SSL|^(NO_START_LINE|KEY_VALUES_MISMATCH|BAD_DECRYPT|DECODE_ERROR)/.test(code)) {
-    return {
-      code,
-      state: `TLS failed (${code})`,
-      hint: "Check tls.ca_file, tls.crt_file, tls.key_file and the broker's log",
-    };
-  }
-  return null;
-}
-
 function explainFirstExchange(code: string, cause: unknown, context: ConnectContext): Explanation {
   if (cause instanceof KafkaError && code !== "closed" && code !== "ECONNRESET" && code !== "EPIPE") {
     return { code, state: cause.message, hint: cause.hint ?? "Look into the broker's log" };
@@ -257,47 +204,5 @@ function explainFirstExchange(code: string, cause: unknown, context: ConnectCont
     hint: context.tls
       ? "Set tls.crt_file and tls.key_file if the listener wants a client certificate, and look into the broker's log"
       : "The port may be an SSL listener: set tls.enabled = true; or it is no Kafka broker (1.0 or later)",
-  };
-}
-
-function explainSasl(code: string, cause: unknown, context: ConnectContext): Explanation {
-  const mechanism = context.saslMechanism ?? "none";
-  const message = messageOf(cause);
-  const type = (cause as { type?: unknown }).type;
-  if (context.offeredMechanisms.length > 0 && !context.offeredMechanisms.includes(mechanism)) {
-    const offered = context.offeredMechanisms.map((name) => `"${name}"`).join(", ");
-    return {
-      code: "sasl-mechanism",
-      state: `it does not take SASL ${mechanism}, only ${offered}`,
-      hint: `Set sasl.mechanism to one of ${offered}, or add it to sasl.enabled.mechanisms of the listener`,
-    };
-  }
-  if (type === "UNSUPPORTED_SASL_MECHANISM") {
-    return {
-      code: "sasl-mechanism",
-      state: `it does not take SASL ${mechanism}`,
-      hint: "Set sasl.mechanism to one that the listener's sasl.enabled.mechanisms names",
-    };
-  }
-  if (type === "ILLEGAL_SASL_STATE") {
-    return {
-      code: "sasl-not-expected",
-      state: "its listener does not use SASL",
-      hint: "Set sasl.enabled = false, or use the port of the SASL listener",
-    };
-  }
-  if (code === "closed" || code === "ECONNRESET" || code === "EPIPE") {
-    return {
-      code: "sasl-refused",
-      state: `it closed the connection during SASL ${mechanism} authentication`,
-      hint: "Check sasl.username, sasl.password and sasl.mechanism, and look into the broker's log",
-    };
-  }
-  return {
-    code: "sasl-refused",
-    state: `it refused SASL ${mechanism} authentication (${
-      message.replace(/^SASL .*? authentication failed: /, "")
-    })`,
-    hint: "Correct sasl.username and sasl.password, and check that the user exists for this mechanism",
   };
 }

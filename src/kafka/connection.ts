@@ -1,20 +1,22 @@
-import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import type { Socket } from "node:net";
 // The only file that touches kafkajs. Its own types leave these parts out: kafkajs_internals.d.ts.
 import KafkaJsConnection, { type RequestQueue } from "kafkajs/src/network/connection";
 import type { BrokerConnection, BrokerConnectionOptions, RequestOptions } from "./broker_connection.ts";
+import { connectSocket } from "./broker_socket.ts";
 import { BrokerVersions } from "./broker_versions.ts";
 import { type ConnectContext, type ConnectStage, explainConnectError } from "./connect_errors.ts";
 import { KafkaError, RequestError } from "./errors.ts";
 import { withDeadline } from "./deadline.ts";
 import { FrameReader } from "./frame_reader.ts";
+import { kafkaJsSasl, noteMechanisms } from "./kafkajs_login.ts";
 import { quietLogger, repairThrottleTimer } from "./kafkajs_repairs.ts";
-import { ApiKey, apiName } from "./protocol/api_keys.ts";
+import { apiName } from "./protocol/api_keys.ts";
 import { decodeCorrelationId, encodeRequestHeader, responseBody } from "./protocol/headers.ts";
+import { isTokenLogin, type LoginMessage } from "./login/login.ts";
 import { type AwaitedRequest, RequestWatch } from "./request_watch.ts";
+import type { SeenCertificate, TlsMaterial } from "./security.ts";
 import { SocketWriter } from "./socket_writer.ts";
 
-const KEEP_ALIVE_DELAY_MS = 60_000;
 /** Re-authentication starts this much before the end of a session, or a fifth of it if that is less. */
 const REAUTHENTICATION_MARGIN_MS = 10_000;
 
@@ -53,14 +55,25 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   #authenticating: Promise<void> | null = null;
   #open = false;
   #offeredMechanisms: readonly string[] = [];
+  /** What was prepared for the next login with a token. */
+  #loginMessage: LoginMessage | null;
+  readonly #client: SeenCertificate | null;
   bytesReadCount = 0;
 
-  constructor(options: BrokerConnectionOptions, address: string, secure: ConnectionOptions | null) {
+  /** `message`: the first of a login with a token. */
+  constructor(
+    options: BrokerConnectionOptions,
+    address: string,
+    secure: TlsMaterial | null,
+    message: LoginMessage | null,
+  ) {
     this.#options = options;
+    this.#loginMessage = message;
+    this.#client = secure?.certificates.find(({ role }) => role === "client") ?? null;
     this.broker = brokerName(options.host, options.port);
     this.#versions = new BrokerVersions(this.broker, new Map());
     this.#closed.promise.catch(() => {});
-    const sasl = options.sasl;
+    const { login } = options;
     this.#kafkajs = new KafkaJsConnection({
       host: options.host,
       port: options.port,
@@ -69,10 +82,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
       requestTimeout: 0,
       // Only looked at for its being there: the socket is ours.
       ssl: secure === null ? null : {},
-      // kafkajs keeps state in this object: one for each connection.
-      sasl: sasl === null
-        ? null
-        : { mechanism: sasl.mechanism, username: sasl.username, password: sasl.password },
+      sasl: login === null ? null : kafkaJsSasl(login, () => this.#loginMessage!),
       clientId: options.clientId,
       // Ours is earlier.
       connectionTimeout: options.connectTimeoutMs + 60_000,
@@ -87,7 +97,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
       awaited: () => awaitedOf(queue),
       onTimeout: (message) => this.#timeOut(message),
     });
-    this.#noteMechanisms();
+    noteMechanisms(this.#kafkajs, (offered) => this.#offeredMechanisms = offered);
   }
 
   get isOpen(): boolean {
@@ -111,7 +121,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
       await step(this.#kafkajs.connect());
       this.stage = "versions";
       await step(this.#agreeOnVersions());
-      if (this.#options.sasl !== null) {
+      if (this.#options.login !== null) {
         this.stage = "sasl";
         await step(this.#authenticate());
       }
@@ -123,17 +133,16 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     this.#open = true;
   }
 
-  #makeSocket(address: string, secure: ConnectionOptions | null, onConnect: () => void): Socket {
-    const { host, port } = this.#options;
-    const name = isIP(host) === 0 ? { servername: host } : {};
-    const socket = secure === null
-      ? connectTcp({ host: address, port }, onConnect)
-      : connectTls({ ...name, ...secure, host: address, port }, onConnect);
+  #makeSocket(address: string, secure: TlsMaterial | null, onConnect: () => void): Socket {
+    const { host, port, onCertificates } = this.#options;
+    const to = { host, address, port, broker: this.broker };
+    const socket = connectSocket(to, secure?.options ?? null, {
+      onHandshake: () => this.stage = "tls",
+      onConnect,
+      onCertificate: (seen) => onCertificates?.([seen]),
+    });
     this.#socket = socket;
     this.#onConnect = onConnect;
-    if (secure !== null) socket.once("connect", () => this.stage = "tls");
-    socket.setNoDelay(true);
-    socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
     // Ours are registered first: requests get our errors, kafkajs finds nothing left to reject.
     socket.on("error", (error) => this.#fail(null, error));
     socket.on("end", () => this.#ended());
@@ -158,20 +167,6 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     this.#kafkajs.setSupportAuthenticationProtocol(true);
   }
 
-  /** The broker lists what it takes only in the answer that refuses; kafkajs drops that list. */
-  #noteMechanisms(): void {
-    const send = this.#kafkajs.send.bind(this.#kafkajs);
-    this.#kafkajs.send = (protocol) => {
-      if (protocol.request.apiKey !== ApiKey.SaslHandshake) return send(protocol);
-      const decode = async (payload: Buffer): Promise<unknown> => {
-        const decoded = await protocol.response.decode(payload) as { enabledMechanisms?: string[] };
-        this.#offeredMechanisms = decoded.enabledMechanisms ?? [];
-        return decoded;
-      };
-      return send({ request: protocol.request, response: { decode, parse: protocol.response.parse } });
-    };
-  }
-
   async #authenticate(): Promise<void> {
     this.#watch.arm(this.#options.connectTimeoutMs);
     await this.#kafkajs.authenticate();
@@ -181,15 +176,18 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
 
   /** Again before the session ends (KIP-368). Other requests wait: the broker takes none in between. */
   #reauthenticate(): Promise<void> {
-    this.#authenticating ??= withDeadline(
-      Promise.race([this.#authenticate(), this.#closed.promise]),
-      this.#options.connectTimeoutMs,
-      undefined,
-    ).catch((error: unknown) => {
+    this.#authenticating ??= this.#renewSession().catch((error: unknown) => {
       this.stage = "sasl";
       this.#fail(explainConnectError(error, this.explainContext()), error);
     }).finally(() => this.#authenticating = null);
     return this.#authenticating;
+  }
+
+  async #renewSession(): Promise<void> {
+    const { login, host, connectTimeoutMs } = this.#options;
+    if (isTokenLogin(login!)) this.#loginMessage = await login.prepare(host);
+    const work = Promise.race([this.#authenticate(), this.#closed.promise]);
+    await withDeadline(work, connectTimeoutMs, undefined);
   }
 
   highestVersion(apiKey: number, min: number, max: number): number | null {
@@ -211,7 +209,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     options: RequestOptions,
   ): Promise<Buffer> {
     if (!this.#open) return Promise.reject(this.#closeError());
-    if (this.#options.sasl !== null && (this.#authenticating !== null || !this.#kafkajs.isAuthenticated())) {
+    if (this.#options.login !== null && (this.#authenticating !== null || !this.#kafkajs.isAuthenticated())) {
       return this.#reauthenticate().then(() => this.request(apiKey, apiVersion, body, options));
     }
     return this.#send(apiKey, apiVersion, body, options);
@@ -258,16 +256,17 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
 
   /** What error messages need to know about this attempt. */
   explainContext(): ConnectContext {
-    const { host, tls, sasl, advertised, connectTimeoutMs } = this.#options;
+    const { host, tls, login, advertised, connectTimeoutMs } = this.#options;
     return {
       broker: this.broker,
       host,
       stage: this.stage,
       tls: tls !== null,
-      saslMechanism: sasl?.mechanism ?? null,
+      saslMechanism: login?.mechanism ?? null,
       advertised: advertised ?? false,
       connectTimeoutMs,
       offeredMechanisms: this.#offeredMechanisms,
+      clientCertificate: this.#client,
     };
   }
 
@@ -375,7 +374,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     const isFirst = this.#open && this.#answersCount === 0 && this.inFlightCount > 0;
     const closed = isFirst ? "closed the connection at the first request" : "closed the connection";
     const how = cause === null ? closed : `is lost: ${(cause as Error).message}`;
-    const hint = isFirst && this.#options.sasl === null
+    const hint = isFirst && this.#options.login === null
       ? "The listener may want SASL: set sasl.enabled = true, sasl.mechanism, sasl.username and sasl.password"
       : null;
     return new RequestError(code, `Broker "${this.broker}" ${how}`, {

@@ -1,12 +1,12 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import type { ConnectionOptions } from "node:tls";
 import { type ConnectContext, type ConnectStage, explainConnectError } from "./connect_errors.ts";
 import type { BrokerConnection, BrokerConnectionOptions } from "./broker_connection.ts";
 import { brokerName, KafkaJsBrokerConnection } from "./connection.ts";
 import { withDeadline } from "./deadline.ts";
 import { type ConnectError, KafkaError } from "./errors.ts";
-import { tlsOptions } from "./security.ts";
+import { isTokenLogin, type LoginMessage } from "./login/login.ts";
+import { loadTls, type TlsMaterial } from "./security.ts";
 
 const STAGES: readonly ConnectStage[] = ["resolve", "connect", "tls", "versions", "sasl"];
 /** Addresses of one name that are tried in one attempt. */
@@ -18,24 +18,30 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
     host: options.host,
     stage,
     tls: options.tls !== null,
-    saslMechanism: options.sasl?.mechanism ?? null,
+    saslMechanism: options.login?.mechanism ?? null,
     advertised: options.advertised ?? false,
     connectTimeoutMs: options.connectTimeoutMs,
     offeredMechanisms: [],
+    clientCertificate: null,
   });
   const addresses = await resolveHost(options).catch((error: unknown) => {
     throw explainConnectError(error, context("resolve"));
   });
-  let secure: ConnectionOptions | null = null;
+  let secure: TlsMaterial | null = null;
+  let message: LoginMessage | null = null;
   try {
-    if (options.tls !== null) secure = await tlsOptions(options.tls);
+    if (options.tls !== null) secure = await prepareTls(options);
+    // Fetched before there is a connection: a broker does not wait long for a login.
+    if (options.login !== null && isTokenLogin(options.login)) {
+      message = await options.login.prepare(options.host, options.signal);
+    }
   } catch (error) {
     throw explainConnectError(error, context("connect"));
   }
   let furthest: ConnectError | null = null;
   let furthestStage = -1;
   for (const address of addresses) {
-    const attempt = new KafkaJsBrokerConnection(options, address, secure);
+    const attempt = new KafkaJsBrokerConnection(options, address, secure, message);
     try {
       await attempt.open();
       return attempt;
@@ -51,6 +57,12 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
     }
   }
   throw furthest!;
+}
+
+async function prepareTls({ tls, onCertificates }: BrokerConnectionOptions): Promise<TlsMaterial> {
+  const material = await loadTls(tls!);
+  onCertificates?.(material.certificates);
+  return material;
 }
 
 async function resolveHost(options: BrokerConnectionOptions): Promise<string[]> {

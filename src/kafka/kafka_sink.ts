@@ -6,6 +6,8 @@ import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import { Cluster } from "./cluster.ts";
 import { diagnoseCluster } from "./cluster_health.ts";
+import { loadTls } from "./security.ts";
+import { CertificateWatch } from "./tls/certificate_watch.ts";
 import { type Compressor, createCompressor } from "./compression.ts";
 import type { IntentLog } from "./intent_log.ts";
 import { Producer } from "./producer.ts";
@@ -38,6 +40,8 @@ export class KafkaSink implements Sink {
   readonly #options: KafkaSinkOptions;
   readonly #cluster: Cluster;
   readonly #compressor: Compressor;
+  /** Null without TLS. */
+  readonly #certificates: CertificateWatch | null;
   #hasEnded = false;
   #producer: AnyProducer | null = null;
   /** Intents or transactions tell what is delivered; under at-least-once delivery the acknowledgements do. */
@@ -49,6 +53,7 @@ export class KafkaSink implements Sink {
     this.name = config.name;
     this.hasIntents = options.intents !== null || options.transactionPositions !== null;
     this.#options = options;
+    const certificates = this.#certificates = watchCertificates(options);
     this.#cluster = new Cluster({
       bootstrapServers: config.bootstrapServers,
       clientId: config.clientId ?? `shipper-${hostname}-${config.name}`,
@@ -61,6 +66,7 @@ export class KafkaSink implements Sink {
       retryMaxIntervalMs: config.retryMaxIntervalMs,
       metadataRefreshMs: config.metadataRefreshMs,
       log,
+      ...(certificates === null ? {} : { onCertificates: (seen) => certificates.note(seen) }),
     });
     this.#compressor = createCompressor(config.compression, config.compressionLevel, log);
   }
@@ -112,6 +118,7 @@ export class KafkaSink implements Sink {
       if (producer instanceof TransactionalProducer) await producer.abortOpen();
       buffer.abandon();
       this.#cluster.close();
+      this.#certificates?.close();
       this.#compressor.close();
     }
     if (failure !== null) throw failure;
@@ -161,4 +168,16 @@ export class KafkaSink implements Sink {
       }
     }
   }
+}
+
+function watchCertificates({ config, metrics, log, now }: KafkaSinkOptions): CertificateWatch | null {
+  const { name, tls } = config;
+  if (tls === null) return null;
+  return new CertificateWatch({
+    name,
+    log,
+    now,
+    show: (figures) => metrics.certificates = figures,
+    reload: async () => (await loadTls(tls)).certificates,
+  });
 }

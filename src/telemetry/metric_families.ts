@@ -242,6 +242,11 @@ export const FAMILIES = {
     SINK,
     "Partitions on which the broker's de-duplication cannot be relied on, by the last look.",
   ),
+  sinkCertificate: gauge(
+    "shipper_sink_certificate_expiry_timestamp_seconds",
+    [...SINK, "certificate"],
+    "When the certificate of a role (client, ca, broker) ends, of several the one that ends first; absent before it was seen.",
+  ),
   sinkBrokerLost: counter(
     "shipper_sink_broker_lost_acknowledged_total",
     SINK,

@@ -83,6 +83,13 @@ export interface Failure {
   readonly hint: string | null;
 }
 
+/** When a certificate ends that the connections of a sink rest on. */
+export interface CertificateFigure {
+  readonly role: "client" | "ca" | "broker";
+  /** Milliseconds since the epoch. */
+  readonly notAfterMs: number;
+}
+
 export interface FileLag {
   readonly path: string;
   readonly sink: string;
@@ -164,6 +171,8 @@ export class SinkMetrics {
   lastError: string | null = null;
   /** The last health check's failure; null before the first check and after one that passed. */
   healthFailure: Failure | null = null;
+  /** The one of each role that ends first; empty without TLS. */
+  certificates: readonly CertificateFigure[] = [];
   /** Where drops and losses are noted, so that they can be told downstream; null where nobody asked for that. */
   gaps: Gaps | null = null;
   readonly batchEvents = new Histogram([1, 10, 100, 1_000, 5_000, 10_000, 50_000]);

@@ -157,6 +157,9 @@ function addFates(page: Exposition, name: string, sink: SinkMetrics): void {
   page.add(F.sinkUnprotected, [name], sink.unprotectedPartitions);
   page.add(F.sinkBrokerLost, [name], sink.brokerLostAckedCount);
   page.add(F.sinkJournalBehind, [name], sink.journalBehindBrokerCount);
+  for (const { role, notAfterMs } of sink.certificates) {
+    page.add(F.sinkCertificate, [name, role], notAfterMs / 1000);
+  }
   const { transactionsCommittedCount: committed, transactionsAbortedCount: aborted } = sink;
   if (committed + aborted === 0) return;
   page.add(F.sinkTransactions, [name, "committed"], committed);

@@ -176,7 +176,7 @@ describe("a configuration that names one", () => {
       [dir.file("named.toml")],
       context({ KAFKA_PASSWORD_FILE: dir.file("pw") }),
     );
-    expect((config!.sinks[0] as KafkaSinkConfig).sasl!.password).toBe("hunter2");
+    expect((config!.sinks[0] as KafkaSinkConfig).sasl).toMatchObject({ password: "hunter2" });
     const text = (await show(false)).split("\n");
     expect(text).toContain('sasl.password = "***" # DIR/c.toml:13, file DIR/pw, environment variable DIR');
     expect(text).toContain('client_id = "c-***" # DIR/c.toml:14');

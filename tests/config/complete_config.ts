@@ -35,6 +35,7 @@ export function withExample(
     "sasl.username": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.password = "p"\n',
     "sasl.password": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\n',
     "sasl.enabled": 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
+    ...securityNeeds(),
     "tls.crt_file": 'tls.enabled = true\ntls.key_file = "/k"\n',
     "tls.key_file": 'tls.enabled = true\ntls.crt_file = "/c"\n',
     "tls.key_pass": 'tls.enabled = true\ntls.key_file = "/k"\ntls.crt_file = "/c"\n',
@@ -51,4 +52,29 @@ export function withExample(
   for (const each of Object.keys(transactionOptions)) needs[each] = 'delivery = "transactional"\n';
   const line = `${spelling} = ${value}\n${needs[key] ?? ""}`;
   return completeConfig(group, key, line);
+}
+
+/** What the options of OAUTHBEARER and AWS_MSK_IAM need. */
+function securityNeeds(): Record<string, string> {
+  const oauth = 'tls.enabled = true\nsasl.enabled = true\nsasl.mechanism = "OAUTHBEARER"\n';
+  const endpoint = 'sasl.oauthbearer.token_endpoint_url = "https://id.example.org/token"\n';
+  const id = 'sasl.oauthbearer.client_id = "c"\n';
+  const secret = 'sasl.oauthbearer.client_secret = "s"\n';
+  const asking = oauth + endpoint + id + secret;
+  const aws = 'tls.enabled = true\nsasl.enabled = true\nsasl.mechanism = "AWS_MSK_IAM"\n';
+  const region = 'sasl.aws.region = "eu-central-1"\n';
+  return {
+    "sasl.oauthbearer.token": oauth,
+    "sasl.oauthbearer.token_file": oauth,
+    "sasl.oauthbearer.token_endpoint_url": oauth + id + secret,
+    "sasl.oauthbearer.client_id": oauth + endpoint + secret,
+    "sasl.oauthbearer.client_secret": oauth + endpoint + id,
+    "sasl.oauthbearer.scope": asking,
+    "sasl.oauthbearer.audience": asking,
+    "sasl.oauthbearer.ca_file": asking,
+    "sasl.oauthbearer.extensions": asking,
+    "sasl.aws.region": aws,
+    "sasl.aws.profile": aws + region,
+    "sasl.aws.assume_role": aws + region,
+  };
 }

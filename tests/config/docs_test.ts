@@ -31,5 +31,5 @@ test("the docs name every option, with its default and its range", () => {
     'One of `"sticky"`, `"murmur2"`; default: `"murmur2"` with `key_field`, `"sticky"` without',
   );
   expect(docs).toContain("required; also `brokers`");
-  expect(docs).toContain("required with `sasl.enabled = true`");
+  expect(docs).toContain("required when `sasl.enabled` is true");
 });

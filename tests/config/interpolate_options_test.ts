@@ -5,11 +5,11 @@ import { allGroups } from "../../src/config/schema.ts";
 import { withExample } from "./complete_config.ts";
 
 const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
-const KAFKA_PASSWORD = "p";
+const SECRETS = { KAFKA_PASSWORD: "p", KEY_PASS: "k", KAFKA_TOKEN: "t", CLIENT_SECRET: "s" };
 const TWO_PARTS = '"${A}${B}"';
 
 function load(text: string, env: Record<string, string> = {}) {
-  return loadConfig([{ path: "x.toml", text }], { KAFKA_PASSWORD, KEY_PASS: "k", ...env }, CONTEXT);
+  return loadConfig([{ path: "x.toml", text }], { ...SECRETS, ...env }, CONTEXT);
 }
 
 function valueOf(toml: string): unknown {
@@ -28,7 +28,10 @@ function viaVariables(value: unknown): { toml: string; env: Record<string, strin
     return [{ toml: `{ ${entries.map(([name], index) => `${name} = "\${V${index}}"`).join(", ")} }`, env }];
   }
   // A variable's value is taken as it is; what stands in the file is expanded.
-  const text = String(value).replaceAll("${KAFKA_PASSWORD}", KAFKA_PASSWORD).replaceAll("${KEY_PASS}", "k");
+  const text = Object.entries(SECRETS).reduce(
+    (rest, [name, secret]) => rest.replaceAll(`\${${name}}`, secret),
+    String(value),
+  );
   const forms = [
     { toml: '"${V}"', env: { V: text } },
     { toml: '"${V?not there}"', env: { V: text } },

@@ -58,8 +58,12 @@ const BEYOND_A_SCHEMA: readonly string[] = [
   "bad_choice_from_secret_variable", // a variable's value
   "missing_key_buffer_size", // between two options
   "missing_key_dead_letter", // between two options
+  "missing_key_client", // between two options
+  "missing_key_region", // what the environment has
   "missing_key_security_protocol", // between two options
+  "missing_key_token", // one of several options
   "not_supported_jaas", // the grammar of a login
+  "not_supported_jaas_oauth", // the grammar of a login
   "out_of_range_level", // between two options
   "out_of_range_property", // what the option takes that a property stands for
   "out_of_range_size", // the number in a string with a unit

@@ -1,4 +1,5 @@
 import type { KafkaSinkConfig } from "../../src/config/config.ts";
+import type { OAuthSasl, OAuthTokenSource } from "../../src/config/config_security.ts";
 
 /** What one property does to the configuration that is built. */
 export interface Effect {
@@ -13,6 +14,20 @@ const SASL = 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\n';
 const LOGIN = 'sasl.username = "u"\nsasl.password = "p"\n';
 const sasl = { mechanism: "SCRAM-SHA-256", username: "u", password: "p" } as const;
 const tls = { ca: null, crt: null, key: null, keyPass: null, verifyHostname: true, serverName: null };
+const OAUTH = 'tls.enabled = true\nsasl.enabled = true\nsasl.mechanism = "OAUTHBEARER"\n';
+const URL = 'sasl.oauthbearer.token_endpoint_url = "https://id/t"\n';
+const ID = 'sasl.oauthbearer.client_id = "c"\n';
+const SECRET = 'sasl.oauthbearer.client_secret = "s"\n';
+
+/** A login with a token that is fetched. */
+function oidc(facts: Partial<Extract<OAuthTokenSource, { kind: "oidc" }>>, extensions = {}): OAuthSasl {
+  const source = { kind: "oidc", url: "https://id/t", clientId: "c", clientSecret: "s" } as const;
+  return {
+    mechanism: "OAUTHBEARER",
+    source: { ...source, scope: null, audience: null, ca: null, ...facts },
+    extensions,
+  };
+}
 const TRANSACTIONAL = 'delivery = "transactional"';
 const PEM = "-----BEGIN CERTIFICATE-----\\nMII\\n-----END CERTIFICATE-----";
 const KEY_PEM = "-----BEGIN ENCRYPTED PRIVATE KEY-----\\nMII\\n-----END ENCRYPTED PRIVATE KEY-----";
@@ -102,6 +117,52 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
       value: "12345678901234567890",
       beside: `${SASL}sasl.username = "u"`,
       config: { sasl: { ...sasl, password: "12345678901234567890" } },
+    },
+  ],
+  "https.ca.location": [
+    { value: '"/id.pem"', beside: OAUTH + URL + ID + SECRET, config: { sasl: oidc({ ca: "/id.pem" }) } },
+    { value: '"probe"', beside: OAUTH + URL + ID + SECRET, config: { sasl: oidc({}) } },
+  ],
+  "https.ca.pem": [
+    { value: `"${PEM}"`, beside: OAUTH + URL + ID + SECRET, config: { sasl: oidc({ ca: lines(PEM) }) } },
+  ],
+  "sasl.oauthbearer.client.id": [
+    { value: '"me"', beside: OAUTH + URL + SECRET, config: { sasl: oidc({ clientId: "me" }) } },
+  ],
+  "sasl.oauthbearer.client.credentials.client.id": [
+    { value: '"me"', beside: OAUTH + URL + SECRET, config: { sasl: oidc({ clientId: "me" }) } },
+  ],
+  "sasl.oauthbearer.client.secret": [
+    { value: '"a$$b"', beside: OAUTH + URL + ID, config: { sasl: oidc({ clientSecret: "a$b" }) } },
+  ],
+  "sasl.oauthbearer.client.credentials.client.secret": [
+    { value: '"a$$b"', beside: OAUTH + URL + ID, config: { sasl: oidc({ clientSecret: "a$b" }) } },
+  ],
+  "sasl.oauthbearer.scope": [
+    { value: '"kafka"', beside: OAUTH + URL + ID + SECRET, config: { sasl: oidc({ scope: "kafka" }) } },
+  ],
+  "sasl.oauthbearer.extensions": [
+    {
+      value: '"a=1, b=x=2"',
+      beside: OAUTH + URL + ID + SECRET,
+      config: { sasl: oidc({}, { a: "1", b: "x=2" }) },
+    },
+  ],
+  "sasl.oauthbearer.token.endpoint.url": [
+    {
+      value: '"https://id/t2"',
+      beside: OAUTH + ID + SECRET,
+      config: { sasl: oidc({ url: "https://id/t2" }) },
+    },
+  ],
+  "ssl.keystore.location": [
+    { value: '"/store"', beside: "tls.enabled = true", config: { tls: { ...tls, crt: "/store" } } },
+  ],
+  "ssl.keystore.password": [
+    {
+      value: '"p"',
+      beside: 'tls.enabled = true\ntls.crt_file = "/c.p12"',
+      config: { tls: { ...tls, crt: "/c.p12", keyPass: "p" } },
     },
   ],
   "enable.idempotence": [{ value: '"true"', config: { acks: "all", delivery: "exactly_once" } }],

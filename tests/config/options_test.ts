@@ -10,7 +10,7 @@ import { Template } from "../../src/shape/template.ts";
 import { withExample } from "./complete_config.ts";
 
 const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
-const ENV = { KAFKA_PASSWORD: "p", KEY_PASS: "k" };
+const ENV = { KAFKA_PASSWORD: "p", KEY_PASS: "k", KAFKA_TOKEN: "t", CLIENT_SECRET: "s" };
 
 function allOptions(): { group: OptionGroup; key: string; option: Option<unknown> }[] {
   return allGroups.flatMap((group) =>

@@ -7,7 +7,12 @@ import { allGroups, sinkGroups, sourceGroups } from "../../src/config/schema.ts"
 const CONTEXT = { hostname: "h", isRoot: true, home: "/root", xdgStateHome: undefined };
 
 function load(text: string) {
-  return loadConfig([{ path: "x.toml", text }], { KAFKA_PASSWORD: "p", KEY_PASS: "k" }, CONTEXT);
+  return loadConfig([{ path: "x.toml", text }], {
+    KAFKA_PASSWORD: "p",
+    KEY_PASS: "k",
+    KAFKA_TOKEN: "t",
+    CLIENT_SECRET: "s",
+  }, CONTEXT);
 }
 
 /** Every choice of at least one. */

@@ -15,7 +15,7 @@ export function connectTo(port: number, overrides: ConnectOverrides = {}): Promi
     port,
     clientId: "test",
     tls: null,
-    sasl: null,
+    login: null,
     connectTimeoutMs: 2_000,
     socketTimeoutMs: 5_000,
     log: silentLog,

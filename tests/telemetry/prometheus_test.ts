@@ -70,6 +70,7 @@ function fullMetrics(): Metrics {
   sink.replaced.add("split", 3);
   sink.partitionsInDoubt = 4;
   sink.unprotectedPartitions = 5;
+  sink.certificates = [{ role: "client", notAfterMs: 1_700_000_000_500 }];
   sink.brokerLostAckedCount = 6;
   sink.journalBehindBrokerCount = 7;
   sink.transactionsCommittedCount = 8;
@@ -179,6 +180,11 @@ test("metrics page gives the fate of batches, the account, and the journal", () 
     ["shipper_sink_replaced_batches_total", { ...sink, reason: "split" }, 3],
     ["shipper_sink_partitions_in_doubt", sink, 4],
     ["shipper_sink_unprotected_partitions", sink, 5],
+    [
+      "shipper_sink_certificate_expiry_timestamp_seconds",
+      { ...sink, certificate: "client" },
+      1_700_000_000.5,
+    ],
     ["shipper_sink_broker_lost_acknowledged_total", sink, 6],
     ["shipper_sink_transactions_total", { ...sink, result: "committed" }, 8],
     ["shipper_sink_transactions_total", { ...sink, result: "aborted" }, 9],
