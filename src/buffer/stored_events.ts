@@ -171,17 +171,7 @@ export function decodeEvents(
   const keys = (flags & KEYS) === 0
     ? null
     : packedColumn(data, columns.next(take(storedCount)), keysAt, keyBytes, take);
-  let headers: ByteColumn | null = null;
-  if ((flags & HEADERS) !== 0) {
-    headers = packedColumn(data, columns.next(take(storedCount)), headersAt, headerBytes, take);
-  } else if ((flags & ONE_HEADERS) !== 0) {
-    headers = {
-      data,
-      starts: take(storedCount).fill(headersAt),
-      ends: take(storedCount).fill(headersAt + headerBytes),
-    };
-  }
-  if (headers !== null) checkHeaders(headers, (flags & HEADERS) !== 0 ? storedCount : 1);
+  const headers = headerColumn(stored, columns, headersAt, headerBytes, take);
   const rawStarts = kept?.map((event) => event === 0 ? 0 : raw.numbers[event - 1]!) ?? null;
   if (kept !== null) {
     for (const column of [starts, ends, raw.numbers]) keep(column, kept);
@@ -208,6 +198,30 @@ export function decodeEvents(
     pinnedBytes: stored.end - stored.start,
     owners,
   };
+}
+
+/** Headers of each event, or those that all of them have; null: none has any. */
+function headerColumn(
+  { data, start, count }: StoredEvents,
+  columns: Columns,
+  headersAt: number,
+  headerBytes: number,
+  take: (count: number) => Uint32Array,
+): ByteColumn | null {
+  const flags = data.readUInt32LE(start + 20);
+  if ((flags & HEADERS) !== 0) {
+    const headers = packedColumn(data, columns.next(take(count)), headersAt, headerBytes, take);
+    checkHeaders(headers, count);
+    return headers;
+  }
+  if ((flags & ONE_HEADERS) === 0) return null;
+  const headers = {
+    data,
+    starts: take(count).fill(headersAt),
+    ends: take(count).fill(headersAt + headerBytes),
+  };
+  checkHeaders(headers, 1);
+  return headers;
 }
 
 /** Reads the columns one after the other. */

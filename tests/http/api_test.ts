@@ -141,6 +141,7 @@ test("/audit gives the account of the run", async () => {
     in_flight: 0,
     buffered: 2,
     dropped: { record_too_large: 1 },
+    dead_lettered: {},
     lost: {},
     left: 0,
     missing: 0,
