@@ -88,6 +88,12 @@ async function main(argv: readonly string[]): Promise<number> {
       return await (await import("./src/cli/forget_sink.ts")).forgetSink(args, commandContext);
     case "audit":
       return await (await import("./src/cli/audit.ts")).audit(args, commandContext);
+    case "dlq ls":
+      return await (await import("./src/cli/dlq_show.ts")).listLetters(args, commandContext);
+    case "dlq show":
+      return await (await import("./src/cli/dlq_show.ts")).showLetter(args, commandContext);
+    case "dlq replay":
+      return await (await import("./src/cli/dlq_replay.ts")).replayLetters(args, commandContext);
     case "buffer ls":
       return await (await import("./src/cli/buffer_ls.ts")).listBuffers(args, commandContext);
     case "buffer verify":

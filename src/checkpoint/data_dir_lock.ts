@@ -85,6 +85,15 @@ function hintFor(cause: string): string {
   return "make it writable for the user that runs shipper, or set data_dir to another folder";
 }
 
+/** Locks an open file for this process by flock, until it is closed; false: another one has it. Throws StartError where there is no flock. */
+export function lockFile(fd: number): boolean {
+  const failure = lock(fd);
+  if (failure === null) return true;
+  if (failure === EAGAIN) return false;
+  const cause = failure === -1 ? "no flock on this platform" : `errno ${failure}`;
+  throw new StartError("lock-failed", `Cannot lock a file (${cause})`);
+}
+
 /** Null when locked; else the errno, or -1 when there is no flock to call. */
 function lock(fd: number): number | null {
   const libc = openLibc({

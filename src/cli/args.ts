@@ -9,6 +9,7 @@ import {
   type Shell,
   usageOf,
 } from "./commands.ts";
+import { letterArgs, type ListLettersArgs, type ReplayLettersArgs, type ShowLetterArgs } from "./dlq_args.ts";
 import type { GenerateArgs } from "./generate.ts";
 import type { ShowConfigArgs } from "./show_config.ts";
 import { checkChoices, unknownFlag, type UsageError, usageError } from "./usage_error.ts";
@@ -33,6 +34,9 @@ export type ParsedArgs =
   | ExportBufferArgs
   | RepairJournalArgs
   | RepairBufferArgs
+  | ListLettersArgs
+  | ShowLetterArgs
+  | ReplayLettersArgs
   | HelpArgs
   | VersionArgs
   | UsageError;
@@ -248,6 +252,10 @@ function buildArgs(
         sink: values.get("sink")?.[0] ?? null,
         json: values.has("json"),
       };
+    case "dlq ls":
+    case "dlq show":
+    case "dlq replay":
+      return letterArgs(command.name, configPaths, values);
     case "buffer export":
       return {
         command: "buffer export",

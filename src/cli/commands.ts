@@ -170,6 +170,36 @@ export const commands: readonly CommandSpec[] = [
     examples: ["shipper audit --config shipper.toml --json"],
   },
   {
+    name: "dlq ls",
+    doc: "Show the dead letters of the sinks: when, why, from where.",
+    flags: [configFlag, { ...oneSinkFlag, doc: "The dead letters of this sink alone." }, jsonFlag, helpFlag],
+    examples: ["shipper dlq ls --config shipper.toml"],
+  },
+  {
+    name: "dlq show",
+    doc: "Show one dead letter whole.",
+    flags: [
+      configFlag,
+      { name: "id", value: "ID", required: true, doc: 'The letter, by its id in "shipper dlq ls".' },
+      { ...oneSinkFlag, doc: "Look among the dead letters of this sink alone." },
+      jsonFlag,
+      helpFlag,
+    ],
+    examples: ["shipper dlq show --config shipper.toml --id 0123456789abcdef"],
+  },
+  {
+    name: "dlq replay",
+    doc: "Send the dead letters of a sink again, each once: to its topic, or to another one.",
+    flags: [
+      configFlag,
+      sinkFlag,
+      { name: "to", value: "TOPIC", isSingle: true, doc: "Send all of them to this topic." },
+      jsonFlag,
+      helpFlag,
+    ],
+    examples: ["shipper dlq replay --config shipper.toml --sink events"],
+  },
+  {
     name: "buffer ls",
     doc: "Show what the disk buffers hold: events that are not delivered, by file.",
     flags: [configFlag, oneSinkFlag, jsonFlag, helpFlag],

@@ -1,7 +1,7 @@
 /**
  * What became of the events of one stream on the way to one sink, each figure counted where it happens, so that the sum proves something:
  *
- *     read = delivered + in flight + buffered + dropped + lost + left
+ *     read = delivered + in flight + buffered + dropped + lost + left (dead letters are drops by another name, `dead_letters.ts`)
  *
  * It adds up whenever no stage is at work, that is, at every turn of the event loop.
  */

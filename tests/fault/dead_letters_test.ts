@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { decodeLetter, type StoredLetter } from "../../src/dead_letter/letter_json.ts";
 import type { CrashPointSpec } from "../../src/telemetry/crash_point.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
@@ -182,6 +182,35 @@ test.concurrent(
   },
   60_000,
 );
+
+test.concurrent("letters are replayed once, byte by byte, and not again", async () => {
+  await using dir = tempDir("letters-replayed");
+  const topic = await kafka.createTopic();
+  const other = await kafka.createTopic({ partitions: 3 });
+  const log = new MixedLog("letters-replayed", dir);
+  const sink = `${FAST}\ndead_letter.file = "${dir.file("dead.jsonl")}"\nmax_message_bytes = `;
+  const config = (maxBytes: number) =>
+    filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink: `${sink}${maxBytes}` });
+  log.append(200, 40);
+  expect(await runShipper({ config: config(3_000), args: ["--once"] })).toMatchObject({ code: 0 });
+  const call = async (maxBytes: number, ...args: string[]) => {
+    const file = dir.file("replay.toml");
+    writeFileSync(file, config(maxBytes));
+    const exit = await runShipper({ args: [...args, "--config", file, "--sink", "out", "--json"] });
+    return { code: exit.code, said: JSON.parse(exit.stdout) };
+  };
+  const again = { sink: "out", replayed: 0, refused: 40, without_topic: 0, replayed_before: 0 };
+  expect(await call(3_000, "dlq", "replay")).toEqual({ code: 1, said: again });
+  const done = { sink: "out", replayed: 40, refused: 0, without_topic: 0, replayed_before: 0 };
+  expect(await call(30_000, "dlq", "replay", "--to", other)).toEqual({ code: 0, said: done });
+  const none = { sink: "out", replayed: 0, refused: 0, without_topic: 0, replayed_before: 40 };
+  expect(await call(30_000, "dlq", "replay")).toEqual({ code: 0, said: none });
+  const values = (await kafka.readTopic(other)).map(({ value }) => String(value));
+  expect(values.sort()).toEqual([...log.big].sort());
+  await expectExactly(kafka, topic, [log.writer]);
+  const { said } = await call(30_000, "dlq", "ls");
+  expect(said.sinks[0].letters.every((each: { replayed: boolean }) => each.replayed)).toBe(true);
+}, 60_000);
 
 test.concurrent("a source whose pattern matches the file of dead letters does not read it", async () => {
   await using dir = tempDir("letters-loop");

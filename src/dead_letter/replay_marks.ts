@@ -1,0 +1,77 @@
+import fs from "node:fs";
+import { errnoName, StartError } from "../errors.ts";
+
+const LINE = /^([0-9a-f]{16}) /u;
+
+/**
+ * Which dead letters were sent again: a file of lines "ID TIME", beside the letters. A letter is marked after it was acknowledged, so that a replay
+ * that is killed repeats what it had sent since the last mark, and nothing that is marked.
+ */
+export class ReplayMarks {
+  readonly path: string;
+  readonly #ids: Set<string>;
+  #fd: number | null = null;
+
+  constructor(path: string) {
+    this.path = path;
+    this.#ids = readMarks(path);
+  }
+
+  has(id: string): boolean {
+    return this.#ids.has(id);
+  }
+
+  get count(): number {
+    return this.#ids.size;
+  }
+
+  /** For this process alone, by `lock`. Throws StartError: it cannot be made or written, or another process replays. */
+  open(lock: (fd: number) => boolean): void {
+    try {
+      this.#fd = fs.openSync(this.path, "a+", 0o600);
+    } catch (error) {
+      throw new StartError(
+        "marks-unwritable",
+        `Cannot write "${this.path}" (${errnoName(error)}), which says what was replayed: nothing was sent`,
+        "make it writable for this user",
+        1,
+      );
+    }
+    if (!lock(this.#fd)) {
+      throw new StartError(
+        "replay-running",
+        `Another process replays: it has "${this.path}" locked`,
+        null,
+        1,
+      );
+    }
+    // What a crash has cut is no line.
+    fs.writeSync(this.#fd, "\n");
+    for (const id of readMarks(this.path)) this.#ids.add(id);
+  }
+
+  /** Returns when the marks are on the device. Throws the system's error. */
+  add(ids: readonly string[], nowMs: number): void {
+    if (ids.length === 0) return;
+    const time = new Date(nowMs).toISOString();
+    fs.writeFileSync(this.#fd!, ids.map((id) => `${id} ${time}\n`).join(""));
+    fs.fdatasyncSync(this.#fd!);
+    for (const id of ids) this.#ids.add(id);
+  }
+
+  close(): void {
+    if (this.#fd !== null) fs.closeSync(this.#fd);
+    this.#fd = null;
+  }
+}
+
+function readMarks(path: string): Set<string> {
+  let text: string;
+  try {
+    text = fs.readFileSync(path, "latin1");
+  } catch (error) {
+    if (errnoName(error) === "ENOENT") return new Set();
+    throw new StartError("marks-unreadable", `Cannot read "${path}" (${errnoName(error)})`, null, 1);
+  }
+  return new Set(text.split("\n").flatMap((line) => LINE.exec(line)?.[1] ?? []));
+}
