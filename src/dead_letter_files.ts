@@ -18,7 +18,7 @@ export class DeadLetterFiles {
   constructor(sinks: readonly SinkConfig[], metrics: Metrics, log: Log) {
     const byPath = new Map<string, KafkaSinkConfig[]>();
     for (const sink of sinks) {
-      if (sink.type !== "kafka" || sink.deadLetter === null) continue;
+      if (sink.type !== "kafka" || sink.deadLetter?.kind !== "file") continue;
       const name = path.resolve(sink.deadLetter.path);
       byPath.set(name, [...byPath.get(name) ?? [], sink]);
     }
@@ -28,15 +28,18 @@ export class DeadLetterFiles {
         log.warn(message, { hint });
       };
       // Of several limits the lowest holds.
-      const sizeBytesMax = Math.min(...users.map(({ deadLetter }) => deadLetter!.sizeBytesMax));
+      const limits = users.map(({ deadLetter }) =>
+        deadLetter?.kind === "file" ? deadLetter.sizeBytesMax : Infinity
+      );
+      const sizeBytesMax = Math.min(...limits);
       this.#files.set(name, new DeadLetterFile({ path: name, sizeBytesMax, onProblem }));
     }
     this.paths = [...byPath.keys()];
   }
 
-  /** Null where the sink keeps none. */
+  /** Null where the sink keeps none in a file. */
   of({ deadLetter }: KafkaSinkConfig): DeadLetters | null {
-    return deadLetter === null ? null : this.#files.get(path.resolve(deadLetter.path))!;
+    return deadLetter?.kind !== "file" ? null : this.#files.get(path.resolve(deadLetter.path))!;
   }
 
   /** Patterns for a source that must not read them: what it ships could come back for ever. */

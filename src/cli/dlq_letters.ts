@@ -1,14 +1,16 @@
 import path from "node:path";
 import type { Config, KafkaSinkConfig } from "../config/config.ts";
-import type { StoredLetter } from "../dead_letter/letter_json.ts";
+import type { StoredLetter } from "../event/dead_letters.ts";
 import { readLetterFile } from "../dead_letter/letter_reader.ts";
 import { ReplayMarks } from "../dead_letter/replay_marks.ts";
 import { errnoName, StartError } from "../errors.ts";
+import type { Log } from "../telemetry/log.ts";
+import { readLetterTopic } from "./letter_topic.ts";
 
 /** A sink that keeps dead letters, and where. */
 export interface LetterPlace {
   readonly sink: KafkaSinkConfig;
-  /** The file, as it is shown. */
+  /** For messages: the file or the topic. */
   readonly name: string;
   readonly marks: ReplayMarks;
 }
@@ -31,8 +33,13 @@ export function letterPlaces(config: Config, name: string | null): LetterPlace[]
     );
   }
   return keeping.map((sink) => {
-    const file = path.resolve(sink.deadLetter!.path);
-    return { sink, name: file, marks: new ReplayMarks(`${file}.replayed`) };
+    const place = sink.deadLetter!;
+    if (place.kind === "topic") {
+      const marks = path.join(config.dataDir, "dead_letters", `${sink.name}.replayed`);
+      return { sink, name: `topic "${place.topic}"`, marks: new ReplayMarks(marks) };
+    }
+    const file = path.resolve(place.path);
+    return { sink, name: `"${file}"`, marks: new ReplayMarks(`${file}.replayed`) };
   });
 }
 
@@ -43,30 +50,37 @@ export interface PlacedLetter {
 }
 
 /**
- * The letters of a place, each id once, in the order of the file; of lines that are none `onBad` gets the number. There are none where the file is
- * missing. Throws StartError when it cannot be read.
+ * The letters of a place, each id once, in the order of the file, or of each partition; of what is none `onBad` gets the place. There are none where the
+ * file is missing. Throws StartError when it cannot be read.
  */
-export function* lettersOf(
-  { sink, name, marks }: LetterPlace,
-  onBad: (line: number) => void,
-): Generator<PlacedLetter> {
+export async function* lettersOf(
+  { sink, marks }: LetterPlace,
+  log: Log,
+  onBad: (where: string) => void,
+): AsyncGenerator<PlacedLetter> {
   const seen = new Set<string>();
+  const place = sink.deadLetter!;
+  const letters = place.kind === "file"
+    ? lettersOfFile(path.resolve(place.path), onBad)
+    : readLetterTopic(sink, place.topic, log, onBad);
+  for await (const letter of letters) {
+    // Several sinks may share a place.
+    if (letter.sink !== sink.name || seen.has(letter.id)) continue;
+    seen.add(letter.id);
+    yield { letter, isReplayed: marks.has(letter.id) };
+  }
+}
+
+function* lettersOfFile(file: string, onBad: (where: string) => void): Generator<StoredLetter> {
   try {
-    for (const found of readLetterFile(name)) {
-      if ("badLine" in found) {
-        onBad(found.badLine);
-        continue;
-      }
-      const { letter } = found;
-      // Several sinks may share a file.
-      if (letter.sink !== sink.name || seen.has(letter.id)) continue;
-      seen.add(letter.id);
-      yield { letter, isReplayed: marks.has(letter.id) };
+    for (const found of readLetterFile(file)) {
+      if ("badLine" in found) onBad(`line ${found.badLine}`);
+      else yield found.letter;
     }
   } catch (error) {
     const why = errnoName(error);
     if (why === "ENOENT") return;
     if (error instanceof StartError || why === "UNKNOWN") throw error;
-    throw new StartError("letters-unreadable", `Cannot read dead letters from "${name}" (${why})`, null, 1);
+    throw new StartError("letters-unreadable", `Cannot read dead letters from "${file}" (${why})`, null, 1);
   }
 }

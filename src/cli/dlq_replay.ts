@@ -1,8 +1,9 @@
 import type { KafkaSinkConfig } from "../config/config.ts";
 import { lockFile } from "../checkpoint/data_dir_lock.ts";
-import type { StoredLetter } from "../dead_letter/letter_json.ts";
+import type { StoredLetter } from "../event/dead_letters.ts";
 import { type BatchStatus, Delivery } from "../event/delivery.ts";
-import type { ByteColumn } from "../event/event_batch.ts";
+import { column } from "../event/event_batch.ts";
+import { encodeHeaders } from "../event/record_headers.ts";
 import { Cluster } from "../kafka/cluster.ts";
 import { createCompressor } from "../kafka/compression.ts";
 import { Producer } from "../kafka/producer.ts";
@@ -60,7 +61,8 @@ async function replay(place: LetterPlace, to: string | null, context: CommandCon
   const connection = openProducer(sink, context);
   const { producer } = connection;
   try {
-    for (const { letter, isReplayed } of lettersOf(place, (line) => tellBad(place, line, context))) {
+    const letters = lettersOf(place, commandLog(context), (where) => tellBad(place, where, context));
+    for await (const { letter, isReplayed } of letters) {
       const topic = to ?? letter.topic;
       if (isReplayed) before++;
       else if (topic === null) withoutTopic++;
@@ -116,11 +118,12 @@ function deliveryOf(
   nowMs: number,
   onSettled: (status: BatchStatus) => void,
 ): Delivery {
-  const { stream: { id, source, path }, offset, key, value } = letter;
+  const { stream: { id, source, path }, offset, key, headers, value } = letter;
   const batch = {
     count: 1,
-    values: columnOf(value),
-    keys: key === null ? null : columnOf(key),
+    values: column(value),
+    keys: key === null ? null : column(key),
+    headers: headers.length === 0 ? null : column(encodeHeaders(headers)),
     topics: [topic],
     topicIndexes: null,
     receivedMs: nowMs,
@@ -137,10 +140,6 @@ function deliveryOf(
     owners: [],
   };
   return new Delivery(batch, onSettled);
-}
-
-function columnOf(data: Buffer): ByteColumn {
-  return { data, starts: Uint32Array.of(0), ends: Uint32Array.of(data.length) };
 }
 
 function reportJson({ sink, replayed, refused, withoutTopic, before }: ReplayReport): object {

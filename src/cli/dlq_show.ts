@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
-import { encodeLetter, type StoredLetter } from "../dead_letter/letter_json.ts";
+import { encodeLetter } from "../dead_letter/letter_json.ts";
+import { type StoredLetter } from "../event/dead_letters.ts";
 import { StartError } from "../errors.ts";
 import { formatBytes } from "../telemetry/format.ts";
 import type { ListLettersArgs, ShowLetterArgs } from "./dlq_args.ts";
@@ -39,23 +40,27 @@ interface ListedLetter {
 
 /** `shipper dlq ls`: the dead letters of the sinks, oldest first. Writes nothing, and works while a shipper runs. Returns the exit code. */
 export async function listLetters(args: ListLettersArgs, context: CommandContext): Promise<number> {
-  return await withConfig(args.configPaths, context, (config) => {
-    const places = letterPlaces(config, args.sink).map((place) => ({ place, letters: list(place, context) }));
+  return await withConfig(args.configPaths, context, async (config) => {
+    const places: { place: LetterPlace; letters: ListedLetter[] }[] = [];
+    for (const place of letterPlaces(config, args.sink)) {
+      places.push({ place, letters: await list(place, context) });
+    }
     if (args.json) {
       const sinks = places.map(({ place, letters }) => ({
         sink: place.sink.name,
-        file: place.name,
+        ...placeOf(place),
         letters,
       }));
       context.stdout(`${JSON.stringify({ sinks }, null, 2)}\n`);
     } else for (const { place, letters } of places) context.stdout(listText(place, letters));
-    return Promise.resolve(0);
+    return 0;
   });
 }
 
-function list(place: LetterPlace, context: CommandContext): ListedLetter[] {
+async function list(place: LetterPlace, context: CommandContext): Promise<ListedLetter[]> {
   const listed: ListedLetter[] = [];
-  for (const { letter, isReplayed } of lettersOf(place, (line) => tellBad(place, line, context))) {
+  const letters = lettersOf(place, commandLog(context), (where) => tellBad(place, where, context));
+  for await (const { letter, isReplayed } of letters) {
     listed.push({
       id: letter.id,
       time: new Date(letter.timeMs).toISOString(),
@@ -73,9 +78,13 @@ function list(place: LetterPlace, context: CommandContext): ListedLetter[] {
   return listed;
 }
 
+function placeOf({ sink: { deadLetter } }: LetterPlace): object {
+  return deadLetter!.kind === "file" ? { file: deadLetter!.path } : { topic: deadLetter!.topic };
+}
+
 function listText({ sink, name }: LetterPlace, letters: readonly ListedLetter[]): string {
   const waitingCount = letters.filter(({ replayed }) => !replayed).length;
-  const title = `Sink "${sink.name}", in "${printable(name)}": ${countOf(letters.length, "dead letter")}, ` +
+  const title = `Sink "${sink.name}", in ${printable(name)}: ${countOf(letters.length, "dead letter")}, ` +
     `${waitingCount} of them not replayed\n`;
   if (letters.length === 0) return title;
   const rows = letters.slice(0, LISTED_MAX).map((each) => [
@@ -95,12 +104,12 @@ function listText({ sink, name }: LetterPlace, letters: readonly ListedLetter[])
 
 /** `shipper dlq show`: one dead letter, whole. Returns the exit code. */
 export async function showLetter(args: ShowLetterArgs, context: CommandContext): Promise<number> {
-  return await withConfig(args.configPaths, context, (config) => {
+  return await withConfig(args.configPaths, context, async (config) => {
     for (const place of letterPlaces(config, args.sink)) {
-      for (const { letter, isReplayed } of lettersOf(place, () => {})) {
+      for await (const { letter, isReplayed } of lettersOf(place, commandLog(context), () => {})) {
         if (letter.id !== args.id) continue;
         context.stdout(args.json ? encodeLetter(letter) : letterText(letter, isReplayed));
-        return Promise.resolve(0);
+        return 0;
       }
     }
     throw new StartError(
@@ -137,9 +146,9 @@ function shown(bytes: Buffer): string {
   return isUtf8(bytes) ? printable(bytes.toString()) : `(base64) ${bytes.toString("base64")}`;
 }
 
-/** A line of the file that is no letter. */
-export function tellBad({ name }: LetterPlace, line: number, context: CommandContext): void {
-  commandLog(context).warn(`Line ${line} of "${name}" is no dead letter, and passed over`, {
+/** Something at the place that is no letter. */
+export function tellBad({ name }: LetterPlace, where: string, context: CommandContext): void {
+  commandLog(context).warn(`What is at ${where} of ${name} is no dead letter, and passed over`, {
     hint: "a crash that cut it has its letter stored again behind it",
   });
 }

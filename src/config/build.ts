@@ -110,7 +110,7 @@ export function buildKafkaSink(
     batchMaxEvents: values["batch.max_events"],
     batchTimeoutMs: values["batch.timeout_ms"],
     maxMessageBytes: values.max_message_bytes,
-    onTooLarge: values.on_too_large ?? (values["dead_letter.file"] === null ? "drop" : "dead_letter"),
+    onTooLarge: values.on_too_large ?? (buildDeadLetter(values) === null ? "drop" : "dead_letter"),
     deadLetter: buildDeadLetter(values),
     clientId: expandClientId(clientId, hostname, name),
     topicsAutocreate: values.topics_autocreate,
@@ -157,7 +157,9 @@ function buildDelivery(values: KafkaValues): DeliveryConfig {
 }
 
 function buildDeadLetter(values: KafkaValues): DeadLetterConfig | null {
-  const { "dead_letter.file": path, "dead_letter.max_size": sizeBytesMax } = values;
+  const { "dead_letter.file": path, "dead_letter.topic": topic, "dead_letter.max_size": sizeBytesMax } =
+    values;
+  if (topic !== null) return { kind: "topic", topic };
   return path === null ? null : { kind: "file", path, sizeBytesMax };
 }
 

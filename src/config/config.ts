@@ -96,12 +96,14 @@ export interface HeaderConfig {
   readonly value: string;
 }
 
-export interface DeadLetterConfig {
-  readonly kind: "file";
-  readonly path: string;
-  /** The file is not written to beyond this. */
-  readonly sizeBytesMax: number;
-}
+export type DeadLetterConfig =
+  | {
+    readonly kind: "file";
+    readonly path: string;
+    /** The file is not written to beyond this. */
+    readonly sizeBytesMax: number;
+  }
+  | { readonly kind: "topic"; readonly topic: string };
 
 export interface KafkaSinkConfig {
   readonly type: "kafka";

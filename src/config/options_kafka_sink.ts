@@ -231,7 +231,6 @@ export const kafkaSinkGroup = group({
     ...plannedEncodingOptions,
     "allowed_topics",
     "connect_timeout_max_ms",
-    "dead_letter.topic",
     "dns_lookup",
     "fallback_topic",
     "key",

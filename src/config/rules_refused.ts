@@ -1,30 +1,73 @@
 import type { CheckedTable } from "./check.ts";
 import type { Report } from "./diagnostic.ts";
+import type { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import type { Values } from "./option.ts";
-import type { refusedOptions } from "./options_refused.ts";
 import { given, warnUnused } from "./rules_common.ts";
+import { quote } from "./source_text.ts";
 
-type RefusedValues = Values<typeof refusedOptions>;
+type KafkaValues = Values<typeof kafkaSinkGroup.options>;
 
-/** Dead letters need a place. */
+/** Dead letters need a place, one alone, and not among what is delivered. */
 export function checkDeadLetters(table: CheckedTable, report: Report): void {
-  const values = table.values as RefusedValues;
-  if (table.found.has("dead_letter.file")) return;
+  const values = table.values as KafkaValues;
+  const file = table.found.get("dead_letter.file");
+  const topic = table.found.get("dead_letter.topic");
+  if (file !== undefined && topic !== undefined) {
+    const [first, second] = file.at.start < topic.at.start ? [file, topic] : [topic, file];
+    report.add({
+      code: "conflict",
+      message: `Cannot use ${quote(second.key)} with ${quote(first.key)}: dead letters go to one place`,
+      at: second.at,
+      related: [{ at: first.at, label: "is one" }],
+      hint: "remove one of the two",
+    });
+    return;
+  }
   const tooLarge = given(table, "on_too_large");
-  if (tooLarge !== null && values.on_too_large === "dead_letter") {
+  if (
+    file === undefined && topic === undefined && tooLarge !== null && values.on_too_large === "dead_letter"
+  ) {
     report.add({
       code: "missing-key",
       message:
-        'Cannot use on_too_large = "dead_letter" without "dead_letter.file": there is no place for dead letters',
+        'Cannot use on_too_large = "dead_letter" without "dead_letter.file" or "dead_letter.topic": there is no place ' +
+        "for dead letters",
       at: tooLarge.at,
       hint: 'add, for example, dead_letter.file = "/var/lib/shipper/dead_letters.jsonl"',
     });
   }
   const size = given(table, "dead_letter.max_size");
-  warnUnused({
-    options: size === null ? [] : [size],
-    off: undefined,
-    reason: "there is no file of dead letters",
-    remedy: "add dead_letter.file",
-  }, report);
+  if (file === undefined) {
+    warnUnused({
+      options: size === null ? [] : [size],
+      off: topic,
+      reason: "there is no file of dead letters",
+      remedy: "use dead_letter.file",
+    }, report);
+  }
+  checkTopic(table, report);
+}
+
+/** What the brokers refuse must not come back to the same topic, nor among positions. */
+function checkTopic(table: CheckedTable, report: Report): void {
+  const letters = given(table, "dead_letter.topic");
+  if (letters === null) return;
+  const values = table.values as KafkaValues;
+  const name = values["dead_letter.topic"];
+  const isTransactional = values.delivery === "transactional";
+  const other = name === values.topic
+    ? given(table, "topic")
+    : isTransactional && name === values.position_topic
+    ? given(table, "position_topic")
+    : undefined;
+  if (other === undefined) return;
+  report.add({
+    code: "conflict",
+    message: `Cannot keep dead letters in topic ${quote(name!)}: ${
+      name === values.topic ? "events go to it" : "positions are stored in it"
+    }`,
+    at: letters.at,
+    related: other === null ? [] : [{ at: other.at, label: "is the same" }],
+    hint: "name another topic",
+  });
 }

@@ -1,24 +1,8 @@
 import { isUtf8 } from "node:buffer";
-import { createHash } from "node:crypto";
-import type { DeadLetter, LetterHeader } from "../event/dead_letters.ts";
+import { type DeadLetter, type LetterHeader, letterId, type StoredLetter } from "../event/dead_letters.ts";
 
 /** Of the form below; a reader leaves lines with a higher one alone. */
 export const LETTER_VERSION = 1;
-
-/** Characters of an id. */
-const ID_CHARACTERS = 16;
-
-/** A dead letter as it was stored. */
-export interface StoredLetter extends DeadLetter {
-  /** The same for the same event and sink, however often it was stored. */
-  readonly id: string;
-}
-
-/** Names the event by where it stands and for whom it was: what a crash repeats gets the same name. */
-export function letterId({ sink, stream, offset }: Pick<DeadLetter, "sink" | "stream" | "offset">): string {
-  const hash = createHash("sha256").update(`${sink}\u0000${stream.source}\u0000${stream.id}\u0000${offset}`);
-  return hash.digest("hex").slice(0, ID_CHARACTERS);
-}
 
 /**
  * A dead letter as a line of JSON, newline included. Bytes are text where they are UTF-8, else base64 under the same name with "_base64".

@@ -1,5 +1,6 @@
 import fs from "node:fs";
-import { decodeLetter, type StoredLetter } from "./letter_json.ts";
+import type { StoredLetter } from "../event/dead_letters.ts";
+import { decodeLetter } from "./letter_json.ts";
 
 const CHUNK_BYTES = 1_048_576;
 

@@ -1,10 +1,11 @@
 import fs from "node:fs";
+import path from "node:path";
 import { errnoName, StartError } from "../errors.ts";
 
 const LINE = /^([0-9a-f]{16}) /u;
 
 /**
- * Which dead letters were sent again: a file of lines "ID TIME", beside the letters. A letter is marked after it was acknowledged, so that a replay
+ * Which dead letters were sent again: a file of lines "ID TIME", beside the letters or in data_dir. A letter is marked after it was acknowledged, so that a replay
  * that is killed repeats what it had sent since the last mark, and nothing that is marked.
  */
 export class ReplayMarks {
@@ -12,9 +13,9 @@ export class ReplayMarks {
   readonly #ids: Set<string>;
   #fd: number | null = null;
 
-  constructor(path: string) {
-    this.path = path;
-    this.#ids = readMarks(path);
+  constructor(file: string) {
+    this.path = file;
+    this.#ids = readMarks(file);
   }
 
   has(id: string): boolean {
@@ -28,6 +29,7 @@ export class ReplayMarks {
   /** For this process alone, by `lock`. Throws StartError: it cannot be made or written, or another process replays. */
   open(lock: (fd: number) => boolean): void {
     try {
+      fs.mkdirSync(path.dirname(this.path), { recursive: true, mode: 0o700 });
       this.#fd = fs.openSync(this.path, "a+", 0o600);
     } catch (error) {
       throw new StartError(
@@ -65,13 +67,13 @@ export class ReplayMarks {
   }
 }
 
-function readMarks(path: string): Set<string> {
+function readMarks(file: string): Set<string> {
   let text: string;
   try {
-    text = fs.readFileSync(path, "latin1");
+    text = fs.readFileSync(file, "latin1");
   } catch (error) {
     if (errnoName(error) === "ENOENT") return new Set();
-    throw new StartError("marks-unreadable", `Cannot read "${path}" (${errnoName(error)})`, null, 1);
+    throw new StartError("marks-unreadable", `Cannot read "${file}" (${errnoName(error)})`, null, 1);
   }
   return new Set(text.split("\n").flatMap((line) => LINE.exec(line)?.[1] ?? []));
 }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Stream } from "./stream.ts";
 
 /** A record header: the value may be any bytes. */
@@ -22,6 +23,21 @@ export interface DeadLetter {
   readonly headers: readonly LetterHeader[];
   /** The record's value as it was to be sent; the line as it was read where it became no record. */
   readonly value: Buffer;
+}
+
+/** Characters of an id. */
+const ID_CHARACTERS = 16;
+
+/** A dead letter as it was stored. */
+export interface StoredLetter extends DeadLetter {
+  /** The same for the same event and sink, however often it was stored. */
+  readonly id: string;
+}
+
+/** Names the event by where it stands and for whom it was: what a crash repeats gets the same name. */
+export function letterId({ sink, stream, offset }: Pick<DeadLetter, "sink" | "stream" | "offset">): string {
+  const hash = createHash("sha256").update(`${sink}\u0000${stream.source}\u0000${stream.id}\u0000${offset}`);
+  return hash.digest("hex").slice(0, ID_CHARACTERS);
 }
 
 /** Where dead letters are kept. */

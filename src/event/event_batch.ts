@@ -8,6 +8,11 @@ export interface ByteColumn {
   readonly ends: Uint32Array;
 }
 
+/** The column of a single event; what is made by hand. */
+export function column(data: Buffer): ByteColumn {
+  return { data, starts: Uint32Array.of(0), ends: Uint32Array.of(data.length) };
+}
+
 /** The raw bytes that a batch came from, which can be read again. */
 export interface Origin {
   readonly stream: Stream;

@@ -5,6 +5,7 @@ import type { HealthFailure, Sink } from "../sink/sink.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import { Cluster } from "./cluster.ts";
+import { DeadLetterTopic } from "./dead_letter_topic.ts";
 import { diagnoseCluster } from "./cluster_health.ts";
 import { loadTls } from "./security.ts";
 import { CertificateWatch } from "./tls/certificate_watch.ts";
@@ -25,7 +26,7 @@ export interface KafkaSinkOptions {
   readonly random: () => number;
   /** Where intents are written; null: at least once, or in transactions. */
   readonly intents: IntentLog | null;
-  /** Null: events that will never be taken are dropped. */
+  /** The file for events that will never be taken; null: they go to a topic, or are dropped. */
   readonly deadLetters: DeadLetters | null;
   /** Where positions are kept that are stored in transactions; null: delivery is another one. */
   readonly transactionPositions: TransactionPositions | null;
@@ -40,6 +41,7 @@ export class KafkaSink implements Sink {
   readonly #options: KafkaSinkOptions;
   readonly #cluster: Cluster;
   readonly #compressor: Compressor;
+  #deadLetterTopic: DeadLetterTopic | null = null;
   /** Null without TLS. */
   readonly #certificates: CertificateWatch | null;
   #hasEnded = false;
@@ -76,9 +78,28 @@ export class KafkaSink implements Sink {
     return this.#started.promise;
   }
 
+  /** Where events go that will never be taken; null: nowhere. */
+  get deadLetters(): DeadLetters | null {
+    const { config: { deadLetter }, deadLetters } = this.#options;
+    if (deadLetter?.kind !== "topic") return deadLetters;
+    const { topic } = deadLetter;
+    const { config, metrics, log, now, random } = this.#options;
+    const cluster = this.#cluster;
+    return this.#deadLetterTopic ??= new DeadLetterTopic({
+      config,
+      topic,
+      cluster,
+      metrics,
+      log,
+      now,
+      random,
+    });
+  }
+
   async checkHealth(signal: AbortSignal): Promise<HealthFailure | null> {
     const { config, fixedTopic } = this.#options;
     const topics = fixedTopic === null ? [] : [fixedTopic];
+    if (config.deadLetter?.kind === "topic") topics.push(config.deadLetter.topic);
     const failure = await diagnoseCluster(
       this.#cluster,
       topics,
@@ -115,6 +136,7 @@ export class KafkaSink implements Sink {
       this.#hasEnded = true;
       this.#started.resolve(false);
       producer.close();
+      this.#deadLetterTopic?.close();
       if (producer instanceof TransactionalProducer) await producer.abortOpen();
       buffer.abandon();
       this.#cluster.close();
@@ -133,6 +155,7 @@ export class KafkaSink implements Sink {
       cluster: this.#cluster,
       compressor: this.#compressor,
       hasTopicTemplate: fixedTopic === null,
+      deadLetters: this.deadLetters,
     };
     if (positions !== null) {
       const onStarted = () => this.#started.resolve(true);

@@ -186,8 +186,8 @@ export class ProduceBatch implements OpenBatch {
   }
 
   /** The one record of this batch with another value, as a batch of its own, neither compressed nor numbered. */
-  withValue({ front, back }: EncodedRecord, value: Buffer, pool: ArenaPool): ProduceBatch {
-    const made = new ProduceBatch(pool, this.#limits, this.#records.withValue(front, value, back));
+  withValue(record: EncodedRecord, value: Buffer, pool: ArenaPool): ProduceBatch {
+    const made = new ProduceBatch(pool, this.#limits, this.#records.withValue(record, value));
     made.isTruncated = true;
     return made;
   }

@@ -93,6 +93,11 @@ export class Producer {
     return this.#intake.isClosed;
   }
 
+  /** The topic's own limit, where it is known. */
+  maxMessageBytes(topic: string): number | null {
+    return this.#intake.limits.of(topic).maxMessageBytes;
+  }
+
   /** Takes events of the delivery from index `from` on; returns the index of the first one that did not fit. */
   append(delivery: Delivery, from: number): number {
     return this.#intake.append(delivery, from);

@@ -2,6 +2,7 @@ import { Membership } from "../batch/membership.ts";
 import type { Delivery } from "../event/delivery.ts";
 import { readVarint, varintBytes, writeVarint } from "../event/varint.ts";
 import type { ArenaPool } from "./arena_pool.ts";
+import type { EncodedRecord } from "./encoded_records.ts";
 
 /**
  * Records of one batch, encoded as they arrive into one arena (record batch format v2, KIP-98). The batch header is written in front of
@@ -158,21 +159,18 @@ export class RecordBatchBuilder {
     return part;
   }
 
-  /** A new builder with the one record of this one and another value; `front` and `back` are what stands around the value. */
-  withValue(front: Buffer, value: Buffer, back: Buffer): RecordBatchBuilder {
+  /** A new builder with the one record of this one and another value. */
+  withValue({ key, front, back }: EncodedRecord, value: Buffer): RecordBatchBuilder {
     const bodyBytes = front.length + varintBytes(value.length) + value.length + back.length;
     const sizeBytes = BATCH_HEADER_BYTES + varintBytes(bodyBytes) + bodyBytes;
     const made = new RecordBatchBuilder(this.#pool, sizeBytes, this.members.slice(0, 1));
     let at = writeVarint(made.#arena, BATCH_HEADER_BYTES, bodyBytes);
     at += front.copy(made.#arena, at);
-    const keyEnd = at;
     at = writeVarint(made.#arena, at, value.length);
     at += value.copy(made.#arena, at);
     at += back.copy(made.#arena, at);
     made.#end = at;
-    const offset = readVarint(made.#arena, BATCH_HEADER_BYTES + varintBytes(bodyBytes) + 2);
-    const key = readVarint(made.#arena, offset.at);
-    made.#payloadBytes = keyEnd - key.at + value.length;
+    made.#payloadBytes = (key?.length ?? 0) + value.length;
     return made;
   }
 

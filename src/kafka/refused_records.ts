@@ -2,6 +2,7 @@ import type { Accumulator } from "../batch/accumulator.ts";
 import type { KafkaSinkConfig } from "../config/config.ts";
 import { deadLetterReason, type DeadLetters } from "../event/dead_letters.ts";
 import { eventOffset } from "../event/event_batch.ts";
+import { appendHeaders, HEADERS_MAX } from "../event/record_headers.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { ArenaPool } from "./arena_pool.ts";
@@ -10,6 +11,10 @@ import type { ExactDelivery } from "./exact_delivery.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
 import { truncateJson, truncateText } from "./truncate_value.ts";
+
+/** A record whose value was cut has this header: how many bytes it had. */
+const TRUNCATED_HEADER = "shipper.truncated";
+const NO_HEADERS = Buffer.alloc(0);
 
 export interface RefusedRecordsOptions {
   readonly config: KafkaSinkConfig;
@@ -151,12 +156,20 @@ export class RefusedRecords {
     // Refused although it is within what is known: half of it is tried, until it is taken.
     const bytesMax = batch.sizeBytes > limit ? limit : batch.sizeBytes >> 1;
     const [record] = encodedRecords(batch.recordBytes(), 1);
-    const { value } = record!;
+    const { value, back, headers } = record!;
+    const marked = batch.isTruncated || headers.length >= HEADERS_MAX
+      ? back
+      : appendHeaders(headers.length === 0 ? NO_HEADERS : back, [[TRUNCATED_HEADER, String(value.length)]]);
     const cut = config.encoding.codec === "json" ? truncateJson : truncateText;
-    const shorter = cut(value, batch.sizeBytes - bytesMax);
+    const shorter = cut(value, batch.sizeBytes - bytesMax + marked.length - back.length);
     if (shorter === null || value.length === 0) return false;
     const place = placeOf(batch);
-    this.#options.replaceBy(queue, batch, [batch.withValue(record!, shorter, pool)], "truncated");
+    this.#options.replaceBy(
+      queue,
+      batch,
+      [batch.withValue({ ...record!, back: marked }, shorter, pool)],
+      "truncated",
+    );
     if (!batch.isTruncated) metrics.truncatedRecordsCount++;
     log.warn(
       `A record ${place} was cut from ${value.length} to ${shorter.length} bytes: ${why}`,

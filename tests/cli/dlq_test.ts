@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import fs from "node:fs";
 import { replayLetters } from "../../src/cli/dlq_replay.ts";
 import { listLetters, showLetter } from "../../src/cli/dlq_show.ts";
-import { encodeLetter, letterId } from "../../src/dead_letter/letter_json.ts";
+import { encodeLetter } from "../../src/dead_letter/letter_json.ts";
+import { letterId } from "../../src/event/dead_letters.ts";
 import type { DeadLetter } from "../../src/event/dead_letters.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { StateHarness } from "./state_harness.ts";
@@ -46,7 +47,7 @@ test("ls lists each letter of the sink once, with its state, and passes over wha
   fs.writeFileSync(`${file}.replayed`, `${letterId(letter(1))} 2026-01-01T00:00:00.000Z\n`);
   const { code, stdout, stderr } = await ls();
   expect(code).toBe(0);
-  expect(stderr).toContain("Line 5 of");
+  expect(stderr).toContain("What is at line 5 of");
   const { sinks } = JSON.parse(stdout);
   expect(sinks[0].letters).toMatchObject([
     { id: letterId(letter(1)), time: "2026-01-01T00:00:00.001Z", offset: 1, replayed: true, size: 7 },

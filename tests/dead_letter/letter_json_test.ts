@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { decodeLetter, encodeLetter, letterId } from "../../src/dead_letter/letter_json.ts";
+import { decodeLetter, encodeLetter } from "../../src/dead_letter/letter_json.ts";
+import { letterId } from "../../src/event/dead_letters.ts";
 import type { DeadLetter } from "../../src/event/dead_letters.ts";
 
 const letter: DeadLetter = {

@@ -98,10 +98,10 @@ export function* fetchedBatches(records: Buffer): Iterable<FetchedBatch> {
   }
 }
 
-/** Calls back for each record of a batch: views, valid as long as the batch. Throws ProtocolError when they cannot be read. */
+/** Calls back for each record of a batch, headers encoded with their count: views, valid as long as the batch. Throws ProtocolError when they cannot be read. */
 export function readRecords(
   batch: FetchedBatch,
-  take: (offset: number, key: Buffer | null, value: Buffer | null) => void,
+  take: (offset: number, key: Buffer | null, value: Buffer | null, headers: Buffer) => void,
 ): void {
   const { bytes, baseOffset } = batch;
   const count = bytes.readInt32BE(57);
@@ -113,8 +113,8 @@ export function readRecords(
     const offsetDelta = cursor.varint();
     const key = cursor.bytes();
     const value = cursor.bytes();
-    take(baseOffset + offsetDelta, key, value);
-    cursor.skip(end - cursor.at);
+    const headers = cursor.rest(end);
+    take(baseOffset + offsetDelta, key, value, headers);
   }
 }
 
@@ -143,6 +143,13 @@ class RecordCursor {
       throw new ProtocolError(`A record is cut short at byte ${this.at} of ${this.#data.length}`);
     }
     this.at += byteCount;
+  }
+
+  /** What is left up to `end`. */
+  rest(end: number): Buffer {
+    const start = this.at;
+    this.skip(end - start);
+    return this.#data.subarray(start, end);
   }
 
   /** Zigzag; longer ones (timestamps) lose what is beyond 2^53. */
