@@ -9,6 +9,7 @@ import { sequenceAfter } from "./batch_header.ts";
 import type { KafkaError } from "./errors.ts";
 import type { ExactDelivery } from "./exact_delivery.ts";
 import { fencedMessage } from "./live_doubt.ts";
+import { isRefusedRight, missingRightHint, missingRightText, type Operation } from "./missing_right.ts";
 import { EPOCH_MAX, type PartitionSender, type ProducerIdentity } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
 import { certaintyOf, outcomeOf } from "./produce_outcome.ts";
@@ -252,10 +253,28 @@ export class AnswerHandler {
     const info = errorInfo(errorCode);
     this.#backOff(queue, info.name, nodeId);
     if (info.refreshMetadata) this.#options.wantMetadata(queue.topic);
+    if (isRefusedRight(errorCode)) return this.#tellRight(queue, errorCode);
     const detail = said === null || said === "" ? "" : ` (${said})`;
     const message =
       `Cannot write to partition ${queue.id} of topic "${queue.topic}": ${info.name}${detail}; trying again`;
     this.#options.problem(message, info.hint);
+  }
+
+  /** A right is missing, or was taken away: nothing is given up, and it goes on when the right is there. */
+  #tellRight(queue: PartitionSender, errorCode: number): void {
+    const { config, problem } = this.#options;
+    const { topic } = queue;
+    // Before Kafka 2.8 an idempotent producer needs a right of the cluster's, too.
+    const isCluster = errorCode === ErrorCode.CLUSTER_AUTHORIZATION_FAILED;
+    const resource = isCluster ? { kind: "cluster" as const } : { kind: "topic" as const, name: topic };
+    const operations: Operation[] = isCluster ? ["IDEMPOTENT_WRITE"] : ["WRITE"];
+    const { name } = errorInfo(errorCode);
+    problem(
+      `Cannot write to topic "${topic}": ${
+        missingRightText(config, resource, operations)
+      } (${name}); events wait, and it is tried again`,
+      missingRightHint(config, resource, operations),
+    );
   }
 
   #backOff(queue: PartitionSender, errorName: string, nodeId: number): void {

@@ -1,6 +1,7 @@
 import type { HealthFailure } from "../sink/sink.ts";
 import type { Cluster } from "./cluster.ts";
 import { KafkaError } from "./errors.ts";
+import { missingRightHint, missingRightText } from "./missing_right.ts";
 import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
 import { ApiKey } from "./protocol/api_keys.ts";
 import {
@@ -72,20 +73,30 @@ async function checkTopics(
       if (failure !== null) return failure;
       continue;
     }
-    const failure = checkTopic(topic);
+    const failure = checkTopic(cluster, topic);
     if (failure !== null) return failure;
     for (const partition of topic.partitions) leaders.add(partition.leader);
   }
   return null;
 }
 
-function checkTopic(topic: TopicMetadata): HealthFailure | null {
+function checkTopic(cluster: Cluster, topic: TopicMetadata): HealthFailure | null {
   const { name, errorCode, partitions } = topic;
   if (errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) {
     return {
       code: "topic-unknown",
       message: `Cannot find topic "${name}": the cluster does not know it`,
       hint: "Create the topic, correct its name, or set topics_autocreate = true",
+    };
+  }
+  if (errorCode === ErrorCode.TOPIC_AUTHORIZATION_FAILED) {
+    const resource = { kind: "topic" as const, name };
+    return {
+      code: errorInfo(errorCode).name,
+      message: `Cannot use topic "${name}": ${
+        missingRightText(cluster.options, resource, ["WRITE", "DESCRIBE"])
+      }`,
+      hint: missingRightHint(cluster.options, resource, ["WRITE", "DESCRIBE"]),
     };
   }
   if (errorCode !== ErrorCode.NONE && errorCode !== ErrorCode.LEADER_NOT_AVAILABLE) {
@@ -124,8 +135,13 @@ async function checkRights(cluster: Cluster, topics: readonly string[]): Promise
   });
   for (const { name, errorCode, operations } of answer?.topics ?? []) {
     if (errorCode !== ErrorCode.NONE || operations === null || (operations & OPERATION_WRITE) !== 0) continue;
-    const { name: code, hint } = errorInfo(ErrorCode.TOPIC_AUTHORIZATION_FAILED);
-    return { code, message: `Cannot write to topic "${name}": this user has no right to`, hint };
+    const { name: code } = errorInfo(ErrorCode.TOPIC_AUTHORIZATION_FAILED);
+    const resource = { kind: "topic" as const, name };
+    return {
+      code,
+      message: `Cannot write to topic "${name}": ${missingRightText(cluster.options, resource, ["WRITE"])}`,
+      hint: missingRightHint(cluster.options, resource, ["WRITE"]),
+    };
   }
   return null;
 }

@@ -1,8 +1,10 @@
 import { backoffMs } from "./backoff.ts";
 import type { Cluster } from "./cluster.ts";
-import type { KafkaError } from "./errors.ts";
+import { KafkaError, RequestError } from "./errors.ts";
+import { isRefusedRight, missingRightHint, missingRightText } from "./missing_right.ts";
 import type { ProducerIdentity } from "./partition_sender.ts";
 import { ApiKey } from "./protocol/api_keys.ts";
+import { errorInfo } from "./protocol/error_codes.ts";
 import { DESCRIBE_PRODUCERS_VERSION } from "./protocol/describe_producers.ts";
 
 export interface IdentityOptions {
@@ -54,8 +56,28 @@ export class IdentityKeeper {
     if (this.#identity === spent) this.obtain();
   }
 
+  #tell(error: Error): void {
+    const { cluster: { options }, problem } = this.#options;
+    const errorCode = error instanceof RequestError ? error.errorCode : null;
+    if (errorCode === null || !isRefusedRight(errorCode)) {
+      const hint = error instanceof KafkaError ? error.hint : null;
+      return problem(`Cannot get a producer id: ${error.message}`, hint);
+    }
+    // From Kafka 2.8 on, WRITE on any topic will do (KIP-679).
+    const resource = { kind: "cluster" as const };
+    problem(
+      `Cannot get a producer id: ${
+        missingRightText(options, resource, ["IDEMPOTENT_WRITE"])
+      } and WRITE on every topic (${errorInfo(errorCode).name}); ` +
+        `events wait, and it is tried again`,
+      `give WRITE on the sink's topic, or, before Kafka 2.8: ${
+        missingRightHint(options, resource, ["IDEMPOTENT_WRITE"])
+      }`,
+    );
+  }
+
   async #ask(): Promise<void> {
-    const { cluster, signal, random, retryIntervalMs, retryMaxIntervalMs, problem } = this.#options;
+    const { cluster, signal, random, retryIntervalMs, retryMaxIntervalMs } = this.#options;
     for (let failureCount = 1; !signal.aborted; failureCount++) {
       try {
         // The journal says where an id came from.
@@ -78,10 +100,7 @@ export class IdentityKeeper {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        problem(
-          `Cannot get a producer id: ${(error as Error).message}`,
-          (error as KafkaError).hint ?? null,
-        );
+        this.#tell(error as Error);
         await Bun.sleep(backoffMs(failureCount, retryIntervalMs, retryMaxIntervalMs, random()));
       }
     }

@@ -3,6 +3,13 @@ import type { Log } from "../telemetry/log.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Cluster } from "./cluster.ts";
 import { KafkaError } from "./errors.ts";
+import {
+  isRefusedRight,
+  missingRightHint,
+  missingRightText,
+  type Operation,
+  type RightResource,
+} from "./missing_right.ts";
 import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
 
 /** A topic that nobody knows is asked for this often at least, so that creating it helps soon. */
@@ -103,11 +110,13 @@ export class TopicDirectory {
       return "missing";
     }
     const info = errorInfo(errorCode);
-    this.#options.onProblem(
-      info.name,
-      `Cannot send to topic "${topic}": the cluster answers ${info.name}`,
-      info.hint,
-    );
+    const right = errorCode === ErrorCode.TOPIC_AUTHORIZATION_FAILED
+      ? this.#missingRight({ kind: "topic", name: topic }, ["WRITE", "DESCRIBE"])
+      : null;
+    const why = right === null
+      ? `the cluster answers ${info.name}`
+      : `${right.text} (${info.name}); its events wait`;
+    this.#options.onProblem(info.name, `Cannot send to topic "${topic}": ${why}`, right?.hint ?? info.hint);
     return "waiting";
   }
 
@@ -124,7 +133,15 @@ export class TopicDirectory {
         else if (errorCode !== ErrorCode.TOPIC_ALREADY_EXISTS) {
           const info = errorInfo(errorCode);
           const said = errorMessage === null ? "" : ` (${errorMessage})`;
-          this.#options.onProblem(info.name, `Cannot create topic "${name}": ${info.name}${said}`, info.hint);
+          const right = isRefusedRight(errorCode)
+            ? this.#missingRight({ kind: "topic", name }, ["CREATE"])
+            : null;
+          const why = right === null ? `${info.name}${said}` : `${right.text} (${info.name})`;
+          this.#options.onProblem(
+            info.name,
+            `Cannot create topic "${name}": ${why}`,
+            right?.hint ?? info.hint,
+          );
         }
       }
       // The new topic is known a moment later: the next round asks soon.
@@ -135,6 +152,14 @@ export class TopicDirectory {
       const message = error instanceof Error ? error.message : String(error);
       this.#options.onProblem("topic-not-created", `Cannot create topic "${topics[0]}": ${message}`, hint);
     }
+  }
+
+  #missingRight(resource: RightResource, operations: readonly Operation[]): { text: string; hint: string } {
+    const { options } = this.#options.cluster;
+    return {
+      text: missingRightText(options, resource, operations),
+      hint: missingRightHint(options, resource, operations),
+    };
   }
 
   #pause(): Promise<void> {

@@ -249,7 +249,10 @@ describe("rights", () => {
     const failure = await diagnoseCluster(stranger(), [topic], { autocreate: false }, never);
     expect(failure!.code).toBe("TOPIC_AUTHORIZATION_FAILED");
     expect(failure!.message).toContain(`"${topic}"`);
-    expect(failure!.hint).toContain("WRITE and DESCRIBE");
+    expect(failure!.message).toContain('user "stranger" lacks WRITE and DESCRIBE on topic');
+    expect(failure!.hint).toContain(
+      `--add --allow-principal User:stranger --operation Write --operation Describe --topic ${topic}`,
+    );
   });
 
   test("a topic that this user may see and not write", async () => {
@@ -257,7 +260,9 @@ describe("rights", () => {
     await own.kafka.addAcl({ user: "stranger", resource: "topic", name: topic, operation: "describe" });
     const failure = await diagnoseCluster(stranger(), [topic], { autocreate: false }, never);
     expect(failure!.code).toBe("TOPIC_AUTHORIZATION_FAILED");
-    expect(failure!.message).toBe(`Cannot write to topic "${topic}": this user has no right to`);
+    expect(failure!.message).toBe(
+      `Cannot write to topic "${topic}": user "stranger" lacks WRITE on topic "${topic}"`,
+    );
     await own.kafka.addAcl({ user: "stranger", resource: "topic", name: topic, operation: "write" });
     expect(await diagnoseCluster(stranger(), [topic], { autocreate: false }, never)).toBeNull();
     await own.kafka.removeAcls();

@@ -139,7 +139,8 @@ test(
     await waitUntil("it ships", async () => await own.kafka.countRecords(topic) === 100);
     await own.kafka.removeAcl(acl);
     writer.append(dir.file("app.log"), 100);
-    await shipper.waitForLog(/TOPIC_AUTHORIZATION_FAILED.*WRITE/);
+    await shipper.waitForLog(/user \\"stranger\\" lacks WRITE on topic .*TOPIC_AUTHORIZATION_FAILED/u);
+    await shipper.waitForLog(/kafka-acls .* --allow-principal User:stranger --operation Write --topic/u);
     expect(await own.kafka.countRecords(topic)).toBe(100);
     await own.kafka.addAcl(acl);
     await waitUntil("the rest is there", async () => await own.kafka.countRecords(topic) === 200);

@@ -77,7 +77,8 @@ describe("TopicDirectory", () => {
     directory.want("secret");
     await until(() => problems.length > 0, "it is told");
     expect(problems[0]).toBe(
-      'TOPIC_AUTHORIZATION_FAILED: Cannot send to topic "secret": the cluster answers TOPIC_AUTHORIZATION_FAILED',
+      'TOPIC_AUTHORIZATION_FAILED: Cannot send to topic "secret": user "ANONYMOUS" (no login) lacks WRITE and DESCRIBE on topic "secret" ' +
+        "(TOPIC_AUTHORIZATION_FAILED); its events wait",
     );
   });
 
