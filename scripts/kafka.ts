@@ -3,17 +3,21 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Cluster, readCluster, startCluster, stopCluster } from "./lib/kafka_cluster.ts";
 import { KAFKA_USERS } from "./lib/kafka_properties.ts";
+import { makeToken } from "./lib/kafka_tokens.ts";
 import { type ClusterState, runningBrokers } from "./lib/kafka_state.ts";
 import { cacheDir } from "./lib/project.ts";
 
 const USAGE =
   `Usage: scripts/kafka start [--brokers N] [--security plaintext|sasl_ssl] [--acl] [--set KEY=VALUE]... [--heap-mb N] [--dir DIR]
        scripts/kafka status [--dir DIR]
+       scripts/kafka token [--user NAME] [--seconds N] [--dir DIR]
        scripts/kafka stop [--dir DIR]
 
 Runs Apache Kafka (KRaft) on free loopback ports. Topics are not created by themselves; "--set auto.create.topics.enable=true"
 changes that, and any other broker property. The brokers run until "stop", which also deletes their data.
-"--acl" checks rights: "admin" and everyone on PLAINTEXT may do all, the other users nothing.`;
+"--acl" checks rights: "admin" and everyone on PLAINTEXT may do all, the other users nothing.
+"token" prints a token for OAUTHBEARER that the brokers take (default: of "admin", for an hour).
+With sasl_ssl there are also SSL_EXPIRED and SSL_OTHER_HOST, whose certificates are no good, and certificates and keys in every form.`;
 
 const BROKERS_MAX = 9;
 
@@ -28,6 +32,9 @@ switch (positionals[0]) {
     break;
   case "status":
     status();
+    break;
+  case "token":
+    token();
     break;
   case "stop":
     console.log(
@@ -49,6 +56,8 @@ function readArguments() {
         "set": { type: "string", multiple: true, default: [] },
         "heap-mb": { type: "string", default: "512" },
         "dir": { type: "string" },
+        "user": { type: "string", default: "admin" },
+        "seconds": { type: "string", default: "3600" },
         "help": { type: "boolean", short: "h", default: false },
       },
     });
@@ -112,10 +121,21 @@ function describe(cluster: Pick<Cluster | ClusterState, "listeners" | "certifica
   }
   if (cluster.certificates === null) return;
   const users = KAFKA_USERS.map((user) => `${user.username} / ${user.password}`).join(", ");
+  console.log("OAUTHBEARER:     scripts/kafka token");
   console.log(`\nUsers (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512): ${users}`);
   for (const [name, value] of Object.entries(cluster.certificates)) {
     console.log(`${name.padEnd(18)} ${value}`);
   }
+}
+
+function token(): void {
+  const certificates = readCluster(dir)?.certificates ?? null;
+  if (certificates === null) {
+    console.error(`Error: No cluster with --security sasl_ssl in ${dir}`);
+    process.exit(1);
+  }
+  const lifeSeconds = wholeNumber("--seconds", values.seconds, 31_536_000);
+  console.log(makeToken(certificates.tokenKey, { sub: values.user, lifeSeconds }));
 }
 
 function status(): void {

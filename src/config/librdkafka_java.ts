@@ -13,7 +13,7 @@ const JVM_TLS = unused(
 const JVM_LOGIN = unused("no classes are loaded to log in");
 const KERBEROS = unused("shipper does not log in with Kerberos");
 const TOKEN_TIMES = unused(
-  "a token is replaced after four fifths of its life, and its endpoint is waited for 10 s",
+  "a token is replaced after half of its life, and its endpoint is waited for 10 s",
 );
 const TOKEN_CHECKS = unused("the broker checks tokens");
 const JKS_HINT = "write them as PEM, and set ssl.truststore.certificates, or tls.ca_file";

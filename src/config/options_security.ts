@@ -117,7 +117,7 @@ const oauthOptions = {
     defaultText: "none",
     check: checkHttpUrl,
     doc:
-      "Where tokens are fetched (OIDC, client credentials). A token is replaced after four fifths of its life. Needs " +
+      "Where tokens are fetched (OIDC, client credentials). A token is replaced after half of its life. Needs " +
       "`sasl.oauthbearer.client_id` and `client_secret`.",
     example: '"https://id.example.org/realms/main/protocol/openid-connect/token"',
   }),

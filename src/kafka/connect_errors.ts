@@ -22,6 +22,8 @@ export interface ConnectContext {
   readonly offeredMechanisms: readonly string[];
   /** The client's certificate; null when none is set. */
   readonly clientCertificate: SeenCertificate | null;
+  /** The connection was open, and its session was to be renewed (KIP-368). */
+  readonly isRenewal: boolean;
 }
 
 export interface Explanation {

@@ -19,6 +19,8 @@ import { SocketWriter } from "./socket_writer.ts";
 
 /** Re-authentication starts this much before the end of a session, or a fifth of it if that is less. */
 const REAUTHENTICATION_MARGIN_MS = 10_000;
+/** Brokers refuse to be asked again within a second. */
+const SESSION_MS_MIN = 1_100;
 
 /** "host:port", with brackets around IPv6. */
 export function brokerName(host: string, port: number): string {
@@ -171,14 +173,15 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     this.#watch.arm(this.#options.connectTimeoutMs);
     await this.#kafkajs.authenticate();
     const lifetimeMs = Number(this.#kafkajs.sessionLifetime.toString());
-    this.#kafkajs.reauthenticationThreshold = Math.min(REAUTHENTICATION_MARGIN_MS, Math.ceil(lifetimeMs / 5));
+    const marginMs = Math.min(REAUTHENTICATION_MARGIN_MS, Math.ceil(lifetimeMs / 5));
+    this.#kafkajs.reauthenticationThreshold = Math.max(0, Math.min(marginMs, lifetimeMs - SESSION_MS_MIN));
   }
 
   /** Again before the session ends (KIP-368). Other requests wait: the broker takes none in between. */
   #reauthenticate(): Promise<void> {
     this.#authenticating ??= this.#renewSession().catch((error: unknown) => {
       this.stage = "sasl";
-      this.#fail(explainConnectError(error, this.explainContext()), error);
+      this.#fail(explainConnectError(error, { ...this.explainContext(), isRenewal: true }), error);
     }).finally(() => this.#authenticating = null);
     return this.#authenticating;
   }
@@ -267,6 +270,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
       connectTimeoutMs,
       offeredMechanisms: this.#offeredMechanisms,
       clientCertificate: this.#client,
+      isRenewal: false,
     };
   }
 

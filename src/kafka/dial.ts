@@ -23,6 +23,7 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
     connectTimeoutMs: options.connectTimeoutMs,
     offeredMechanisms: [],
     clientCertificate: null,
+    isRenewal: false,
   });
   const addresses = await resolveHost(options).catch((error: unknown) => {
     throw explainConnectError(error, context("resolve"));

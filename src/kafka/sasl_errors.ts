@@ -29,6 +29,14 @@ export function explainSasl(code: string, cause: unknown, context: ConnectContex
       hint: "Set sasl.mechanism to one that the listener's sasl.enabled.mechanisms names",
     };
   }
+  if (type === "ILLEGAL_SASL_STATE" && context.isRenewal) {
+    return {
+      code: "sasl-session",
+      state: "it takes no renewed login now",
+      hint:
+        "Raise connections.max.reauth.ms of the listener, or the life of tokens: it takes no login within a second of the last",
+    };
+  }
   if (type === "ILLEGAL_SASL_STATE") {
     return {
       code: "sasl-not-expected",

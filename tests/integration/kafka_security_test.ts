@@ -135,9 +135,11 @@ describe("ways that fail, in words", () => {
     [
       "a mechanism that the listener does not take",
       () => ["SASL_PLAINTEXT", null, {
-        mechanism: "OAUTHBEARER",
-        source: { kind: "token", token: "abc" },
-        extensions: {},
+        mechanism: "AWS_MSK_IAM",
+        region: "eu-west-1",
+        profile: null,
+        assumeRole: null,
+        env: AWS_KEYS,
       }],
       "sasl-mechanism",
       /only .*"SCRAM-SHA-256"/,

@@ -34,6 +34,8 @@ type Listener = "SSL" | "SASL_SSL" | "SASL_PLAINTEXT";
 const tls = () => `tls = { enabled = true, ca_file = "${files.ca}" }\n`;
 const mutual = (more: string) =>
   `[sinks.out.tls]\nenabled = true\nca_file = "${files.ca}"\ncrt_file = "${files.clientCert}"\n${more}\n`;
+const store = (path: string) =>
+  `[sinks.out.tls]\nenabled = true\nca_file = "${files.ca}"\ncrt_file = "${path}"\nkey_pass = "${files.clientKeyPassword}"\n`;
 const login = (mechanism: string, user = "admin", password = "${SHIPPER_TEST_PASSWORD}") =>
   `sasl = { enabled = true, mechanism = "${mechanism}", username = "${user}", password = "${password}" }\n`;
 
@@ -44,6 +46,15 @@ describe("ships through", () => {
       "TLS with an encrypted key",
       "SSL",
       () => mutual(`key_file = "${files.clientKeyEncrypted}"\nkey_pass = "${files.clientKeyPassword}"`),
+    ],
+    ["PKCS#12", "SSL", () => store(files.clientP12)],
+    ["PKCS#12 of old programs", "SSL", () => store(files.clientP12Legacy)],
+    [
+      "DER files and an encrypted DER key",
+      "SSL",
+      () =>
+        `[sinks.out.tls]\nenabled = true\nca_file = "${files.caDer}"\ncrt_file = "${files.clientCertDer}"\n` +
+        `key_file = "${files.clientKeyDerEncrypted}"\nkey_pass = "${files.clientKeyPassword}"\n`,
     ],
     ["TLS with PEM text in the configuration", "SSL", () => {
       const text = (path: string) => JSON.stringify(readFileSync(path, "utf8"));
@@ -72,6 +83,13 @@ sasl.jaas_config = 'org.apache.kafka.common.security.scram.ScramLoginModule requ
 "compression.codec" = "lz4"
 "linger.ms" = "20"
 `]);
+  ways.push(["the words of librdkafka for PKCS#12", "SSL", () =>
+    `[sinks.out.librdkafka_options]
+"security.protocol" = "ssl"
+"ssl.ca.location" = "${files.ca}"
+"ssl.keystore.location" = "${files.clientP12}"
+"ssl.keystore.password" = "${files.clientKeyPassword}"
+`]);
   for (const [name, listener, sink] of ways) {
     test(name, async () => {
       await using dir = tempDir("secure");
@@ -98,6 +116,29 @@ sasl.jaas_config = 'org.apache.kafka.common.security.scram.ScramLoginModule requ
     }, 30_000);
   }
 });
+
+test("tells when certificates end", async () => {
+  await using dir = tempDir("expiry");
+  const topic = await own.kafka.createTopic();
+  await own.kafka.addAcl({ user: "CN=shipper-client", resource: "topic", name: topic, operation: "all" });
+  const socket = dir.file("api.sock");
+  const config = filesToKafka(dir, {
+    bootstrap: own.kafka.listeners.SSL!,
+    topic,
+    top: `[api]\naddress = "unix:${socket}"`,
+    sink: store(files.clientP12),
+  });
+  await using shipper = startShipper({ config });
+  await shipper.waitForLog(/Health check of sink .* passed/);
+  const page = await (await fetch("http://localhost/metrics", { unix: socket })).text();
+  for (const role of ["client", "ca", "broker"]) {
+    const line = `shipper_sink_certificate_expiry_timestamp_seconds{sink="out",certificate="${role}"} `;
+    const seconds = Number(page.split(line)[1]!.split("\n")[0]);
+    // Ten years, made some seconds ago.
+    expect(Math.abs(seconds - Date.now() / 1_000 - 3_650 * 86_400)).toBeLessThan(3_600);
+  }
+  expect(shipper.stderr).not.toContain("certificate");
+}, 30_000);
 
 test("sessions that end while it ships are renewed, and nothing is lost or repeated", async () => {
   await using dir = tempDir("session");

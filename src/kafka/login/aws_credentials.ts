@@ -108,7 +108,7 @@ export class AwsCredentialChain {
 
 /** What it prints is never shown: it is the secret. */
 function runCredentialProcess(command: string, profile: string): Promise<AwsCredentials> {
-  const who = `The credential_process of profile ${JSON.stringify(profile)}`;
+  const who = `the credential_process of profile ${JSON.stringify(profile)}`;
   const limits = { timeout: PROCESS_TIMEOUT_MS, maxBuffer: PROCESS_OUTPUT_BYTES_MAX };
   return new Promise((resolve, reject) => {
     execFile("/bin/sh", ["-c", command], limits, (error, stdout) => {
@@ -117,7 +117,7 @@ function runCredentialProcess(command: string, profile: string): Promise<AwsCred
           ? `did not end within ${PROCESS_TIMEOUT_MS} ms`
           : `ended with ${error.code ?? error.signal}`;
         reject(
-          awsError(`${who.replace("The", "the")} ${how}`, "Run it by hand, as the user that runs shipper"),
+          awsError(`${who} ${how}`, "Run it by hand, as the user that runs shipper"),
         );
         return;
       }

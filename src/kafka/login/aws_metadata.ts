@@ -40,7 +40,7 @@ export async function containerCredentials(env: AwsEnvironment): Promise<AwsCred
   const token = await containerToken(env);
   const headers = token === null ? {} : { authorization: token };
   const answer = await ask({ url, headers }, "the container's credential service");
-  return parseCredentials(answer.body, "The container's credential service");
+  return parseCredentials(answer.body, "the container's credential service");
 }
 
 async function containerToken(env: AwsEnvironment): Promise<string | null> {
@@ -83,7 +83,7 @@ export async function instanceCredentials(env: AwsEnvironment): Promise<AwsCrede
   const [role] = found.body.trim().split("\n");
   const url = `${roles}${encodeURIComponent(role ?? "")}`;
   const answer = await ask({ url, headers }, "the instance's metadata service");
-  return parseCredentials(answer.body, "The instance's metadata service");
+  return parseCredentials(answer.body, "the instance's metadata service");
 }
 
 async function ask(request: HttpRequest, who: string): Promise<HttpAnswer> {

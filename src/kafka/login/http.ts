@@ -63,6 +63,7 @@ async function readBody(answer: Response): Promise<string> {
 
 const REASONS: Readonly<Record<string, string>> = {
   ConnectionRefused: "nothing listens there",
+  ECONNREFUSED: "nothing listens there",
   FailedToOpenSocket: "there is no connection to it",
   ConnectionClosed: "it closed the connection",
   ECONNRESET: "it closed the connection",

@@ -19,8 +19,11 @@ const PREPARE_TIMEOUT_MS = 20_000;
 const TOKEN_BYTES_MAX = 65_536;
 /** RFC 6750; nothing else may get between the separators of the message. */
 const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/u;
-/** A fetched token is replaced after this share of its life; until its end it still does when no other can be had. */
-const FRESH_SHARE = 0.8;
+/**
+ * A fetched token is replaced after this share of its life; until its end it still does when no other can be had. Sessions are renewed
+ * after four fifths of theirs at the earliest: with a token that is replaced by then, or the next session would end right away.
+ */
+const FRESH_SHARE = 0.5;
 
 /** Ends the exchange after a refusal, so that the broker says why (RFC 7628). */
 const END = Buffer.from("\u0001");

@@ -82,8 +82,11 @@ function readAnswer({ status, body }: HttpAnswer, source: OidcSource, nowMs: num
     throw endpointError(url, 'its answer holds no "access_token"', hint);
   }
   const lifeSeconds = Number(expiresIn);
-  const expiresMs = lifeSeconds > 0 ? nowMs + lifeSeconds * 1_000 : expiryOf(value);
-  return { value, expiresMs };
+  // What the broker goes by is in the token, in whole seconds: it may end earlier than what is said of it.
+  const ends = [lifeSeconds > 0 ? nowMs + lifeSeconds * 1_000 : null, expiryOf(value)].filter((each) =>
+    each !== null
+  );
+  return { value, expiresMs: ends.length === 0 ? null : Math.min(...ends) };
 }
 
 function endpointError(url: string, reason: string, hint: string, cause?: unknown): ConnectError {

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
-import { type Certificates, makeCertificates } from "../../scripts/lib/kafka_certificates.ts";
-import { runCommand } from "../../scripts/lib/run_command.ts";
-import type { TlsConfig } from "../../src/config/config_security.ts";
-import { ConnectError } from "../../src/kafka/errors.ts";
-import { loadTls } from "../../src/kafka/security.ts";
-import { type TempDir, tempDir } from "../support/temp_dir.ts";
+import { type Certificates, makeCertificates } from "../../../scripts/lib/kafka_certificates.ts";
+import { runCommand } from "../../../scripts/lib/run_command.ts";
+import type { TlsConfig } from "../../../src/config/config_security.ts";
+import { ConnectError } from "../../../src/kafka/errors.ts";
+import { loadTls } from "../../../src/kafka/security.ts";
+import { type TempDir, tempDir } from "../../support/temp_dir.ts";
 
 // What is said of files that cannot be used, word by word; that good ones can is tried with a broker (tests/integration/tls_forms_test.ts).
 
