@@ -33,16 +33,21 @@ export interface LaneShape extends Pick<LaneOptions, "whenFull"> {
   readonly isAlone: boolean;
   readonly encoding: EncodingConfig;
   readonly keyField: string | null;
+  readonly key: string | null;
+  readonly partitionField: string | null;
   readonly headers: readonly HeaderConfig[];
   readonly topic: string;
 }
 
 /** What the records of a sink's events are made of. */
-export type RecordShape = Pick<LaneShape, "encoding" | "keyField" | "headers" | "topic">;
+export type RecordShape = Omit<LaneShape, "isAlone" | "whenFull">;
 
 export function recordShapeOf(sink: SinkConfig): RecordShape {
   const { encoding } = sink;
-  if (sink.type !== "kafka") return { encoding, keyField: null, headers: [], topic: "" };
-  const { keyField, headers, topic } = sink;
-  return { encoding, keyField, headers, topic };
+  if (sink.type !== "kafka") return { ...BARE_RECORD, encoding, topic: "" };
+  const { keyField, key, partitionField, headers, topic } = sink;
+  return { encoding, keyField, key, partitionField, headers, topic };
 }
+
+/** Nothing stands around the value. */
+export const BARE_RECORD = { keyField: null, key: null, partitionField: null, headers: [] };

@@ -7,6 +7,7 @@ import { areHeaders } from "../event/record_headers.ts";
 import type { Stream } from "../event/stream.ts";
 import { ByteDecoder, CodecError } from "../storage/byte_codec.ts";
 import {
+  ABSENT,
   BUFFER_ID_BYTES,
   columnBytes,
   ENDS_INSIDE,
@@ -16,6 +17,7 @@ import {
   KEYS,
   LINES,
   ONE_HEADERS,
+  PARTITIONS,
   RAW_ENDS,
   STARTS,
   STARTS_INSIDE,
@@ -171,21 +173,13 @@ export function decodeEvents(
   const keys = (flags & KEYS) === 0
     ? null
     : packedColumn(data, columns.next(take(storedCount)), keysAt, keyBytes, take);
-  let headers: ByteColumn | null = null;
-  if ((flags & HEADERS) !== 0) {
-    headers = packedColumn(data, columns.next(take(storedCount)), headersAt, headerBytes, take);
-  } else if ((flags & ONE_HEADERS) !== 0) {
-    headers = {
-      data,
-      starts: take(storedCount).fill(headersAt),
-      ends: take(storedCount).fill(headersAt + headerBytes),
-    };
-  }
-  if (headers !== null) checkHeaders(headers, (flags & HEADERS) !== 0 ? storedCount : 1);
+  const headers = headerColumn(stored, columns, headersAt, headerBytes, take);
+  const partitions = (flags & PARTITIONS) === 0 ? null : columns.next(take(storedCount));
   const rawStarts = kept?.map((event) => event === 0 ? 0 : raw.numbers[event - 1]!) ?? null;
   if (kept !== null) {
     for (const column of [starts, ends, raw.numbers]) keep(column, kept);
     if (topicIndexes !== null) keep(topicIndexes, kept);
+    if (partitions !== null) keep(partitions, kept);
     for (const packed of [keys, headers]) {
       if (packed !== null) { for (const column of [packed.starts, packed.ends]) keep(column, kept); }
     }
@@ -196,6 +190,7 @@ export function decodeEvents(
     values: { data, starts, ends },
     keys,
     headers,
+    partitions,
     topics: origin.topics,
     topicIndexes,
     receivedMs: receivedMsOf(stored),
@@ -252,13 +247,36 @@ function packedColumn(
   take: (count: number) => Uint32Array,
 ): ByteColumn {
   const starts = take(ends.length);
-  for (let i = 0; i < ends.length; i++) starts[i] = i === 0 ? 0 : ends[i - 1]!;
-  checkColumn(starts, ends, sizeBytes);
+  let end = 0;
   for (let i = 0; i < ends.length; i++) {
-    starts[i] = starts[i]! + at;
-    ends[i] = ends[i]! + at;
+    const isAbsent = ends[i]! >= ABSENT;
+    const next = isAbsent ? ends[i]! - ABSENT : ends[i]!;
+    if (next < end || next > sizeBytes || (isAbsent && next !== end)) throw contradiction();
+    starts[i] = at + (isAbsent ? next + 1 : end);
+    ends[i] = at + next;
+    end = next;
   }
   return { data, starts, ends };
+}
+
+/** The headers from `at` on; null: there are none. */
+function headerColumn(
+  { data, start, count }: StoredEvents,
+  columns: Columns,
+  at: number,
+  sizeBytes: number,
+  take: (count: number) => Uint32Array,
+): ByteColumn | null {
+  const flags = data.readUInt32LE(start + 20);
+  if ((flags & HEADERS) !== 0) {
+    const headers = packedColumn(data, columns.next(take(count)), at, sizeBytes, take);
+    checkHeaders(headers, count);
+    return headers;
+  }
+  if ((flags & ONE_HEADERS) === 0) return null;
+  const headers = { data, starts: take(count).fill(at), ends: take(count).fill(at + sizeBytes) };
+  checkHeaders(headers, 1);
+  return headers;
 }
 
 /** They are copied into records as they are, so that they must be nothing but headers. */
@@ -274,9 +292,13 @@ function checkHeaders({ data, starts, ends }: ByteColumn, count: number): void {
 function checkColumn(starts: Uint32Array, ends: Uint32Array, sizeBytes: number): void {
   for (let i = 0; i < ends.length; i++) {
     if (starts[i]! > ends[i]! || ends[i]! > sizeBytes) {
-      throw new CodecError("A frame of events contradicts itself");
+      throw contradiction();
     }
   }
+}
+
+function contradiction(): CodecError {
+  return new CodecError("A frame of events contradicts itself");
 }
 
 function keep(column: Uint32Array | Uint16Array, kept: Uint32Array): void {

@@ -1,3 +1,4 @@
+import type { PartitionerName } from "../batch/partitioners.ts";
 import type { SaslConfig, TlsConfig } from "./config_security.ts";
 
 /**
@@ -111,11 +112,15 @@ export interface KafkaSinkConfig {
   readonly bootstrapServers: readonly string[];
   /** Template: `{{field}}`, strftime. */
   readonly topic: string;
-  /** Dotted path of the field that becomes the key; null: no key. */
+  /** Dotted path of the field that becomes the key; null: `key` does, if that is there. */
   readonly keyField: string | null;
+  /** Template of the key: `{{field}}`, `{{uuid}}`, strftime. */
+  readonly key: string | null;
   /** Of every record, in the order in which they are written. */
   readonly headers: readonly HeaderConfig[];
-  readonly partitioner: "sticky" | "murmur2";
+  readonly partitioner: PartitionerName;
+  /** Dotted path of the field that holds the number of the partition, for "field" alone; else null. */
+  readonly partitionField: string | null;
   readonly acks: "all" | "one" | "none";
   readonly delivery: "exactly_once" | "at_least_once" | "transactional";
   /** Why it is "at_least_once" though nobody asked for that, as a clause for a log message: `acks = "one"`. Null otherwise. */

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { Accumulator, PARKED_EVENTS_MAX, SEALED_MAX } from "../../src/batch/accumulator.ts";
+import { Accumulator, PARKED_EVENTS_MAX } from "../../src/batch/accumulator.ts";
+import { SEALED_MAX } from "../../src/batch/partition_choice.ts";
 import { murmur2Partition } from "../../src/batch/murmur2.ts";
+import type { PartitionerName } from "../../src/batch/partitioners.ts";
 import { Membership } from "../../src/batch/membership.ts";
 import { type OpenBatch, PartitionQueue } from "../../src/batch/partition_queue.ts";
 import type { Delivery } from "../../src/event/delivery.ts";
@@ -48,7 +50,7 @@ function accumulator(
     canPark?: boolean;
     memoryMaxBytes?: number;
     unavailable?: number[];
-    partitioner?: "sticky" | "murmur2";
+    partitioner?: PartitionerName;
   } = {},
 ) {
   return new Accumulator<TextBatch, Queue>({
@@ -56,7 +58,7 @@ function accumulator(
     newQueue: (topic, partition) => new PartitionQueue<TextBatch>(topic, partition),
     onSealed: () => {},
     isAvailable: (_topic, partition) => !(options.unavailable ?? []).includes(partition),
-    partitioner: options.partitioner ?? "murmur2",
+    partitioner: options.partitioner ?? "murmur2_random",
     memoryMaxBytes: options.memoryMaxBytes ?? 1_000_000,
     canPark: options.canPark ?? false,
   });
@@ -105,11 +107,11 @@ describe("Accumulator", () => {
     expect([...acc.active].map((queue) => queue.id).sort()).toEqual([0, 1, 2]);
   });
 
-  test("puts keyed events where the Java client puts them, and those with an empty key anywhere", () => {
+  test("puts keyed events where the Java client puts them, and those without one anywhere", () => {
     const acc = accumulator();
     acc.setPartitionCount("logs", 5, 0);
-    const keys = ["21", "foobar", "", "abc", "21"];
-    acc.append(delivery(texts(5), { keys }).delivery, 0, 0);
+    const keys = ["21", "foobar", "", "abc", "21", null];
+    acc.append(delivery(texts(6), { keys }).delivery, 0, 0);
     const where = new Map<string, number>();
     for (const queue of acc.active) {
       for (const batch of [...queue.sealed, queue.open!]) {
@@ -117,9 +119,9 @@ describe("Accumulator", () => {
       }
     }
     for (const [i, key] of keys.entries()) {
-      if (key !== "") expect(where.get(`e${i}`)).toBe(murmur2Partition(Buffer.from(key), 0, key.length, 5));
+      if (key !== null) expect(where.get(`e${i}`)).toBe(murmur2Partition(Buffer.from(key), 0, key.length, 5));
     }
-    expect(where.size).toBe(5);
+    expect(where.size).toBe(6);
   });
 
   test("stops at its memory limit, and one full partition cannot take all of it", () => {

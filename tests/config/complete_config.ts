@@ -28,6 +28,7 @@ export function withExample(
 ): string {
   const needs: Record<string, string> = {
     partitioner: 'key_field = "id"\n',
+    partition_field: 'partitioner = "field"\n',
     compression_level: 'compression = "zstd"\n',
     security_protocol: 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
     "sasl.jaas_config": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\n',

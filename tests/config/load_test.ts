@@ -31,6 +31,15 @@ function codes(text: string, env: Record<string, string> = {}): string[] {
 /** What is done with events that the brokers never take. */
 const REFUSED = { onTooLarge: "drop", deadLetter: null } as const;
 
+const DEFAULT_ROUTING = {
+  topic: "logs",
+  keyField: null,
+  key: null,
+  headers: [],
+  partitionField: null,
+  partitioner: "sticky",
+} as const;
+
 test("defaults fill what is left out", () => {
   expect(good(SOURCE + SINK)).toEqual({
     dataDir: "/var/lib/shipper",
@@ -59,10 +68,7 @@ test("defaults fill what is left out", () => {
       name: "events",
       inputs: ["app"],
       bootstrapServers: ["localhost:9092"],
-      topic: "logs",
-      keyField: null,
-      headers: [],
-      partitioner: "sticky",
+      ...DEFAULT_ROUTING,
       acks: "all",
       delivery: "exactly_once",
       deliveryReason: null,
@@ -228,7 +234,12 @@ test("tls is there when it is enabled", () => {
 });
 
 test("the partitioner follows the key, unless it is set", () => {
-  expect(kafka('key_field = "message"\n').partitioner).toBe("murmur2");
+  expect(kafka('key_field = "message"\n').partitioner).toBe("murmur2_random");
+  expect(kafka('key = "{{message}}"\n').partitioner).toBe("murmur2_random");
+  expect(kafka('partition_field = "message"\n')).toMatchObject({
+    partitioner: "field",
+    partitionField: "message",
+  });
   expect(kafka('key_field = "message"\npartitioner = "sticky"\n').partitioner).toBe("sticky");
 });
 

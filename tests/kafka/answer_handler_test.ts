@@ -31,7 +31,7 @@ function setup() {
     newQueue: (topic, partition) => new PartitionSender(topic, partition),
     onSealed: () => {},
     isAvailable: () => true,
-    partitioner: "murmur2",
+    partitioner: "murmur2_random",
     memoryMaxBytes: 1 << 20,
     canPark: false,
   });

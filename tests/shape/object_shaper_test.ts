@@ -140,7 +140,7 @@ describe("json to text and raw", () => {
     ]);
     expect(metrics.decodeErrorsCount).toBe(0);
     const keyed = shapeText({ decode: "json", codec: "raw", keyField: "a", metrics }, lines);
-    expect(keyed).toMatchObject({ values: [' {"a":"x"}', "no object"], keys: ["x", ""] });
+    expect(keyed).toMatchObject({ values: [' {"a":"x"}', "no object"], keys: ["x", null] });
     expect(metrics.decodeErrorsCount).toBe(1);
   });
 });
@@ -150,9 +150,9 @@ describe("keys", () => {
     const keyed = (keyField: string, lines: string) =>
       shapeText({ decode: "json", codec: "json", keyField, exceptFields: ["k", "host"] }, lines).keys;
     expect(keyed("k", '{"k":"é"}\n{"k":5}\n{"k":true}\n{"k":{"a":1}}\n{"k":null}\n{}\ntext\n')).toEqual(
-      ["é", "5", "true", '{"a":1}', "", "", ""],
+      ["é", "5", "true", '{"a":1}', null, null, null],
     );
-    expect(keyed("k.a", '{"k":{"a":9007199254740993}}\n{"k":1}\n')).toEqual(["9007199254740993", ""]);
+    expect(keyed("k.a", '{"k":{"a":9007199254740993}}\n{"k":1}\n')).toEqual(["9007199254740993", null]);
     expect(keyed("host", '{"host":"own"}\n{}\n')).toEqual(["own", "web-1"]);
     expect(keyed("message", "text\n")).toEqual(["text"]);
   });

@@ -172,8 +172,8 @@ describe("keys", () => {
     expect(shapeText({ keyField: "timestamp", timestampFormat: "unix_ns" }, "a\n").keys).toEqual([
       "1769850307123000000",
     ]);
-    expect(shapeText({ keyField: "absent" }, "a\nb\n").keys).toEqual(["", ""]);
-    expect(shapeText({ keyField: "file" }, "a\n", { stream: STDIN }).keys).toEqual([""]);
+    expect(shapeText({ keyField: "absent" }, "a\nb\n").keys).toEqual([null, null]);
+    expect(shapeText({ keyField: "file" }, "a\n", { stream: STDIN }).keys).toEqual([null]);
   });
 
   test("key and value that are the same line share one hold on the memory", () => {
