@@ -1,4 +1,5 @@
 import type { Delivery } from "../event/delivery.ts";
+import { Membership } from "./membership.ts";
 import { PartitionChoice, type PartitionChoiceOptions, type TopicPartitions } from "./partition_choice.ts";
 import type { OpenBatch, PartitionQueue } from "./partition_queue.ts";
 
@@ -15,6 +16,8 @@ export interface AccumulatorOptions<B extends OpenBatch, Q extends PartitionQueu
   readonly memoryMaxBytes: number;
   /** Events of an unknown topic step aside for others' (topic templates); otherwise they hold everything behind them. */
   readonly canPark: boolean;
+  /** Events of a topic that was given up: their bytes were taken, and they have to be settled. */
+  readonly onGivenUp: (topic: string, members: Membership) => void;
 }
 
 interface Parked {
@@ -23,6 +26,8 @@ interface Parked {
 }
 
 interface TopicState<Q> extends TopicPartitions<Q> {
+  /** There is no such topic, and its events do not wait for it any more. */
+  isGivenUp: boolean;
   /** Of partitions that are no more, by number. They may come back: there is one queue for each, ever. */
   readonly retired: Map<number, Q>;
   readonly parked: Parked[];
@@ -63,7 +68,10 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
    */
   setPartitionCount(name: string, count: number, nowMs: number): void {
     const topic = this.#topic(name);
-    if (count > 0) this.unknownTopics.delete(name);
+    if (count > 0) {
+      this.unknownTopics.delete(name);
+      topic.isGivenUp = false;
+    }
     if (topic.queues.length > count) {
       for (const queue of topic.queues.splice(count)) topic.retired.set(queue.id, queue);
       topic.sticky = -1;
@@ -81,6 +89,31 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
   queueBeyond(name: string, partition: number): Q {
     const topic = this.#topic(name);
     return topic.queues[partition] ?? this.#queueBeyond(topic, partition);
+  }
+
+  /** Events of this topic wait no longer, nor do those that come, until it has partitions. */
+  giveUpTopic(name: string): void {
+    const topic = this.#topic(name);
+    if (topic.queues.length > 0) return;
+    topic.isGivenUp = true;
+    const members = new Membership();
+    for (const { delivery, indexes } of topic.parked) {
+      for (const index of indexes) members.addRange(delivery, index, index + 1);
+      delivery.take(indexes.length);
+    }
+    this.#parkedEvents -= members.count;
+    topic.parked.length = 0;
+    if (members.count > 0) this.#options.onGivenUp(name, members);
+  }
+
+  /** Forgets a topic that was given up: its next event waits for it anew. */
+  forgetTopic(name: string): void {
+    const topic = this.#topics.get(name);
+    // What an earlier run has sent to it may have a queue.
+    if (topic?.isGivenUp !== true || topic.retired.size > 0) return;
+    this.#topics.delete(name);
+    this.unknownTopics.delete(name);
+    if (this.#lastTopic?.name === name) this.#lastTopic = null;
   }
 
   /** Tries again to sort in what stepped aside. */
@@ -223,7 +256,7 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     let topic = this.#topics.get(name);
     if (topic === undefined) {
       const partitions = { name, queues: [], sticky: -1, nextPartition: 0, givenBytes: NONE_GIVEN };
-      topic = { ...partitions, retired: new Map(), parked: [] };
+      topic = { ...partitions, isGivenUp: false, retired: new Map(), parked: [] };
       this.#topics.set(name, topic);
       this.unknownTopics.add(name);
     }
@@ -232,6 +265,7 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
   }
 
   #appendRange(topic: TopicState<Q>, delivery: Delivery, from: number, to: number, nowMs: number): number {
+    if (topic.isGivenUp) return this.#giveUp(topic, delivery, from, to);
     if (topic.parked.length > 0 && topic.queues.length > 0) this.#unpark(topic, nowMs);
     if (topic.queues.length === 0 || topic.parked.length > 0) return this.#park(topic, delivery, from, to);
     return this.#appendKnown(topic, delivery, from, to, nowMs);
@@ -298,6 +332,14 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     this.#memoryBytes += queue.open.capacityBytes;
     this.active.add(queue);
     return true;
+  }
+
+  #giveUp(topic: TopicState<Q>, delivery: Delivery, from: number, to: number): number {
+    const members = new Membership();
+    members.addRange(delivery, from, to);
+    delivery.take(to - from);
+    this.#options.onGivenUp(topic.name, members);
+    return to;
   }
 
   /** Events of a topic that nobody knows (yet) step aside, within limits. */

@@ -95,6 +95,12 @@ export function buildKafkaSink(
     inputs: values.inputs,
     bootstrapServers: [...new Set(values.bootstrap_servers)],
     topic: values.topic,
+    topicMissingTimeoutMs: values.on_topic_missing === "drop" ? values.topic_missing_timeout_ms : null,
+    topicPolicy: {
+      allowed: values.allowed_topics,
+      fallback: values.on_template_error === "fallback_topic" ? values.fallback_topic : null,
+      reserved: values.delivery === "transactional" ? [values.position_topic] : [],
+    },
     keyField: values.key_field,
     key: values.key,
     headers: (values.headers ?? []).map(([header, value]) => ({ name: header, value })),

@@ -104,6 +104,16 @@ export interface DeadLetterConfig {
   readonly sizeBytesMax: number;
 }
 
+/** Which topics a template may name, and what becomes of events for which it names none. */
+export interface TopicPolicyConfig {
+  /** Patterns, with "*" for any text; null: all that begin as the template does. */
+  readonly allowed: readonly string[] | null;
+  /** Where events go for which no topic can be named; null: they are dropped. */
+  readonly fallback: string | null;
+  /** Topics that hold something else, such as positions. */
+  readonly reserved: readonly string[];
+}
+
 export interface KafkaSinkConfig {
   readonly type: "kafka";
   readonly name: string;
@@ -112,6 +122,9 @@ export interface KafkaSinkConfig {
   readonly bootstrapServers: readonly string[];
   /** Template: `{{field}}`, strftime. */
   readonly topic: string;
+  readonly topicPolicy: TopicPolicyConfig;
+  /** How long events wait for a topic that is not there before they are dropped; null: until it is. */
+  readonly topicMissingTimeoutMs: number | null;
   /** Dotted path of the field that becomes the key; null: `key` does, if that is there. */
   readonly keyField: string | null;
   /** Template of the key: `{{field}}`, `{{uuid}}`, strftime. */

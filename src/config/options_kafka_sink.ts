@@ -1,7 +1,7 @@
 import { addresses, choice, flag, group, integer, milliseconds, size, text } from "./option.ts";
 import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import { deliveryOptions } from "./options_delivery.ts";
-import { routingOptions } from "./options_routing.ts";
+import { routingOptions, topicOptions } from "./options_routing.ts";
 import { refusedOptions } from "./options_refused.ts";
 import { securityOptions } from "./options_security.ts";
 import { transactionOptions } from "./options_transaction.ts";
@@ -129,6 +129,7 @@ export const kafkaSinkGroup = group({
         "specifiers take its time, in UTC.",
       example: '"logs-{{unit}}-%Y-%m-%d"',
     }),
+    ...topicOptions,
     ...routingOptions,
     acks: choice({
       values: ["all", "one", "none"],
@@ -213,16 +214,12 @@ export const kafkaSinkGroup = group({
   },
   planned: [
     ...plannedEncodingOptions,
-    "allowed_topics",
     "connect_timeout_max_ms",
     "dead_letter.topic",
     "dns_lookup",
-    "fallback_topic",
     "message_timeout_ms",
     "metrics_interval_secs",
     "on_lost_state",
-    "on_template_error",
-    "on_topic_missing",
     "receive_buffer_bytes",
     "retry.max_attempts",
     "send_buffer_bytes",

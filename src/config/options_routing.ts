@@ -1,6 +1,57 @@
 import { HEADERS_MAX } from "../event/record_headers.ts";
-import { choice, text, texts } from "./option.ts";
-import { checkFieldPath, checkHeaderName, checkTemplate } from "./string_checks.ts";
+import { choice, milliseconds, strings, text, texts } from "./option.ts";
+import {
+  checkFieldPath,
+  checkHeaderName,
+  checkTemplate,
+  checkTopicName,
+  checkTopicPattern,
+} from "./string_checks.ts";
+
+/** Which topics a template may name, and what becomes of events without one. */
+export const topicOptions = {
+  allowed_topics: strings({
+    default: null,
+    defaultText: "topics that begin with the text in front of the first field or time of `topic`",
+    countMin: 1,
+    check: checkTopicPattern,
+    doc:
+      "Topics that a `topic` with fields may name, whatever a line holds: names, in which `*` stands for any text. Without it a `topic` that begins " +
+      "with a field may name any topic but those that begin with `__`, which `*` at the start of a pattern leaves out too.",
+    example: '["logs-*", "audit"]',
+  }),
+  on_template_error: choice({
+    values: ["drop", "fallback_topic"],
+    default: "drop",
+    doc:
+      "What becomes of an event for which `topic` names no topic: a field is missing, Kafka allows no such name, or `allowed_topics` leaves it " +
+      "out. It is counted by reason either way.",
+    example: '"fallback_topic"',
+  }),
+  fallback_topic: text({
+    default: null,
+    defaultText: "none",
+    check: checkTopicName,
+    doc: 'Where such events go with `on_template_error = "fallback_topic"`.',
+    example: '"logs-unsorted"',
+  }),
+  on_topic_missing: choice({
+    values: ["wait", "drop"],
+    default: "wait",
+    doc:
+      "What becomes of events of a topic that the cluster does not have, and that is not created. `wait`: until somebody creates it; other topics of " +
+      "the sink go on, until many events wait. `drop`: after `topic_missing_timeout_ms` they are dropped and counted, as `topic_missing`.",
+    example: '"drop"',
+  }),
+  topic_missing_timeout_ms: milliseconds({
+    default: 60_000,
+    min: 0,
+    max: 86_400_000,
+    doc:
+      'How long events wait for a topic with `on_topic_missing = "drop"`, counted from when the cluster first said that it has none.',
+    example: "300000",
+  }),
+};
 
 /** What stands around an event's value in its record, and which partition it goes to. */
 export const routingOptions = {

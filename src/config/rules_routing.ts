@@ -5,6 +5,7 @@ import type { Values } from "./option.ts";
 import type { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { given, warnUnused } from "./rules_common.ts";
 import { quote } from "./source_text.ts";
+import { isConstantTopic } from "./string_checks.ts";
 
 type KafkaValues = Values<typeof kafkaSinkGroup.options>;
 
@@ -12,6 +13,75 @@ type KafkaValues = Values<typeof kafkaSinkGroup.options>;
 export function checkRouting(table: CheckedTable, report: Report): void {
   checkKey(table, report);
   checkPartitioner(table, report);
+  checkFallback(table, report);
+  checkMissing(table, report);
+  checkAllowed(table, report);
+}
+
+function checkFallback(table: CheckedTable, report: Report): void {
+  const policy = given(table, "on_template_error");
+  const { on_template_error: name } = table.values as KafkaValues;
+  if (table.found.get("on_template_error")?.valid === false) return;
+  const fallback = given(table, "fallback_topic");
+  if (name === "fallback_topic" && !table.found.has("fallback_topic")) {
+    report.add({
+      code: "missing-key",
+      message: 'Cannot use on_template_error = "fallback_topic" without "fallback_topic": no topic is named',
+      at: policy!.at,
+      hint: 'add, for example, fallback_topic = "logs-unsorted"',
+    });
+  }
+  warnUnused({
+    options: fallback === null || name === "fallback_topic" ? [] : [fallback],
+    off: policy ?? undefined,
+    reason: 'on_template_error is "drop"',
+    remedy: 'use on_template_error = "fallback_topic"',
+  }, report);
+}
+
+function checkMissing(table: CheckedTable, report: Report): void {
+  const timeout = given(table, "topic_missing_timeout_ms");
+  if (table.found.get("on_topic_missing")?.valid === false) return;
+  const { on_topic_missing: policy } = table.values as KafkaValues;
+  warnUnused({
+    options: timeout === null || policy === "drop" ? [] : [timeout],
+    off: given(table, "on_topic_missing") ?? undefined,
+    reason: 'on_topic_missing is "wait"',
+    remedy: 'use on_topic_missing = "drop"',
+  }, report);
+}
+
+/** Fields that are never what a line says, where lines are text. */
+const FIELDS_OF_SHIPPER = ["host", "timestamp", "source_type", "stream", "file"];
+
+/** What a line holds may choose the topic: how far that goes has to be said somewhere. */
+function checkAllowed(table: CheckedTable, report: Report): void {
+  const topic = given(table, "topic");
+  if (topic === null) return;
+  const { topic: template } = table.values as KafkaValues;
+  const allowed = given(table, "allowed_topics");
+  if (isConstantTopic(template)) {
+    const options = ["allowed_topics", "on_template_error", "fallback_topic"].map((key) => given(table, key));
+    warnUnused({
+      options: options.filter((each) => each !== null),
+      off: undefined,
+      reason: "topic is the same for every event",
+      remedy: "use a field in topic",
+    }, report);
+    return;
+  }
+  const fields = [...template.matchAll(/\{\{\s*"?(.*?)"?\s*\}\}/gu)].map(([, name]) => name!);
+  const isOpen = template.startsWith("{{") || (template.startsWith("%") && fields.length > 0);
+  if (!isOpen || allowed !== null || table.found.has("allowed_topics")) return;
+  if (fields.every((name) => FIELDS_OF_SHIPPER.includes(name))) return;
+  report.add({
+    code: "open-topic",
+    message: `Who writes a line of this sink's sources chooses its topic, any that the credentials allow: ${
+      quote(topic.key)
+    } begins with a field`,
+    at: topic.at,
+    hint: 'add allowed_topics, such as ["logs-*"], or put a text in front: topic = "logs-{{unit}}"',
+  });
 }
 
 /** One of two says what the key is. */

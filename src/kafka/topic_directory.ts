@@ -17,6 +17,8 @@ export interface TopicDirectoryOptions {
   readonly random: () => number;
   /** The topic's partitions are known (again), also when nothing changed. */
   readonly onKnown: (topic: string, partitionCount: number) => void;
+  /** The cluster says (again) that there is no such topic, and it was not created. */
+  readonly onMissing: (topic: string) => void;
   /** Why a topic can't be used now, in words with a hint. */
   readonly onProblem: (code: string, message: string, hint: string | null) => void;
 }
@@ -42,6 +44,11 @@ export class TopicDirectory {
     this.#run().catch((error: unknown) =>
       this.#options.log.error(`Cannot go on asking for topics: ${error}`)
     );
+  }
+
+  /** Asks no more for a topic. */
+  forget(topic: string): void {
+    this.#wanted.delete(topic);
   }
 
   close(): void {
@@ -100,6 +107,7 @@ export class TopicDirectory {
         `Cannot send to topic "${topic}": the cluster does not know it; its events wait`,
         "create the topic, or set topics_autocreate = true",
       );
+      this.#options.onMissing(topic);
       return "missing";
     }
     const info = errorInfo(errorCode);
@@ -125,6 +133,7 @@ export class TopicDirectory {
           const info = errorInfo(errorCode);
           const said = errorMessage === null ? "" : ` (${errorMessage})`;
           this.#options.onProblem(info.name, `Cannot create topic "${name}": ${info.name}${said}`, info.hint);
+          this.#options.onMissing(name);
         }
       }
       // The new topic is known a moment later: the next round asks soon.

@@ -5,7 +5,7 @@ import { ColumnWriter, joinBatch, lineColumn, releaseColumn, releaseColumns } fr
 import { type Envelope, envelopeOf, type EventFields } from "./event_fields.ts";
 import { fieldAt, type FieldFilter, scalarText } from "./fields.ts";
 import { writeEscapedLossy } from "./json_writer.ts";
-import type { ShapePlan, Shaper, ShapeResult } from "./shaper.ts";
+import { NO_EVENTS, type ShapePlan, type Shaper, type ShapeResult } from "./shape_result.ts";
 import { eventMs, RecordWriter, takesFields } from "./record_writer.ts";
 import { LineSelection } from "./topics.ts";
 
@@ -49,8 +49,8 @@ export class ObjectShaper implements Shaper {
 
   shape(lines: LineBatch): ShapeResult {
     const { count, chunk } = lines;
-    if (count === 0) return { batch: null, droppedCount: 0 };
-    const { codec, eventFields, filter, pool } = this.#plan;
+    if (count === 0) return NO_EVENTS;
+    const { codec, eventFields, filter, pool, topics } = this.#plan;
     const fields = eventFields.of(chunk);
     const span = chunk.data.subarray(lines.starts[0], lines.ends[count - 1]);
     const shared: ChunkPlan = {
@@ -66,13 +66,9 @@ export class ObjectShaper implements Shaper {
       : new ColumnWriter(pool, count, codec === "text" ? span.length : span.length * 2);
     const around = new RecordWriter(this.#plan, count);
     const line: Line = { start: 0, end: 0, text: "", isUtf8: true, isDecoded: true, fields: {} };
-    let droppedCount = 0;
     for (let i = 0; i < count; i++) {
       this.#decode(line, shared, lines.starts[i]!, lines.ends[i]!);
-      if (!selection.add(i, this.#topic(line, shared, chunk.receivedMs))) {
-        droppedCount++;
-        continue;
-      }
+      if (!selection.add(i, this.#topic(line, shared, chunk.receivedMs), topics.problem)) continue;
       if (values !== null) {
         if (codec === "text") this.#writeText(values, line, shared);
         else this.#writeJson(values, line, shared);
@@ -84,10 +80,14 @@ export class ObjectShaper implements Shaper {
     // Finished before anything is returned: that gives memory back that was taken and not needed.
     const columns = around.finish();
     const valueColumn = values?.finish() ?? lineColumn(kept, pool);
-    if (kept.count > 0) return { batch: joinBatch(lines, kept, valueColumn, columns, pool), droppedCount };
+    const { refused } = selection;
+    const fallbacks = topics.takeFallbacks();
+    if (kept.count > 0) {
+      return { batch: joinBatch(lines, kept, valueColumn, columns, pool), refused, fallbacks };
+    }
     releaseColumn(valueColumn);
     releaseColumns(columns);
-    return { batch: null, droppedCount };
+    return { batch: null, refused, fallbacks };
   }
 
   #decode(line: Line, shared: ChunkPlan, start: number, end: number): void {

@@ -1,33 +1,16 @@
-import type { DecodingConfig, EncodingConfig, HeaderConfig } from "../config/config.ts";
-import type { EventBatch } from "../event/event_batch.ts";
-import type { LineBatch } from "../event/line_batch.ts";
+import type { DecodingConfig, EncodingConfig, HeaderConfig, TopicPolicyConfig } from "../config/config.ts";
 import type { BufferPool } from "../event/pooled_buffer.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
-import { createFieldFilter, type FieldFilter, parseFieldPath } from "./fields.ts";
+import { createFieldFilter, parseFieldPath } from "./fields.ts";
 import { EventFieldsMaker } from "./event_fields.ts";
 import { KeySource } from "./key_source.ts";
 import { ObjectShaper } from "./object_shaper.ts";
 import { HeaderTemplates } from "./record_headers.ts";
-import { type RecordPlan, takesFields } from "./record_writer.ts";
+import { takesFields } from "./record_writer.ts";
+import type { ShapePlan, Shaper } from "./shape_result.ts";
 import { Template } from "./template.ts";
 import { TextShaper } from "./text_shaper.ts";
 import { TopicNames } from "./topics.ts";
-
-/** Makes events of the lines that one sink gets from one source. */
-export interface Shaper {
-  /**
-   * Synchronous; the lines' arrays may be reused afterwards. The caller owns the batch's memory (`releaseBatch`); the chunk's owner is
-   * retained as far as the batch needs it.
-   */
-  shape(lines: LineBatch): ShapeResult;
-}
-
-export interface ShapeResult {
-  /** Null when no event is left (all dropped, or no lines): the caller lets the position pass the lines' `takenBytes` itself. */
-  readonly batch: EventBatch | null;
-  /** Events that have no topic (reason "template_error"). */
-  readonly droppedCount: number;
-}
 
 export interface ShaperOptions {
   readonly decoding: DecodingConfig;
@@ -42,18 +25,11 @@ export interface ShaperOptions {
   readonly headers?: readonly HeaderConfig[];
   /** Template. A text without fields and times is taken as it is; "" where the sink knows no topics. */
   readonly topic: string;
+  /** Which topics the template may name; undefined: any, and events without one are dropped. */
+  readonly topicPolicy?: TopicPolicyConfig | undefined;
   readonly hostname: string;
   /** Memory for what is encoded. */
   readonly pool: BufferPool;
-  readonly metrics: SourceMetrics;
-}
-
-/** The options, compiled: what both kinds of shaper work with. */
-export interface ShapePlan extends RecordPlan {
-  readonly codec: EncodingConfig["codec"];
-  readonly filter: FieldFilter | null;
-  readonly topics: TopicNames;
-  readonly eventFields: EventFieldsMaker;
   readonly metrics: SourceMetrics;
 }
 
@@ -61,7 +37,7 @@ export interface ShapePlan extends RecordPlan {
 export function createShaper(options: ShaperOptions): Shaper {
   const { encoding, hostname, keyField, partitionField = null, headers = [], pool, metrics } = options;
   const { codec, timestampFormat } = encoding;
-  const topics = new TopicNames(new Template(options.topic));
+  const topics = new TopicNames(new Template(options.topic), options.topicPolicy);
   const plan: ShapePlan = {
     codec,
     filter: createFieldFilter(encoding),

@@ -18,8 +18,8 @@ import { KEY_ESTIMATE_BYTES } from "./key_source.ts";
 import { LineEncoder } from "./line_encoder.ts";
 import { partitionNumber } from "./partition_numbers.ts";
 import { HEADERS_ESTIMATE_BYTES } from "./record_headers.ts";
-import type { ShapePlan, Shaper, ShapeResult } from "./shaper.ts";
-import { keepAll, LineSelection } from "./topics.ts";
+import { NO_EVENTS, type ShapePlan, type Shaper, type ShapeResult } from "./shape_result.ts";
+import { keepAll, LineSelection, NONE_REFUSED, refuseAll, type RefusedLines } from "./topics.ts";
 
 const NO_BYTES = Buffer.alloc(0);
 const NO_FIELDS: Fields = {};
@@ -38,35 +38,46 @@ export class TextShaper implements Shaper {
   }
 
   shape(lines: LineBatch): ShapeResult {
-    if (lines.count === 0) return { batch: null, droppedCount: 0 };
+    if (lines.count === 0) return NO_EVENTS;
+    const { topics, pool } = this.#plan;
     const fields = this.#plan.eventFields.of(lines.chunk);
-    const kept = this.#keep(lines, fields);
-    const droppedCount = lines.count - (kept?.count ?? 0);
-    if (kept === null || kept.count === 0) return { batch: null, droppedCount };
+    const { kept, refused } = this.#keep(lines, fields);
+    if (kept === null) return { ...NO_EVENTS, refused };
     const values = this.#values(kept, fields);
     const columns = {
       keys: this.#keys(kept, fields, values),
       headers: this.#headers(kept, fields),
       partitions: this.#partitions(kept, fields),
     };
-    return { batch: joinBatch(lines, kept, values, columns, this.#plan.pool), droppedCount };
+    return {
+      batch: joinBatch(lines, kept, values, columns, pool),
+      refused,
+      fallbacks: topics.takeFallbacks(),
+    };
   }
 
-  #keep(lines: LineBatch, fields: EventFields): KeptLines | null {
+  /** The lines that have a topic, at least one; null: none has. */
+  #keep(
+    lines: LineBatch,
+    fields: EventFields,
+  ): { readonly kept: KeptLines | null; readonly refused: readonly RefusedLines[] } {
     const { topics } = this.#plan;
     const { template } = topics;
-    if (template.constant !== null) return keepAll(lines, template.constant);
+    if (template.constant !== null) return { kept: keepAll(lines, template.constant), refused: NONE_REFUSED };
     const { data, receivedMs } = lines.chunk;
     if (!template.fieldNames.has("message")) {
       const topic = topics.name(NO_FIELDS, fields.values, receivedMs);
-      return topic === null ? null : keepAll(lines, topic);
+      if (topic === null) return { kept: null, refused: refuseAll(lines, topics.problem) };
+      topics.repeat(lines.count - 1);
+      return { kept: keepAll(lines, topic), refused: NONE_REFUSED };
     }
     const selection = new LineSelection(lines);
     for (let i = 0; i < lines.count; i++) {
       const message = data.toString("utf8", lines.starts[i]!, lines.ends[i]!);
-      selection.add(i, topics.name({ message }, fields.values, receivedMs));
+      selection.add(i, topics.name({ message }, fields.values, receivedMs), topics.problem);
     }
-    return selection.finish();
+    const kept = selection.finish();
+    return { kept: kept.count === 0 ? null : kept, refused: selection.refused };
   }
 
   #values(kept: KeptLines, fields: EventFields): OwnedColumn {

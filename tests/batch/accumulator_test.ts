@@ -57,6 +57,7 @@ function accumulator(
     newBatch: () => new TextBatch(),
     newQueue: (topic, partition) => new PartitionQueue<TextBatch>(topic, partition),
     onSealed: () => {},
+    onGivenUp: (_topic, members) => members.settle("rejected"),
     isAvailable: (_topic, partition) => !(options.unavailable ?? []).includes(partition),
     partitioner: options.partitioner ?? "murmur2_random",
     memoryMaxBytes: options.memoryMaxBytes ?? 1_000_000,
@@ -313,4 +314,51 @@ test("a delivery that is alone waits while every partition has enough to do", ()
   const alone = delivery(["marker"]);
   alone.delivery.isAlone = true;
   expect(acc.append(alone.delivery, 0, 0)).toBe(0);
+});
+
+test("events of a topic that is given up are handed over, those that come too, until it has partitions", () => {
+  for (const canPark of [true, false]) {
+    const givenUp: number[] = [];
+    const acc = new Accumulator<TextBatch, Queue>({
+      newBatch: () => new TextBatch(),
+      newQueue: (topic, partition) => new PartitionQueue<TextBatch>(topic, partition),
+      onSealed: () => {},
+      isAvailable: () => true,
+      partitioner: "sticky",
+      memoryMaxBytes: 1_000_000,
+      canPark,
+      onGivenUp: (topic, members) => {
+        expect(topic).toBe("logs");
+        givenUp.push(members.count);
+        members.settle("rejected");
+      },
+    });
+    const first = delivery(texts(3));
+    expect(acc.append(first.delivery, 0, 0)).toBe(canPark ? 3 : 0);
+    acc.giveUpTopic("logs");
+    expect(givenUp).toEqual(canPark ? [3] : []);
+    expect(acc.append(first.delivery, canPark ? 3 : 0, 0)).toBe(3);
+    expect([first.statuses, acc.parkedEvents]).toEqual([["rejected"], 0]);
+    const second = delivery(texts(2));
+    expect(acc.append(second.delivery, 0, 0)).toBe(2);
+    expect(second.statuses).toEqual(["rejected"]);
+    acc.setPartitionCount("logs", 1, 0);
+    const third = delivery(texts(2));
+    expect(acc.append(third.delivery, 0, 0)).toBe(2);
+    expect([third.statuses, acc.active.size]).toEqual([[], 1]);
+    acc.giveUpTopic("logs");
+    expect(third.statuses).toEqual([]);
+    acc.forgetTopic("logs");
+    expect(acc.active.size).toBe(1);
+  }
+});
+
+test("a topic that was given up and forgotten is waited for anew", () => {
+  const acc = accumulator({ canPark: true });
+  acc.append(delivery(["a"]).delivery, 0, 0);
+  acc.giveUpTopic("logs");
+  acc.forgetTopic("logs");
+  expect([...acc.unknownTopics]).toEqual([]);
+  expect(acc.append(delivery(["b"]).delivery, 0, 0)).toBe(1);
+  expect([acc.parkedEvents, ...acc.unknownTopics]).toEqual([1, "logs"]);
 });

@@ -44,6 +44,7 @@ function accumulator(
     newBatch: () => new TextBatch(),
     newQueue: (topic, partition) => new PartitionQueue<TextBatch>(topic, partition),
     onSealed: () => {},
+    onGivenUp: (_topic, members) => members.settle("rejected"),
     isAvailable: (_topic, partition) => !unavailable.includes(partition),
     partitioner,
     memoryMaxBytes,

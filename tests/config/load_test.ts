@@ -33,6 +33,8 @@ const REFUSED = { onTooLarge: "drop", deadLetter: null } as const;
 
 const DEFAULT_ROUTING = {
   topic: "logs",
+  topicPolicy: { allowed: null, fallback: null, reserved: [] },
+  topicMissingTimeoutMs: null,
   keyField: null,
   key: null,
   headers: [],

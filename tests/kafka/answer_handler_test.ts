@@ -34,6 +34,7 @@ function setup() {
     partitioner: "murmur2_random",
     memoryMaxBytes: 1 << 20,
     canPark: false,
+    onGivenUp: () => {},
   });
   const handler = new AnswerHandler({
     config: { ...plainSink, retryIntervalMs: 100, retryMaxIntervalMs: 1_000 },

@@ -16,6 +16,8 @@ export const plainSink: KafkaSinkConfig = {
   inputs: ["app"],
   bootstrapServers: [],
   topic: "logs",
+  topicPolicy: { allowed: null, fallback: null, reserved: [] },
+  topicMissingTimeoutMs: null,
   keyField: null,
   key: null,
   headers: [],

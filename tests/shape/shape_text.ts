@@ -1,10 +1,11 @@
-import type { EncodingConfig, HeaderConfig } from "../../src/config/config.ts";
+import type { EncodingConfig, HeaderConfig, TopicPolicyConfig } from "../../src/config/config.ts";
 import { LineSplitter } from "../../src/decode/line_splitter.ts";
 import type { Chunk } from "../../src/event/chunk.ts";
 import { type EventBatch, releaseBatch } from "../../src/event/event_batch.ts";
 import { BufferPool, type PooledBuffer } from "../../src/event/pooled_buffer.ts";
 import { areHeaders, decodeHeaders } from "../../src/event/record_headers.ts";
-import { createShaper, type Shaper, type ShapeResult, type ShaperOptions } from "../../src/shape/shaper.ts";
+import type { Shaper, ShapeResult } from "../../src/shape/shape_result.ts";
+import { createShaper, type ShaperOptions } from "../../src/shape/shaper.ts";
 import { SourceMetrics } from "../../src/telemetry/metrics.ts";
 import { chunkOf } from "../decode/chunks.ts";
 
@@ -16,6 +17,7 @@ export interface ShapeSetup extends Partial<EncodingConfig> {
   readonly partitionField?: string;
   readonly headers?: readonly HeaderConfig[];
   readonly topic?: string;
+  readonly topicPolicy?: TopicPolicyConfig;
   readonly metrics?: SourceMetrics;
   readonly pool?: BufferPool;
 }
@@ -34,6 +36,7 @@ export function shaperOf(setup: ShapeSetup = {}): Shaper {
     partitionField: setup.partitionField ?? null,
     headers: setup.headers ?? [],
     topic: setup.topic ?? "logs",
+    topicPolicy: setup.topicPolicy,
     hostname: "web-1",
     pool: setup.pool ?? new BufferPool(),
     metrics: setup.metrics ?? new SourceMetrics(),
@@ -42,8 +45,9 @@ export function shaperOf(setup: ShapeSetup = {}): Shaper {
 }
 
 /** Splits and shapes all of a chunk. */
-export function shape(shaper: Shaper, chunk: Chunk): ShapeResult {
-  return shaper.shape(new LineSplitter({ maxLineBytes: 1_000_000 }).split(chunk, Infinity));
+export function shape(shaper: Shaper, chunk: Chunk): ShapeResult & { readonly droppedCount: number } {
+  const result = shaper.shape(new LineSplitter({ maxLineBytes: 1_000_000 }).split(chunk, Infinity));
+  return { ...result, droppedCount: result.refused.reduce((sum, { lines }) => sum + lines.length, 0) };
 }
 
 /** What a batch holds, as text, one element an event. */
