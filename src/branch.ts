@@ -1,6 +1,12 @@
 import type { EventBuffer } from "./buffer/event_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
-import type { DecodingConfig, EncodingConfig, HeaderConfig, SinkConfig } from "./config/config.ts";
+import type {
+  DecodingConfig,
+  EncodingConfig,
+  HeaderConfig,
+  SinkConfig,
+  TopicPolicyConfig,
+} from "./config/config.ts";
 import type { GapMarkers } from "./gap_markers.ts";
 import type { LaneOptions } from "./lane.ts";
 import type { Sink } from "./sink/sink.ts";
@@ -33,16 +39,28 @@ export interface LaneShape extends Pick<LaneOptions, "whenFull"> {
   readonly isAlone: boolean;
   readonly encoding: EncodingConfig;
   readonly keyField: string | null;
+  readonly key: string | null;
+  readonly partitionField: string | null;
   readonly headers: readonly HeaderConfig[];
   readonly topic: string;
+  readonly topicPolicy: TopicPolicyConfig | undefined;
 }
 
 /** What the records of a sink's events are made of. */
-export type RecordShape = Pick<LaneShape, "encoding" | "keyField" | "headers" | "topic">;
+export type RecordShape = Omit<LaneShape, "isAlone" | "whenFull">;
 
 export function recordShapeOf(sink: SinkConfig): RecordShape {
   const { encoding } = sink;
-  if (sink.type !== "kafka") return { encoding, keyField: null, headers: [], topic: "" };
-  const { keyField, headers, topic } = sink;
-  return { encoding, keyField, headers, topic };
+  if (sink.type !== "kafka") return { ...BARE_RECORD, encoding, topic: "" };
+  const { keyField, key, partitionField, headers, topic, topicPolicy } = sink;
+  return { encoding, keyField, key, partitionField, headers, topic, topicPolicy };
 }
+
+/** Nothing stands around the value. */
+export const BARE_RECORD = {
+  keyField: null,
+  key: null,
+  partitionField: null,
+  headers: [],
+  topicPolicy: undefined,
+};

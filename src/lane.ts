@@ -6,11 +6,11 @@ import type { Region } from "./checkpoint/region.ts";
 import { LineSplitter } from "./decode/line_splitter.ts";
 import { type Chunk, OTHER_BYTES, type Outlet, type Piece } from "./event/chunk.ts";
 import { type BatchStatus, Delivery } from "./event/delivery.ts";
-import type { EventBatch } from "./event/event_batch.ts";
 import type { LineBatch } from "./event/line_batch.ts";
 import type { Stream } from "./event/stream.ts";
 import { Tally } from "./event/tally.ts";
-import type { Shaper } from "./shape/shaper.ts";
+import type { Shaper } from "./shape/shape_result.ts";
+import type { Fallback, RefusedLines } from "./shape/topics.ts";
 import type { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { Log } from "./telemetry/log.ts";
 import type { SinkMetrics, SourceMetrics } from "./telemetry/metrics.ts";
@@ -151,11 +151,9 @@ export class Lane implements Outlet {
 
   #shape(state: StreamState, region: Region, lines: LineBatch): void {
     const { shaper, buffer, sinkMetrics, now } = this.#options;
-    const { batch, droppedCount } = shaper.shape(lines);
-    if (droppedCount > 0) {
-      this.#countWithoutTopic(droppedCount);
-      this.#giveUp(state, region, linesWithout(lines, batch), "template_error");
-    }
+    const { batch, refused, fallbacks } = shaper.shape(lines);
+    for (const each of refused) this.#refuse(state, region, each);
+    for (const each of fallbacks) this.#countFallback(each);
     if (batch === null) return;
     if (sinkMetrics.waitingSinceMs === 0) sinkMetrics.waitingSinceMs = now();
     const settled = (_status: BatchStatus, delivery: Delivery) => this.#settled(state, region, delivery);
@@ -195,7 +193,7 @@ export class Lane implements Outlet {
       `The buffer of sink "${this.sink}" is full: new events of source "${source}" are dropped and counted`,
       { reason: "buffer_full", hint: 'buffer.when_full = "block" lets the source wait instead' },
     );
-    this.#giveUp(state, region, linesWithout(lines, null), "buffer_full");
+    this.#giveUp(state, region, numbersOf(lines), "buffer_full");
     buffer.skip(region);
   }
 
@@ -215,13 +213,28 @@ export class Lane implements Outlet {
     ledger.skipped();
   }
 
-  #countWithoutTopic(count: number): void {
+  /** Events have no topic: they are dropped. */
+  #refuse(state: StreamState, region: Region, { reason, lines }: RefusedLines): void {
     const { source, sinkMetrics, log } = this.#options;
-    sinkMetrics.dropped.add(`${source}\u0000template_error`, count);
+    const count = lines.length;
+    sinkMetrics.dropped.add(`${source}\u0000${reason}`, count);
     log.error(
-      `Cannot name a topic of sink "${this.sink}" for ${count} event(s) of source "${source}": a field of the template is ` +
-        `missing, or has a value that no topic's name can hold; dropped and counted`,
-      { reason: "template_error" },
+      `Cannot name a topic of sink "${this.sink}" for ${count} event(s) of source "${source}": ${
+        NO_TOPIC[reason]
+      }; dropped and counted`,
+      { reason, hint: 'on_template_error = "fallback_topic" sends them to a topic of their own' },
+    );
+    this.#giveUp(state, region, lines, reason);
+  }
+
+  #countFallback({ reason, count }: Fallback): void {
+    const { source, sinkMetrics, log } = this.#options;
+    sinkMetrics.fallbacks.add(`${source}\u0000${reason}`, count);
+    log.warn(
+      `${count} event(s) of source "${source}" go to the fallback topic of sink "${this.sink}": ${
+        NO_TOPIC[reason]
+      }`,
+      { reason },
     );
   }
 
@@ -258,14 +271,14 @@ function leaveOutCovered(lines: LineBatch, region: Region): LineBatch {
   return lines;
 }
 
-/** Numbers of the lines that did not become events of the batch. */
-function linesWithout(lines: LineBatch, batch: EventBatch | null): number[] {
-  const numbers: number[] = [];
-  let event = 0;
-  for (let i = 0; i < lines.count; i++) {
-    const line = lines.lineNumbers?.[i] ?? i;
-    if (batch !== null && event < batch.count && (batch.lineNumbers?.[event] ?? event) === line) event++;
-    else numbers.push(line);
-  }
-  return numbers;
+/** Of each line in its region. */
+function numbersOf({ count, lineNumbers }: LineBatch): number[] {
+  return Array.from({ length: count }, (_, i) => lineNumbers?.[i] ?? i);
 }
+
+/** Why there is none, as a clause. */
+const NO_TOPIC: Readonly<Record<RefusedLines["reason"], string>> = {
+  template_error: "a field of the template is missing, or holds no text, number or boolean",
+  topic_invalid: "what a field holds makes a name that no topic can have",
+  topic_not_allowed: "what a field holds names a topic that allowed_topics, or its default, leaves out",
+};

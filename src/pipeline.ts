@@ -1,5 +1,5 @@
 import { aborted, unlessAborted } from "./aborted.ts";
-import { type Branch, type LaneShape, type LaneSource, recordShapeOf } from "./branch.ts";
+import { BARE_RECORD, type Branch, type LaneShape, type LaneSource, recordShapeOf } from "./branch.ts";
 import type { DiskBuffer } from "./buffer/disk_buffer.ts";
 import { DrainingBuffer } from "./buffer/draining_buffer.ts";
 import type { EventBuffer } from "./buffer/event_buffer.ts";
@@ -250,8 +250,7 @@ export class Pipeline {
     };
     const shape = {
       encoding: { ...config.encoding, codec: "raw" as const, onlyFields: null, exceptFields: null },
-      keyField: null,
-      headers: [],
+      ...BARE_RECORD,
       topic,
     };
     const outlet = this.#lane(source, branch, { ...shape, whenFull: "block", isAlone: true });

@@ -14,7 +14,8 @@ import { BUFFER_SOURCE } from "./event/stream.ts";
 import type { IntentSegment } from "./journal/intent_frames.ts";
 import type { LiveIntent } from "./journal/journal_reader.ts";
 import type { RebuiltEvents } from "./kafka/intent_log.ts";
-import { createShaper, type Shaper } from "./shape/shaper.ts";
+import type { Shaper } from "./shape/shape_result.ts";
+import { createShaper } from "./shape/shaper.ts";
 import type { ExtentReader } from "./source/extent_reader.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 

@@ -70,9 +70,12 @@ describe("events that go nowhere", () => {
     harness.offer(
       '{"kind":"a","message":"1"}\n{"message":"2"}\n{"kind":"b/","message":"3"}\n{"kind":"b","message":"4"}\n',
     );
-    expect([...harness.sink.dropped.values]).toEqual([["app\u0000template_error", 2]]);
+    expect([...harness.sink.dropped.values]).toEqual([
+      ["app\u0000template_error", 1],
+      ["app\u0000topic_invalid", 1],
+    ]);
     expect(harness.log.texts("error")[0]).toStartWith(
-      'Cannot name a topic of sink "events" for 2 event(s) of source "app"',
+      'Cannot name a topic of sink "events" for 1 event(s) of source "app": a field of the template is missing',
     );
     expect(harness.read()).toEqual(["1", "4"]);
     harness.settle("delivered");

@@ -24,6 +24,7 @@ const batch: EventBatch = {
   values: { data, starts, ends },
   keys: null,
   headers: null,
+  partitions: null,
   topics: ["logs"],
   topicIndexes: null,
   receivedMs: 0,

@@ -25,7 +25,7 @@ const STAGES: Readonly<Record<string, { values?: readonly string[]; types?: read
   "src/shape/": { types: ["src/decode/"] },
   "src/batch/": { types: ["src/buffer/event_buffer.ts"] },
   "src/dead_letter/": {},
-  "src/sink/": { types: ["src/buffer/event_buffer.ts"] },
+  "src/sink/": { values: ["src/batch/partitioners.ts"], types: ["src/buffer/event_buffer.ts"] },
   "src/kafka/": {
     values: ["src/batch/"],
     types: ["src/buffer/event_buffer.ts", "src/sink/sink.ts"],

@@ -1,28 +1,23 @@
 import type { Delivery } from "../event/delivery.ts";
-import { murmur2Partition } from "./murmur2.ts";
+import { Membership } from "./membership.ts";
+import { PartitionChoice, type PartitionChoiceOptions, type TopicPartitions } from "./partition_choice.ts";
 import type { OpenBatch, PartitionQueue } from "./partition_queue.ts";
-
-/** Sealed batches of a partition that a keyless event still joins behind: one in flight, one ready to follow. */
-export const SEALED_MAX = 2;
-
-/** Of the memory limit, what the batches of a single partition may hold when keys tie events to it. */
-export const PARTITION_SHARE = 0.5;
 
 /** Events of templated topics that may wait for their topic to be known, over all topics. */
 export const PARKED_EVENTS_MAX = 20_000;
 
-export interface AccumulatorOptions<B extends OpenBatch, Q extends PartitionQueue<B>> {
+export interface AccumulatorOptions<B extends OpenBatch, Q extends PartitionQueue<B>>
+  extends PartitionChoiceOptions {
   readonly newBatch: (queue: Q) => B;
   readonly newQueue: (topic: string, partition: number) => Q;
   /** Called when a batch is full; its queue holds it in `sealed`. */
   readonly onSealed: (queue: Q, batch: B) => void;
-  /** True while the partition has a leader; keyless events avoid others. */
-  readonly isAvailable: (topic: string, partition: number) => boolean;
-  readonly partitioner: "sticky" | "murmur2";
   /** Memory of all batches together. Passed by at most one batch. */
   readonly memoryMaxBytes: number;
   /** Events of an unknown topic step aside for others' (topic templates); otherwise they hold everything behind them. */
   readonly canPark: boolean;
+  /** Events of a topic that was given up: their bytes were taken, and they have to be settled. */
+  readonly onGivenUp: (topic: string, members: Membership) => void;
 }
 
 interface Parked {
@@ -30,25 +25,21 @@ interface Parked {
   readonly indexes: Uint32Array;
 }
 
-interface TopicState<Q> {
-  readonly name: string;
-  /** One queue a partition; empty while the topic is not known. */
-  readonly queues: Q[];
+interface TopicState<Q> extends TopicPartitions<Q> {
+  /** There is no such topic, and its events do not wait for it any more. */
+  isGivenUp: boolean;
   /** Of partitions that are no more, by number. They may come back: there is one queue for each, ever. */
   readonly retired: Map<number, Q>;
-  /** Partition that keyless events go to until its batch is sealed; -1: choose anew. */
-  sticky: number;
-  /** Where the search for the next sticky partition starts. */
-  nextPartition: number;
   readonly parked: Parked[];
 }
 
 /**
- * Sorts events into record batches by topic and partition. Keyless events stick to one partition until its batch is sealed, then move
- * on (KIP-480): round-robin by event would shrink batches by the number of partitions. Keyed ones go where the Java client puts them.
+ * Sorts events into record batches by topic and partition. Events stick to one partition until its batch is sealed, then move on (KIP-480):
+ * round-robin by event would shrink batches by the number of partitions. Where a partitioner is to place each of them, `PartitionChoice` does.
  */
 export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
   readonly #options: AccumulatorOptions<B, Q>;
+  readonly #choice: PartitionChoice<B, Q>;
   readonly #topics = new Map<string, TopicState<Q>>();
   /** Queues that hold anything. */
   readonly active = new Set<Q>();
@@ -60,6 +51,7 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
 
   constructor(options: AccumulatorOptions<B, Q>) {
     this.#options = options;
+    this.#choice = new PartitionChoice(options);
   }
 
   get memoryBytes(): number {
@@ -76,7 +68,10 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
    */
   setPartitionCount(name: string, count: number, nowMs: number): void {
     const topic = this.#topic(name);
-    if (count > 0) this.unknownTopics.delete(name);
+    if (count > 0) {
+      this.unknownTopics.delete(name);
+      topic.isGivenUp = false;
+    }
     if (topic.queues.length > count) {
       for (const queue of topic.queues.splice(count)) topic.retired.set(queue.id, queue);
       topic.sticky = -1;
@@ -94,6 +89,31 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
   queueBeyond(name: string, partition: number): Q {
     const topic = this.#topic(name);
     return topic.queues[partition] ?? this.#queueBeyond(topic, partition);
+  }
+
+  /** Events of this topic wait no longer, nor do those that come, until it has partitions. */
+  giveUpTopic(name: string): void {
+    const topic = this.#topic(name);
+    if (topic.queues.length > 0) return;
+    topic.isGivenUp = true;
+    const members = new Membership();
+    for (const { delivery, indexes } of topic.parked) {
+      for (const index of indexes) members.addRange(delivery, index, index + 1);
+      delivery.take(indexes.length);
+    }
+    this.#parkedEvents -= members.count;
+    topic.parked.length = 0;
+    if (members.count > 0) this.#options.onGivenUp(name, members);
+  }
+
+  /** Forgets a topic that was given up: its next event waits for it anew. */
+  forgetTopic(name: string): void {
+    const topic = this.#topics.get(name);
+    // What an earlier run has sent to it may have a queue.
+    if (topic?.isGivenUp !== true || topic.retired.size > 0) return;
+    this.#topics.delete(name);
+    this.unknownTopics.delete(name);
+    if (this.#lastTopic?.name === name) this.#lastTopic = null;
   }
 
   /** Tries again to sort in what stepped aside. */
@@ -235,7 +255,8 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     if (this.#lastTopic !== null && this.#lastTopic.name === name) return this.#lastTopic;
     let topic = this.#topics.get(name);
     if (topic === undefined) {
-      topic = { name, queues: [], retired: new Map(), sticky: -1, nextPartition: 0, parked: [] };
+      const partitions = { name, queues: [], sticky: -1, nextPartition: 0, givenBytes: NONE_GIVEN };
+      topic = { ...partitions, isGivenUp: false, retired: new Map(), parked: [] };
       this.#topics.set(name, topic);
       this.unknownTopics.add(name);
     }
@@ -244,16 +265,18 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
   }
 
   #appendRange(topic: TopicState<Q>, delivery: Delivery, from: number, to: number, nowMs: number): number {
+    if (topic.isGivenUp) return this.#giveUp(topic, delivery, from, to);
     if (topic.parked.length > 0 && topic.queues.length > 0) this.#unpark(topic, nowMs);
     if (topic.queues.length === 0 || topic.parked.length > 0) return this.#park(topic, delivery, from, to);
     return this.#appendKnown(topic, delivery, from, to, nowMs);
   }
 
   #appendKnown(topic: TopicState<Q>, delivery: Delivery, from: number, to: number, nowMs: number): number {
-    if (delivery.batch.keys !== null) return this.#appendKeyed(topic, delivery, from, to, nowMs);
+    const isByEvent = delivery.batch.keys !== null || this.#choice.placesKeyless;
+    if (isByEvent && !delivery.isAlone) return this.#appendEach(topic, delivery, from, to, nowMs);
     let index = from;
     while (index < to) {
-      const queue = delivery.isAlone ? this.#queueAlone(topic) : this.#stickyQueue(topic);
+      const queue = delivery.isAlone ? this.#queueAlone(topic) : this.#choice.sticky(topic);
       if (queue === null || !this.#ensureOpen(queue, nowMs)) return index;
       const open = queue.open!;
       const capacityBytes = open.capacityBytes;
@@ -268,15 +291,15 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
 
   /** A queue without an open batch, for events that share theirs with no others. Null when all have enough to do. */
   #queueAlone(topic: TopicState<Q>): Q | null {
-    const queue = this.#stickyQueue(topic);
+    const queue = this.#choice.sticky(topic);
     if (queue === null || queue.open === null) return queue;
     this.seal(queue);
-    const next = this.#stickyQueue(topic);
+    const next = this.#choice.sticky(topic);
     if (next !== null) this.seal(next);
     return next;
   }
 
-  #appendKeyed(topic: TopicState<Q>, delivery: Delivery, from: number, to: number, nowMs: number): number {
+  #appendEach(topic: TopicState<Q>, delivery: Delivery, from: number, to: number, nowMs: number): number {
     for (let index = from; index < to; index++) {
       if (!this.#appendOne(topic, delivery, index, nowMs)) return index;
       delivery.take(1);
@@ -286,58 +309,18 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
 
   #appendOne(topic: TopicState<Q>, delivery: Delivery, index: number, nowMs: number): boolean {
     for (;;) {
-      const queue = this.#queueFor(topic, delivery, index);
+      const queue = this.#choice.ofEvent(topic, delivery.batch, index);
       if (queue === null || !this.#ensureOpen(queue, nowMs)) return false;
       const open = queue.open!;
       const capacityBytes = open.capacityBytes;
       const isTaken = open.appendOne(delivery, index);
       this.#memoryBytes += open.capacityBytes - capacityBytes;
-      if (isTaken) return true;
+      if (isTaken) {
+        this.#choice.taken(topic, queue, delivery.batch, index);
+        return true;
+      }
       this.seal(queue);
     }
-  }
-
-  #queueFor(topic: TopicState<Q>, delivery: Delivery, index: number): Q | null {
-    const keys = delivery.batch.keys!;
-    const keyStart = keys.starts[index]!;
-    const keyEnd = keys.ends[index]!;
-    if (this.#options.partitioner === "sticky" || keyStart === keyEnd) return this.#stickyQueue(topic);
-    const queue = topic.queues[murmur2Partition(keys.data, keyStart, keyEnd, topic.queues.length)]!;
-    if (queue.open !== null || queue.sealed.length < SEALED_MAX) return queue;
-    let heldBytes = 0;
-    for (const batch of queue.sealed) heldBytes += batch.capacityBytes;
-    return heldBytes < this.#options.memoryMaxBytes * PARTITION_SHARE ? queue : null;
-  }
-
-  /**
-   * The partition that keyless events of the topic go to now, or null when all have enough to do. Those without a leader get nothing
-   * while there are others: what is in them moves no position and gives no memory back.
-   */
-  #stickyQueue(topic: TopicState<Q>): Q | null {
-    if (topic.sticky >= 0) return topic.queues[topic.sticky]!;
-    const count = topic.queues.length;
-    let best: Q | null = null;
-    let bestRank = Infinity;
-    let isAnyAvailable = false;
-    for (let i = 0; i < count; i++) {
-      const queue = topic.queues[(topic.nextPartition + i) % count]!;
-      const isAvailable = this.#options.isAvailable(topic.name, queue.id);
-      if (isAvailable && !isAnyAvailable) {
-        isAnyAvailable = true;
-        best = null;
-        bestRank = Infinity;
-      }
-      const rank = queue.sealed.length;
-      if (rank >= SEALED_MAX || rank >= bestRank || isAvailable !== isAnyAvailable) continue;
-      best = queue;
-      bestRank = rank;
-      if (rank === 0 && isAvailable) break;
-    }
-    if (best !== null) {
-      topic.sticky = best.id;
-      topic.nextPartition = (best.id + 1) % count;
-    }
-    return best;
   }
 
   #ensureOpen(queue: Q, nowMs: number): boolean {
@@ -349,6 +332,14 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     this.#memoryBytes += queue.open.capacityBytes;
     this.active.add(queue);
     return true;
+  }
+
+  #giveUp(topic: TopicState<Q>, delivery: Delivery, from: number, to: number): number {
+    const members = new Membership();
+    members.addRange(delivery, from, to);
+    delivery.take(to - from);
+    this.#options.onGivenUp(topic.name, members);
+    return to;
   }
 
   /** Events of a topic that nobody knows (yet) step aside, within limits. */
@@ -381,3 +372,5 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     }
   }
 }
+
+const NONE_GIVEN = new Float64Array(0);

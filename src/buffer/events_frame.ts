@@ -20,11 +20,12 @@ import { ByteEncoder } from "../storage/byte_codec.ts";
  *                                                                flag RAW_ENDS; else the value's end, and what is between
  *       u32 * events   number of the line in the region           flag LINES; else 0, 1, 2 ...
  *       u16 * events   index of the topic                         flag TOPICS; else 0
- *       u32 * events   ends of keys, in the keys                  flag KEYS; else there are none
+ *       u32 * events   ends of keys, in the keys                  flag KEYS; else there are none. + ABSENT: the event has none
  *       u32 * events   ends of headers, in the headers            flag HEADERS; with ONE_HEADERS all have the same, else there are none
+ *       u32 * events   number of the partition that is wanted     flag PARTITIONS; else none is
  *       keys | headers (src/event/record_headers.ts) | values
  *
- * HEADERS and ONE_HEADERS came with version 2 of the format; everything else is as it was in version 1.
+ * HEADERS, ONE_HEADERS, PARTITIONS and ABSENT came with version 2 of the format; everything else is as it was in version 1.
  */
 export const KEYS = 1;
 export const TOPICS = 2;
@@ -37,6 +38,9 @@ export const ENDS_INSIDE = 64;
 export const TRACKED = 128;
 export const HEADERS = 256;
 export const ONE_HEADERS = 512;
+export const PARTITIONS = 1024;
+/** Added to the end of a key: no column is so long. */
+export const ABSENT = 0x80000000;
 
 export const BUFFER_ID_BYTES = 8;
 /** In front of the texts; with headers there are `HEADER_SIZE_BYTES` more. */
@@ -82,7 +86,7 @@ export function measureEvents(batch: EventBatch, region: TrackedRegion): EventsF
     (lineNumbers === null ? 0 : LINES) | (values.hasStarts ? STARTS : 0) |
     (isRawLikeValues(batch, values, rawEnds) ? 0 : RAW_ENDS) |
     (region.startsInsideCutLine ? STARTS_INSIDE : 0) | (region.endsInsideCutLine ? ENDS_INSIDE : 0) |
-    (region.streamNumber === 0 ? 0 : TRACKED) | headerFlag;
+    (region.streamNumber === 0 ? 0 : TRACKED) | headerFlag | (batch.partitions === null ? 0 : PARTITIONS);
   const sizeBytes = fixedBytes(flags) + texts.length + columnBytes(flags) * count + keyBytes + headerBytes +
     values.bytes;
   return { batch, region, sizeBytes, values, flags, texts, keyBytes, headerBytes };
@@ -121,6 +125,7 @@ export function writeEvents(
   }
   if ((flags & KEYS) !== 0) to = putEnds(batch.keys!, count, target, to);
   if ((flags & HEADERS) !== 0) to = putEnds(batch.headers!, count, target, to);
+  if ((flags & PARTITIONS) !== 0) to = putNumbers(batch.partitions!, count, target, to);
   if ((flags & KEYS) !== 0) to = putBytes(batch.keys!, count, target, to);
   if ((flags & HEADERS) !== 0) to = putBytes(batch.headers!, count, target, to);
   else if ((flags & ONE_HEADERS) !== 0) to = putBytes(batch.headers!, 1, target, to);
@@ -163,7 +168,8 @@ export function fixedBytes(flags: number): number {
 
 /** Bytes of an event in the columns. */
 export function columnBytes(flags: number): number {
-  return 4 + ((flags & HEADERS) !== 0 ? 4 : 0) + ((flags & STARTS) !== 0 ? 4 : 0) +
+  return 4 + ((flags & HEADERS) !== 0 ? 4 : 0) + ((flags & PARTITIONS) !== 0 ? 4 : 0) +
+    ((flags & STARTS) !== 0 ? 4 : 0) +
     ((flags & RAW_ENDS) !== 0 ? 4 : 0) +
     ((flags & LINES) !== 0 ? 4 : 0) + ((flags & TOPICS) !== 0 ? 2 : 0) + ((flags & KEYS) !== 0 ? 4 : 0);
 }
@@ -211,7 +217,7 @@ function putValueEnds(
 
 function bytesOf({ starts, ends }: ByteColumn, count: number): number {
   let bytes = 0;
-  for (let i = 0; i < count; i++) bytes += ends[i]! - starts[i]!;
+  for (let i = 0; i < count; i++) bytes += Math.max(0, ends[i]! - starts[i]!);
   return bytes;
 }
 
@@ -226,14 +232,17 @@ function headersFlag(headers: ByteColumn | null, count: number): number {
 /** Where each event's bytes end when they lie one behind the other. */
 function putEnds({ starts, ends }: ByteColumn, count: number, target: Buffer, at: number): number {
   for (let i = 0, end = 0; i < count; i++) {
-    end += ends[i]! - starts[i]!;
-    target.writeUInt32LE(end, at + 4 * i);
+    const bytes = ends[i]! - starts[i]!;
+    if (bytes > 0) end += bytes;
+    target.writeUInt32LE(bytes < 0 ? end + ABSENT : end, at + 4 * i);
   }
   return at + 4 * count;
 }
 
 function putBytes({ data, starts, ends }: ByteColumn, count: number, target: Buffer, at: number): number {
-  for (let i = 0; i < count; i++) at += data.copy(target, at, starts[i]!, ends[i]!);
+  for (let i = 0; i < count; i++) {
+    if (starts[i]! < ends[i]!) at += data.copy(target, at, starts[i]!, ends[i]!);
+  }
   return at;
 }
 

@@ -7,6 +7,7 @@ import { areHeaders } from "../event/record_headers.ts";
 import type { Stream } from "../event/stream.ts";
 import { ByteDecoder, CodecError } from "../storage/byte_codec.ts";
 import {
+  ABSENT,
   BUFFER_ID_BYTES,
   columnBytes,
   ENDS_INSIDE,
@@ -16,6 +17,7 @@ import {
   KEYS,
   LINES,
   ONE_HEADERS,
+  PARTITIONS,
   RAW_ENDS,
   STARTS,
   STARTS_INSIDE,
@@ -172,10 +174,12 @@ export function decodeEvents(
     ? null
     : packedColumn(data, columns.next(take(storedCount)), keysAt, keyBytes, take);
   const headers = headerColumn(stored, columns, headersAt, headerBytes, take);
+  const partitions = (flags & PARTITIONS) === 0 ? null : columns.next(take(storedCount));
   const rawStarts = kept?.map((event) => event === 0 ? 0 : raw.numbers[event - 1]!) ?? null;
   if (kept !== null) {
     for (const column of [starts, ends, raw.numbers]) keep(column, kept);
     if (topicIndexes !== null) keep(topicIndexes, kept);
+    if (partitions !== null) keep(partitions, kept);
     for (const packed of [keys, headers]) {
       if (packed !== null) { for (const column of [packed.starts, packed.ends]) keep(column, kept); }
     }
@@ -186,6 +190,7 @@ export function decodeEvents(
     values: { data, starts, ends },
     keys,
     headers,
+    partitions,
     topics: origin.topics,
     topicIndexes,
     receivedMs: receivedMsOf(stored),
@@ -198,30 +203,6 @@ export function decodeEvents(
     pinnedBytes: stored.end - stored.start,
     owners,
   };
-}
-
-/** Headers of each event, or those that all of them have; null: none has any. */
-function headerColumn(
-  { data, start, count }: StoredEvents,
-  columns: Columns,
-  headersAt: number,
-  headerBytes: number,
-  take: (count: number) => Uint32Array,
-): ByteColumn | null {
-  const flags = data.readUInt32LE(start + 20);
-  if ((flags & HEADERS) !== 0) {
-    const headers = packedColumn(data, columns.next(take(count)), headersAt, headerBytes, take);
-    checkHeaders(headers, count);
-    return headers;
-  }
-  if ((flags & ONE_HEADERS) === 0) return null;
-  const headers = {
-    data,
-    starts: take(count).fill(headersAt),
-    ends: take(count).fill(headersAt + headerBytes),
-  };
-  checkHeaders(headers, 1);
-  return headers;
 }
 
 /** Reads the columns one after the other. */
@@ -266,13 +247,36 @@ function packedColumn(
   take: (count: number) => Uint32Array,
 ): ByteColumn {
   const starts = take(ends.length);
-  for (let i = 0; i < ends.length; i++) starts[i] = i === 0 ? 0 : ends[i - 1]!;
-  checkColumn(starts, ends, sizeBytes);
+  let end = 0;
   for (let i = 0; i < ends.length; i++) {
-    starts[i] = starts[i]! + at;
-    ends[i] = ends[i]! + at;
+    const isAbsent = ends[i]! >= ABSENT;
+    const next = isAbsent ? ends[i]! - ABSENT : ends[i]!;
+    if (next < end || next > sizeBytes || (isAbsent && next !== end)) throw contradiction();
+    starts[i] = at + (isAbsent ? next + 1 : end);
+    ends[i] = at + next;
+    end = next;
   }
   return { data, starts, ends };
+}
+
+/** The headers from `at` on; null: there are none. */
+function headerColumn(
+  { data, start, count }: StoredEvents,
+  columns: Columns,
+  at: number,
+  sizeBytes: number,
+  take: (count: number) => Uint32Array,
+): ByteColumn | null {
+  const flags = data.readUInt32LE(start + 20);
+  if ((flags & HEADERS) !== 0) {
+    const headers = packedColumn(data, columns.next(take(count)), at, sizeBytes, take);
+    checkHeaders(headers, count);
+    return headers;
+  }
+  if ((flags & ONE_HEADERS) === 0) return null;
+  const headers = { data, starts: take(count).fill(at), ends: take(count).fill(at + sizeBytes) };
+  checkHeaders(headers, 1);
+  return headers;
 }
 
 /** They are copied into records as they are, so that they must be nothing but headers. */
@@ -288,9 +292,13 @@ function checkHeaders({ data, starts, ends }: ByteColumn, count: number): void {
 function checkColumn(starts: Uint32Array, ends: Uint32Array, sizeBytes: number): void {
   for (let i = 0; i < ends.length; i++) {
     if (starts[i]! > ends[i]! || ends[i]! > sizeBytes) {
-      throw new CodecError("A frame of events contradicts itself");
+      throw contradiction();
     }
   }
+}
+
+function contradiction(): CodecError {
+  return new CodecError("A frame of events contradicts itself");
 }
 
 function keep(column: Uint32Array | Uint16Array, kept: Uint32Array): void {

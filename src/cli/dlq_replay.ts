@@ -126,6 +126,7 @@ function deliveryOf(
     headers: headers.length === 0 ? null : column(encodeHeaders(headers)),
     topics: [topic],
     topicIndexes: null,
+    partitions: null,
     receivedMs: nowMs,
     origin: {
       stream: { id, source, path, sourceType: path === "" ? "stdin" as const : "file" as const },

@@ -95,9 +95,16 @@ export function buildKafkaSink(
     inputs: values.inputs,
     bootstrapServers: [...new Set(values.bootstrap_servers)],
     topic: values.topic,
+    topicMissingTimeoutMs: values.on_topic_missing === "drop" ? values.topic_missing_timeout_ms : null,
+    topicPolicy: {
+      allowed: values.allowed_topics,
+      fallback: values.on_template_error === "fallback_topic" ? values.fallback_topic : null,
+      reserved: values.delivery === "transactional" ? [values.position_topic] : [],
+    },
     keyField: values.key_field,
+    key: values.key,
     headers: (values.headers ?? []).map(([header, value]) => ({ name: header, value })),
-    partitioner: values.partitioner ?? (values.key_field === null ? "sticky" : "murmur2"),
+    ...buildPartitioner(values),
     acks: values.acks,
     ...buildDelivery(values),
     transactionalId: values.transactional_id ?? `shipper.${hostname}.${name}`,
@@ -130,6 +137,14 @@ export function buildKafkaSink(
     encoding: buildEncoding(values),
     buffer: buildBuffer(values),
   };
+}
+
+function buildPartitioner(values: KafkaValues): Pick<KafkaSinkConfig, "partitioner" | "partitionField"> {
+  const { key, key_field: keyField, partition_field: partitionField } = values;
+  const hasKey = key !== null || keyField !== null;
+  const partitioner = values.partitioner ??
+    (hasKey ? "murmur2_random" : partitionField === null ? "sticky" : "field");
+  return { partitioner, partitionField: partitioner === "field" ? partitionField : null };
 }
 
 type DeliveryConfig = Pick<

@@ -1,3 +1,4 @@
+import type { PartitionerName } from "../batch/partitioners.ts";
 import type { SaslConfig, TlsConfig } from "./config_security.ts";
 
 /**
@@ -105,6 +106,16 @@ export type DeadLetterConfig =
   }
   | { readonly kind: "topic"; readonly topic: string };
 
+/** Which topics a template may name, and what becomes of events for which it names none. */
+export interface TopicPolicyConfig {
+  /** Patterns, with "*" for any text; null: all that begin as the template does. */
+  readonly allowed: readonly string[] | null;
+  /** Where events go for which no topic can be named; null: they are dropped. */
+  readonly fallback: string | null;
+  /** Topics that hold something else, such as positions. */
+  readonly reserved: readonly string[];
+}
+
 export interface KafkaSinkConfig {
   readonly type: "kafka";
   readonly name: string;
@@ -113,11 +124,18 @@ export interface KafkaSinkConfig {
   readonly bootstrapServers: readonly string[];
   /** Template: `{{field}}`, strftime. */
   readonly topic: string;
-  /** Dotted path of the field that becomes the key; null: no key. */
+  readonly topicPolicy: TopicPolicyConfig;
+  /** How long events wait for a topic that is not there before they are dropped; null: until it is. */
+  readonly topicMissingTimeoutMs: number | null;
+  /** Dotted path of the field that becomes the key; null: `key` does, if that is there. */
   readonly keyField: string | null;
+  /** Template of the key: `{{field}}`, `{{uuid}}`, strftime. */
+  readonly key: string | null;
   /** Of every record, in the order in which they are written. */
   readonly headers: readonly HeaderConfig[];
-  readonly partitioner: "sticky" | "murmur2";
+  readonly partitioner: PartitionerName;
+  /** Dotted path of the field that holds the number of the partition, for "field" alone; else null. */
+  readonly partitionField: string | null;
   readonly acks: "all" | "one" | "none";
   readonly delivery: "exactly_once" | "at_least_once" | "transactional";
   /** Why it is "at_least_once" though nobody asked for that, as a clause for a log message: `acks = "one"`. Null otherwise. */

@@ -164,7 +164,7 @@ function applyMapped(
   const { onlyWith } = property;
   if (onlyWith !== null) {
     const holds = onlyWith.value === null
-      ? draft.found.has(onlyWith.option)
+      ? draft.found.has(onlyWith.option) || draft.found.has(onlyWith.orOption ?? onlyWith.option)
       : draft.values[onlyWith.option] === onlyWith.value;
     if (!holds) {
       reportUnused(key, onlyWith.reason, null, entry, draft);

@@ -30,8 +30,9 @@ export const MEMORY_BUFFER: Condition = {
 
 export const WITH_KEYS: Condition = {
   option: "key_field",
+  orOption: "key",
   value: null,
-  reason: "records have no key, as key_field is not set",
+  reason: "records have no key, as neither key_field nor key is set",
 };
 
 /** A level for one codec alone. */

@@ -78,8 +78,11 @@ function mappedNotes(property: MappedProperty): string {
 }
 
 function conditionText({ onlyWith }: MappedProperty): string {
-  const { option, value } = onlyWith!;
-  return value === null ? `\`${option}\` is not set` : `\`${option}\` is not \`"${value}"\``;
+  const { option, orOption, value } = onlyWith!;
+  const names = orOption === undefined ? `\`${option}\` is` : `neither \`${option}\` nor \`${orOption}\` is`;
+  return value === null
+    ? `${names}${orOption === undefined ? " not" : ""} set`
+    : `\`${option}\` is not \`"${value}"\``;
 }
 
 /** One line for every reason, with all properties that it holds for. */

@@ -41,8 +41,13 @@ export const javaProducer: Readonly<Record<string, Property>> = {
     values: { true: "sticky", false: leave() },
     onlyWith: WITH_KEYS,
   }),
-  "partitioner.class": refused("no classes are loaded", {
-    hint: 'remove it, and set partitioner = "murmur2" or "sticky"',
+  "partitioner.class": to("partitioner", {
+    values: {
+      "": leave(),
+      "org.apache.kafka.clients.producer.roundrobinpartitioner": "round_robin",
+      "org.apache.kafka.clients.producer.uniformstickypartitioner": "sticky",
+      "org.apache.kafka.clients.producer.internals.defaultpartitioner": leave(),
+    },
   }),
   "partitioner.adaptive.partitioning.enable": unused(
     "the partition with the least to do is always preferred",

@@ -239,7 +239,7 @@ export const librdkafkaTopic: Readonly<Record<string, Property>> = {
   }),
   "produce.offset.report": unused("it has no effect in librdkafka either"),
   "partitioner": to("partitioner", {
-    values: { murmur2_random: "murmur2", random: "sticky" },
+    values: { random: "sticky" },
     onlyWith: WITH_KEYS,
   }),
   "compression.level": to("compression_level", { values: { "-1": leave() } }),

@@ -31,6 +31,8 @@ export interface Conversion {
 
 export interface Condition {
   readonly option: string;
+  /** Another one that does as well, where any value does. */
+  readonly orOption?: string;
   /** Null: any, but given. */
   readonly value: string | null;
   /** Goes after "has no effect: ". */

@@ -1,7 +1,7 @@
 import { addresses, choice, flag, group, integer, milliseconds, size, text } from "./option.ts";
 import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import { deliveryOptions } from "./options_delivery.ts";
-import { routingOptions } from "./options_routing.ts";
+import { routingOptions, topicOptions } from "./options_routing.ts";
 import { refusedOptions } from "./options_refused.ts";
 import { securityOptions } from "./options_security.ts";
 import { transactionOptions } from "./options_transaction.ts";
@@ -14,7 +14,7 @@ import {
   MIB,
   plannedEncodingOptions,
 } from "./options_sink_common.ts";
-import { checkClientId, checkFieldPath, checkTopic, checkTopicName } from "./string_checks.ts";
+import { checkClientId, checkTopic, checkTopicName } from "./string_checks.ts";
 
 const batchOptions = {
   "batch.max_bytes": size({
@@ -129,22 +129,7 @@ export const kafkaSinkGroup = group({
         "specifiers take its time, in UTC.",
       example: '"logs-{{unit}}-%Y-%m-%d"',
     }),
-    key_field: text({
-      default: null,
-      defaultText: "records have no key",
-      check: checkFieldPath,
-      doc: "The field whose value becomes the record's key. An event without it gets an empty key.",
-      example: '"user_id"',
-    }),
-    partitioner: choice({
-      values: ["sticky", "murmur2"],
-      default: null,
-      defaultText: '`"murmur2"` with `key_field`, `"sticky"` without',
-      doc:
-        "`sticky`: whole batches to one partition after the other. `murmur2`: by the key, to the partition that the " +
-        "Java client chooses.",
-      example: '"sticky"',
-    }),
+    ...topicOptions,
     ...routingOptions,
     acks: choice({
       values: ["all", "one", "none"],
@@ -229,17 +214,11 @@ export const kafkaSinkGroup = group({
   },
   planned: [
     ...plannedEncodingOptions,
-    "allowed_topics",
     "connect_timeout_max_ms",
     "dns_lookup",
-    "fallback_topic",
-    "key",
     "message_timeout_ms",
     "metrics_interval_secs",
     "on_lost_state",
-    "on_template_error",
-    "on_topic_missing",
-    "partition_field",
     "receive_buffer_bytes",
     "retry.max_attempts",
     "send_buffer_bytes",

@@ -20,6 +20,7 @@ export function checkFlowRules({ sources, sinks }: Components, report: Report): 
     const inputs = sources.filter((each) => reads(sink, each));
     checkTopicFields(sink, inputs, report);
     checkKeyField(sink, inputs, report);
+    checkKeyTemplate(sink, inputs, report);
     checkHeaders(sink, inputs, report);
   }
 }
@@ -96,11 +97,11 @@ function checkTopicFields(sink: Component, inputs: readonly Component[], report:
     "file",
     ...(sink.table!.values["encoding.timestamp_format"] === "rfc3339" ? ["timestamp"] : []),
   ];
-  for (const [reference, path] of value.matchAll(/\{\{\s*(.*?)\s*\}\}/gu)) {
-    const source = sourceWithout(path!, inputs, useless);
+  for (const [reference, path] of fieldsOf(value)) {
+    const source = sourceWithout(path, inputs, useless);
     if (source === undefined) continue;
-    const reason = TEXT_FIELDS.get(source.type!)!.includes(plainName(path!))
-      ? `which holds ${plainName(path!) === "file" ? '"/"' : '":"'}, and Kafka allows none in a topic name`
+    const reason = TEXT_FIELDS.get(source.type!)!.includes(plainName(path))
+      ? `which holds ${plainName(path) === "file" ? '"/"' : '":"'}, and Kafka allows none in a topic name`
       : "and a line of text has no such field";
     // What came from a variable is not repeated.
     const what = rawText(topic.valueAt).includes(reference) ? quote(reference) : "a field";
@@ -117,19 +118,44 @@ function checkTopicFields(sink: Component, inputs: readonly Component[], report:
 }
 
 function checkKeyField(sink: Component, inputs: readonly Component[], report: Report): void {
-  const key = given(sink.table!, "key_field");
-  if (key === null) return;
-  const path = String(sink.table!.values["key_field"]);
-  const source = sourceWithout(path, inputs);
-  if (source === undefined) return;
-  const what = rawText(key.valueAt).includes(path) ? `field ${quote(path)}` : "such field";
-  report.add({
-    code: "absent-field",
-    message: `Events of source ${quote(source.name)} will have an empty key: a line of text has no ${what}`,
-    at: key.valueAt,
-    related: [whyText(source)],
-    hint: textHint(source),
-  });
+  for (const option of ["key_field", "partition_field"]) {
+    const found = given(sink.table!, option);
+    if (found === null) continue;
+    const path = String(sink.table!.values[option]);
+    const source = sourceWithout(path, inputs);
+    if (source === undefined) continue;
+    const what = rawText(found.valueAt).includes(path) ? `field ${quote(path)}` : "such field";
+    const outcome = option === "key_field" ? "have an empty key" : "all go to partition 0";
+    report.add({
+      code: "absent-field",
+      message: `Events of source ${quote(source.name)} will ${outcome}: a line of text has no ${what}`,
+      at: found.valueAt,
+      related: [whyText(source)],
+      hint: textHint(source),
+    });
+  }
+}
+
+function checkKeyTemplate(sink: Component, inputs: readonly Component[], report: Report): void {
+  const found = given(sink.table!, "key");
+  if (found === null) return;
+  for (const [reference, path] of fieldsOf(String(sink.table!.values["key"]))) {
+    const source = path === "uuid" ? undefined : sourceWithout(path, inputs);
+    if (source === undefined) continue;
+    const what = rawText(found.valueAt).includes(reference) ? `field ${quote(path)}` : "such field";
+    report.add({
+      code: "absent-field",
+      message: `Events of source ${quote(source.name)} will have an empty key: a line of text has no ${what}`,
+      at: partSpan(found.valueAt, reference),
+      related: [whyText(source)],
+      hint: textHint(source),
+    });
+  }
+}
+
+/** The fields of a template, as they stand there and as paths. */
+function fieldsOf(template: string): (readonly [reference: string, path: string])[] {
+  return [...template.matchAll(/\{\{\s*(.*?)\s*\}\}/gu)].map(([reference, path]) => [reference, path!]);
 }
 
 function checkHeaders(sink: Component, inputs: readonly Component[], report: Report): void {
@@ -138,10 +164,10 @@ function checkHeaders(sink: Component, inputs: readonly Component[], report: Rep
   const values = new Map(sink.table!.values["headers"] as NamedTexts);
   const entries = headers.node.kind === "table" ? headers.node.entries.values() : [];
   for (const { key, node } of entries) {
-    for (const [reference, path] of values.get(key)!.matchAll(/\{\{\s*(.*?)\s*\}\}/gu)) {
-      const source = sourceWithout(path!, inputs);
+    for (const [reference, path] of fieldsOf(values.get(key)!)) {
+      const source = sourceWithout(path, inputs);
       if (source === undefined) continue;
-      const what = rawText(node.at).includes(reference) ? `field ${quote(path!)}` : "such field";
+      const what = rawText(node.at).includes(reference) ? `field ${quote(path)}` : "such field";
       report.add({
         code: "absent-field",
         message: `Events of source ${quote(source.name)} will have no header ${

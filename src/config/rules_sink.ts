@@ -7,6 +7,7 @@ import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import { transactionOptions } from "./options_transaction.ts";
 import { given, warnUnused } from "./rules_common.ts";
 import { checkDeadLetters } from "./rules_refused.ts";
+import { checkRouting } from "./rules_routing.ts";
 import { checkSasl, checkTls } from "./rules_security.ts";
 import { quote } from "./source_text.ts";
 import { isConstantTopic } from "./string_checks.ts";
@@ -99,7 +100,7 @@ function checkKafkaRules(
 ): void {
   checkDelivery(table, report);
   checkTransaction(table, report);
-  checkPartitioner(table, report);
+  checkRouting(table, report);
   checkCompressionLevel(table, report);
   checkBatchSize(table, report);
   checkDeadLetters(table, report);
@@ -193,19 +194,6 @@ function reportDeliveryConflict(
     at: second.at,
     related: [{ at: first.at, label: first === acks ? who : "no line may be lost" }],
     hint: 'use acks = "all", or delivery = "at_least_once"',
-  });
-}
-
-function checkPartitioner(table: CheckedTable, report: Report): void {
-  const partitioner = given(table, "partitioner");
-  if (partitioner === null || table.values["partitioner"] !== "murmur2" || table.found.has("key_field")) {
-    return;
-  }
-  report.add({
-    code: "conflict",
-    message: 'Cannot use partitioner = "murmur2" without "key_field": there is no key to go by',
-    at: partitioner.at,
-    hint: 'add key_field, or use partitioner = "sticky"',
   });
 }
 

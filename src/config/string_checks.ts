@@ -143,6 +143,16 @@ export function checkTopicName(value: string): StringProblem | null {
   );
 }
 
+/** The name of a topic, in which "*" stands for any text. */
+export function checkTopicPattern(value: string): StringProblem | null {
+  if (/^[A-Za-z0-9._*-]+$/u.test(value)) return null;
+  return bad(
+    "bad-value",
+    `${quote(value)} is no pattern of a topic`,
+    'write letters, digits, dots, underscores, hyphens and "*", such as "logs-*"',
+  );
+}
+
 /** Any text but NUL, which stands behind it in the keys of positions; of a length that brokers take. */
 export function checkTransactionalId(value: string): StringProblem | null {
   const problem = checkNotEmpty(value);

@@ -1,7 +1,10 @@
 import type { PooledBuffer } from "./pooled_buffer.ts";
 import type { Stream } from "./stream.ts";
 
-/** Bytes of `count` things: thing `i` is `data[starts[i] .. ends[i])`. Gaps are allowed: trimming a field moves numbers, not bytes. */
+/**
+ * Bytes of `count` things: thing `i` is `data[starts[i] .. ends[i])`. Gaps are allowed: trimming a field moves numbers, not bytes. A start behind
+ * its end says that the thing is absent, where that is something else than empty.
+ */
 export interface ByteColumn {
   readonly data: Buffer;
   readonly starts: Uint32Array;
@@ -12,6 +15,9 @@ export interface ByteColumn {
 export function column(data: Buffer): ByteColumn {
   return { data, starts: Uint32Array.of(0), ends: Uint32Array.of(data.length) };
 }
+
+/** The number of no partition: there are never so many. */
+export const NO_PARTITION = 0xffffffff;
 
 /** The raw bytes that a batch came from, which can be read again. */
 export interface Origin {
@@ -28,13 +34,15 @@ export interface EventBatch {
   readonly count: number;
   /** Record values, already encoded. An empty value is empty, not null. */
   readonly values: ByteColumn;
-  /** Record keys; null when the sink has none. A missing key field gives an empty key. */
+  /** Record keys; null when the sink has none. A missing field gives an absent key: its record has an empty one, and it ties to no partition. */
   readonly keys: ByteColumn | null;
   /**
    * Record headers, each event's encoded as its record will hold them (`record_headers.ts`); an event without any has no bytes. Null: none has
    * any, which costs nothing.
    */
   readonly headers: ByteColumn | null;
+  /** Number of the partition that each event wants; `NO_PARTITION`: it names none. Null: nothing is wanted. */
+  readonly partitions: Uint32Array | null;
   /** The distinct topics of this batch; one element when the topic is fixed. */
   readonly topics: readonly string[];
   /** `topics[topicIndexes[i]]` is the topic of event `i`; null when all events have `topics[0]`. */

@@ -3,6 +3,7 @@ import type { Delivery } from "../event/delivery.ts";
 import { AlarmClock } from "./alarm_clock.ts";
 import { ArenaPool } from "./arena_pool.ts";
 import { KnownTopics } from "./known_topics.ts";
+import { MissingTopics } from "./missing_topics.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import { ProduceBatch } from "./produce_batch.ts";
 import type { ProducerOptions } from "./producer_options.ts";
@@ -14,8 +15,11 @@ import { TopicLimitsStore } from "./topic_limits.ts";
 /** Memory of all record batches of a sink before compression: filled, waiting and in flight. */
 export const BATCH_MEMORY_MAX_BYTES = 24 * 1_048_576;
 
-export interface BatchIntakeOptions
-  extends Pick<ProducerOptions, "config" | "cluster" | "compressor" | "log" | "hasTopicTemplate" | "random"> {
+export interface BatchIntakeOptions extends
+  Pick<
+    ProducerOptions,
+    "config" | "cluster" | "compressor" | "log" | "hasTopicTemplate" | "random" | "metrics" | "now"
+  > {
   readonly monotonic: () => number;
   readonly newQueue: (topic: string, partition: number) => PartitionSender;
   /** As `KnownTopicsOptions.onKnown`. */
@@ -39,6 +43,7 @@ export class BatchIntake {
   readonly accumulator: Accumulator<ProduceBatch, PartitionSender>;
   readonly topics: TopicDirectory;
   readonly known: KnownTopics;
+  readonly #missing: MissingTopics;
   /** What the topics take. */
   readonly limits: TopicLimitsStore;
   readonly alarm = new AlarmClock(() => this.#isClosed ? undefined : this.#options.pump());
@@ -64,6 +69,19 @@ export class BatchIntake {
       partitioner: config.partitioner,
       memoryMaxBytes: BATCH_MEMORY_MAX_BYTES,
       canPark: options.hasTopicTemplate,
+      onGivenUp: (topic, members) => this.#missing.drop(topic, members),
+    });
+    this.#missing = new MissingTopics({
+      ...options,
+      timeoutMs: config.topicMissingTimeoutMs,
+      giveUp: (topic) => {
+        this.accumulator.giveUpTopic(topic);
+        this.wake();
+      },
+      forget: (topic) => {
+        this.accumulator.forgetTopic(topic);
+        this.topics.forget(topic);
+      },
     });
     this.topics = new TopicDirectory({
       cluster,
@@ -75,13 +93,17 @@ export class BatchIntake {
       log,
       random,
       onKnown: (topic, count) => this.known.told(topic, count),
+      onMissing: (topic) => this.#missing.missing(topic),
       onProblem: (_code, message, hint) => options.problem(message, hint),
     });
     this.limits = new TopicLimitsStore({ ...options, signal: this.signal });
     this.known = new KnownTopics({
       ...options,
       want: (topic) => this.topics.want(topic),
-      onKnown: (topic, count, isNew) => options.onTopicKnown(topic, count, isNew),
+      onKnown: (topic, count, isNew) => {
+        this.#missing.known(topic);
+        options.onTopicKnown(topic, count, isNew);
+      },
       wantLimits: (topic) => this.limits.want(topic),
     });
   }

@@ -157,6 +157,7 @@ function deliveryOf(
     headers: column(headers),
     topics: [topic],
     topicIndexes: null,
+    partitions: null,
     receivedMs: timeMs,
     origin: {
       stream: { ...stream, sourceType: stream.path === "" ? "stdin" : "file" },

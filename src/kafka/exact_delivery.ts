@@ -1,3 +1,4 @@
+import { areEventsTied } from "../batch/partitioners.ts";
 import { DoubtKeeper, type DoubtOptions } from "./doubt_keeper.ts";
 import { ExactlyOnce, type ExactlyOnceOptions } from "./exactly_once.ts";
 import type { PartitionSender, ProducerIdentity } from "./partition_sender.ts";
@@ -22,8 +23,7 @@ export class ExactDelivery {
     this.#protection = new ProtectionWatch({ ...options, dedupWindowMs: options.config.dedupWindowMs });
     this.exactlyOnce = new ExactlyOnce({
       ...options,
-      // Sticky partitions are chosen whatever the key is.
-      hasKeys: options.config.keyField !== null && options.config.partitioner === "murmur2",
+      hasKeys: areEventsTied(options.config),
       onAcknowledged: (queue) => this.#protection.acknowledged(queue),
     });
     this.doubts = new DoubtKeeper({ ...options, exactlyOnce: this.exactlyOnce });

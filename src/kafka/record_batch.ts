@@ -116,7 +116,7 @@ export class RecordBatchBuilder {
     const offsetDelta = this.members.count;
     if (offsetDelta >= limits.batchMaxEvents) return false;
     const valueBytes = values.ends[index]! - values.starts[index]!;
-    const keyBytes = keys === null ? 0 : keys.ends[index]! - keys.starts[index]!;
+    const keyBytes = keys === null ? 0 : Math.max(0, keys.ends[index]! - keys.starts[index]!);
     const keyFieldBytes = keys === null ? 1 : varintBytes(keyBytes) + keyBytes;
     const headerBytes = headers === null ? 0 : headers.ends[index]! - headers.starts[index]!;
     const bodyBytes = 2 + varintBytes(offsetDelta) + keyFieldBytes + varintBytes(valueBytes) + valueBytes +
@@ -131,7 +131,7 @@ export class RecordBatchBuilder {
     if (keys === null) arena[at++] = 1;
     else {
       at = writeVarint(arena, at, keyBytes);
-      at += keys.data.copy(arena, at, keys.starts[index]!, keys.ends[index]!);
+      if (keyBytes > 0) at += keys.data.copy(arena, at, keys.starts[index]!, keys.ends[index]!);
     }
     at = writeVarint(arena, at, valueBytes);
     at += values.data.copy(arena, at, values.starts[index]!, values.ends[index]!);

@@ -24,6 +24,8 @@ export interface TopicDirectoryOptions {
   readonly random: () => number;
   /** The topic's partitions are known (again), also when nothing changed. */
   readonly onKnown: (topic: string, partitionCount: number) => void;
+  /** The cluster says (again) that there is no such topic, and it was not created. */
+  readonly onMissing: (topic: string) => void;
   /** Why a topic can't be used now, in words with a hint. */
   readonly onProblem: (code: string, message: string, hint: string | null) => void;
 }
@@ -49,6 +51,11 @@ export class TopicDirectory {
     this.#run().catch((error: unknown) =>
       this.#options.log.error(`Cannot go on asking for topics: ${error}`)
     );
+  }
+
+  /** Asks no more for a topic. */
+  forget(topic: string): void {
+    this.#wanted.delete(topic);
   }
 
   close(): void {
@@ -107,6 +114,7 @@ export class TopicDirectory {
         `Cannot send to topic "${topic}": the cluster does not know it; its events wait`,
         "create the topic, or set topics_autocreate = true",
       );
+      this.#options.onMissing(topic);
       return "missing";
     }
     const info = errorInfo(errorCode);
@@ -142,6 +150,7 @@ export class TopicDirectory {
             `Cannot create topic "${name}": ${why}`,
             right?.hint ?? info.hint,
           );
+          this.#options.onMissing(name);
         }
       }
       // The new topic is known a moment later: the next round asks soon.

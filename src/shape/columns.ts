@@ -68,6 +68,16 @@ export function constantColumn(data: Buffer, count: number): OwnedColumn {
   );
 }
 
+/** No event has any, which is something else than empty ones. */
+export function absentColumn(count: number): OwnedColumn {
+  return owned(
+    { data: Buffer.alloc(0), starts: new Uint32Array(count).fill(1), ends: new Uint32Array(count) },
+    0,
+    null,
+    null,
+  );
+}
+
 /** Writes a column event by event: append to `bytes`, then `endEvent`. */
 export class ColumnWriter {
   readonly bytes: ByteWriter;
@@ -89,6 +99,12 @@ export class ColumnWriter {
     this.#ends[this.#count++] = this.bytes.length;
   }
 
+  /** The next event has none, which is something else than an empty one. */
+  endAbsent(): void {
+    this.#starts[this.#count] = this.bytes.length + 1;
+    this.#ends[this.#count++] = this.bytes.length;
+  }
+
   /** The column. The writer must not be used afterwards. */
   finish(): OwnedColumn {
     const byteSize = this.bytes.length;
@@ -99,13 +115,19 @@ export class ColumnWriter {
   }
 }
 
+/** What stands around the values in their records. */
+export interface RecordColumns {
+  readonly keys: OwnedColumn | null;
+  readonly headers: OwnedColumn | null;
+  readonly partitions: PooledNumbers | null;
+}
+
 /** Joins columns to a batch that stands for everything the lines were taken from. */
 export function joinBatch(
   lines: LineBatch,
   kept: KeptLines,
   values: OwnedColumn,
-  keys: OwnedColumn | null,
-  headers: OwnedColumn | null,
+  { keys, headers, partitions }: RecordColumns,
   pool: BufferPool,
 ): EventBatch {
   const owners: PooledBuffer[] = [];
@@ -117,12 +139,17 @@ export function joinBatch(
     pinnedBytes += column.pinnedBytes;
     owners.push(...column.owners);
   }
+  if (partitions !== null) {
+    pinnedBytes += partitions.owner?.data.length ?? partitions.numbers.byteLength;
+    if (partitions.owner !== null) owners.push(partitions.owner);
+  }
   const { stream, offset, receivedMs } = lines.chunk;
   return {
     count: kept.count,
     values: values.column,
     keys: keys?.column ?? null,
     headers: headers?.column ?? null,
+    partitions: partitions?.numbers ?? null,
     topics: kept.topics,
     topicIndexes: kept.topicIndexes,
     receivedMs,
@@ -157,4 +184,11 @@ export function owned(
 /** Gives a column's memory back; for one that did not become part of a batch. */
 export function releaseColumn(column: OwnedColumn): void {
   for (const owner of column.owners) owner.release();
+}
+
+/** As `releaseColumn`, for all around the values. */
+export function releaseColumns({ keys, headers, partitions }: RecordColumns): void {
+  if (keys !== null) releaseColumn(keys);
+  if (headers !== null) releaseColumn(headers);
+  partitions?.owner?.release();
 }

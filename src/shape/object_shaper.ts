@@ -1,13 +1,12 @@
 import { isUtf8 } from "node:buffer";
 import { type Fields, parseFields } from "./json_fields.ts";
 import type { LineBatch } from "../event/line_batch.ts";
-import { ColumnWriter, joinBatch, lineColumn, releaseColumn } from "./columns.ts";
+import { ColumnWriter, joinBatch, lineColumn, releaseColumn, releaseColumns } from "./columns.ts";
 import { type Envelope, envelopeOf, type EventFields } from "./event_fields.ts";
 import { fieldAt, type FieldFilter, scalarText } from "./fields.ts";
 import { writeEscapedLossy } from "./json_writer.ts";
-import type { ShapePlan, Shaper, ShapeResult } from "./shaper.ts";
-import { HEADERS_ESTIMATE_BYTES } from "./record_headers.ts";
-import { parseRfc3339 } from "./timestamp.ts";
+import { NO_EVENTS, type ShapePlan, type Shaper, type ShapeResult } from "./shape_result.ts";
+import { eventMs, RecordWriter, takesFields } from "./record_writer.ts";
 import { LineSelection } from "./topics.ts";
 
 const SPACE = 32;
@@ -43,15 +42,15 @@ export class ObjectShaper implements Shaper {
 
   constructor(plan: ShapePlan) {
     this.#plan = plan;
-    const { codec, filter, headers, keyPath, topics } = plan;
-    this.#areValuesUsed = codec === "text" || filter !== null || keyPath !== null ||
-      topics.template.constant === null || headers?.isConstant === false;
+    const { codec, filter, topics } = plan;
+    this.#areValuesUsed = codec === "text" || filter !== null || topics.template.constant === null ||
+      takesFields(plan);
   }
 
   shape(lines: LineBatch): ShapeResult {
     const { count, chunk } = lines;
-    if (count === 0) return { batch: null, droppedCount: 0 };
-    const { codec, eventFields, filter, headers, keyPath, pool } = this.#plan;
+    if (count === 0) return NO_EVENTS;
+    const { codec, eventFields, filter, pool, topics } = this.#plan;
     const fields = eventFields.of(chunk);
     const span = chunk.data.subarray(lines.starts[0], lines.ends[count - 1]);
     const shared: ChunkPlan = {
@@ -65,33 +64,30 @@ export class ObjectShaper implements Shaper {
     const values = codec === "raw"
       ? null
       : new ColumnWriter(pool, count, codec === "text" ? span.length : span.length * 2);
-    const keys = keyPath === null ? null : new ColumnWriter(pool, count, count * 16);
-    const headerColumn = headers === null
-      ? null
-      : new ColumnWriter(pool, count, count * HEADERS_ESTIMATE_BYTES);
+    const around = new RecordWriter(this.#plan, count);
     const line: Line = { start: 0, end: 0, text: "", isUtf8: true, isDecoded: true, fields: {} };
-    let droppedCount = 0;
     for (let i = 0; i < count; i++) {
       this.#decode(line, shared, lines.starts[i]!, lines.ends[i]!);
-      if (!selection.add(i, this.#topic(line, shared, chunk.receivedMs))) {
-        droppedCount++;
-        continue;
-      }
+      if (!selection.add(i, this.#topic(line, shared, chunk.receivedMs), topics.problem)) continue;
       if (values !== null) {
         if (codec === "text") this.#writeText(values, line, shared);
         else this.#writeJson(values, line, shared);
         values.endEvent();
       }
-      if (keys !== null) this.#writeKey(keys, line, shared);
-      if (headerColumn !== null) this.#writeHeaders(headerColumn, line, shared, chunk.receivedMs);
+      around.add(line.fields, fields.values, chunk.receivedMs);
     }
     const kept = selection.finish();
     // Finished before anything is returned: that gives memory back that was taken and not needed.
-    const own = [keys?.finish() ?? null, headerColumn?.finish() ?? null] as const;
+    const columns = around.finish();
     const valueColumn = values?.finish() ?? lineColumn(kept, pool);
-    if (kept.count > 0) return { batch: joinBatch(lines, kept, valueColumn, ...own, pool), droppedCount };
-    for (const column of [valueColumn, ...own]) if (column !== null) releaseColumn(column);
-    return { batch: null, droppedCount };
+    const { refused } = selection;
+    const fallbacks = topics.takeFallbacks();
+    if (kept.count > 0) {
+      return { batch: joinBatch(lines, kept, valueColumn, columns, pool), refused, fallbacks };
+    }
+    releaseColumn(valueColumn);
+    releaseColumns(columns);
+    return { batch: null, refused, fallbacks };
   }
 
   #decode(line: Line, shared: ChunkPlan, start: number, end: number): void {
@@ -108,23 +104,8 @@ export class ObjectShaper implements Shaper {
   #topic(line: Line, shared: ChunkPlan, receivedMs: number): string | null {
     const { template } = this.#plan.topics;
     if (template.constant !== null) return template.constant;
-    const timeMs = template.usesTime ? eventMs(line, receivedMs) : receivedMs;
+    const timeMs = template.usesTime ? eventMs(line.fields, receivedMs) : receivedMs;
     return this.#plan.topics.name(line.fields, shared.fields.values, timeMs);
-  }
-
-  #writeHeaders(column: ColumnWriter, line: Line, shared: ChunkPlan, receivedMs: number): void {
-    const headers = this.#plan.headers!;
-    const timeMs = headers.usesTime ? eventMs(line, receivedMs) : receivedMs;
-    headers.write(column.bytes, line.fields, shared.fields.values, timeMs);
-    column.endEvent();
-  }
-
-  #writeKey(keys: ColumnWriter, line: Line, shared: ChunkPlan): void {
-    const path = this.#plan.keyPath!;
-    const own = Object.hasOwn(line.fields, path[0]!);
-    const value = fieldAt(own ? line.fields : shared.fields.values, path);
-    if (value !== undefined && value !== null) keys.bytes.text(scalarText(value) ?? JSON.stringify(value));
-    keys.endEvent();
   }
 
   /** The field `message`; empty when there is none. */
@@ -155,11 +136,6 @@ export class ObjectShaper implements Shaper {
       writeCompleted(values, line.fields, shared, replaced, 0, replaced.length);
     }
   }
-}
-
-/** The event's own time, where it has one that can be read. */
-function eventMs(line: Line, receivedMs: number): number {
-  return parseRfc3339(line.fields["timestamp"]) ?? receivedMs;
 }
 
 /** Writes the object of a line that is kept as text. */

@@ -1,11 +1,18 @@
 import type { Fields } from "./json_fields.ts";
 import { fieldAt, type FieldPath, parseFieldPath, scalarText } from "./fields.ts";
+import { randomUuid } from "./random_uuid.ts";
 
 /** One piece of a template. */
 type Part =
   | { readonly kind: "literal"; readonly text: string }
   | { readonly kind: "field"; readonly path: FieldPath }
-  | { readonly kind: "time"; readonly code: TimeCode };
+  | { readonly kind: "time"; readonly code: TimeCode }
+  | { readonly kind: "uuid" };
+
+export interface TemplateOptions {
+  /** `{{uuid}}` is a random one; a field of this name is `{{"uuid"}}`. Without this it is a field like any other. */
+  readonly hasUuid?: boolean;
+}
 
 type TimeCode = "Y" | "m" | "d" | "H" | "M" | "S" | "j" | "s";
 
@@ -27,15 +34,25 @@ export class Template {
   readonly fieldNames: ReadonlySet<string>;
   /** Whether the time is used. */
   readonly usesTime: boolean;
+  /** A random part is in it: each event has another text. */
+  readonly isRandom: boolean;
+  /** It is this field and nothing else. */
+  readonly soleField: FieldPath | null;
+  /** It is a random UUID and nothing else. */
+  readonly isSoleUuid: boolean;
 
   /** Throws a `TypeError` that says what is wrong with the template. */
-  constructor(text: string) {
-    const parts = parse(text);
+  constructor(text: string, { hasUuid = false }: TemplateOptions = {}) {
+    const parts = parse(text, hasUuid);
     this.#parts = parts;
     this.literalPrefix = parts[0]?.kind === "literal" ? parts[0].text : "";
     this.constant = parts.every((part) => part.kind === "literal") ? this.literalPrefix : null;
     this.fieldNames = new Set(parts.flatMap((part) => part.kind === "field" ? [part.path[0]!] : []));
     this.usesTime = parts.some((part) => part.kind === "time");
+    this.isRandom = parts.some((part) => part.kind === "uuid");
+    const sole = parts.length === 1 ? parts[0]! : null;
+    this.soleField = sole?.kind === "field" ? sole.path : null;
+    this.isSoleUuid = sole?.kind === "uuid";
   }
 
   /**
@@ -48,6 +65,7 @@ export class Template {
     for (const part of this.#parts) {
       if (part.kind === "literal") rendered += part.text;
       else if (part.kind === "time") rendered += formatTime(date ??= new Date(timeMs), part.code);
+      else if (part.kind === "uuid") rendered += randomUuid();
       else {
         const value = Object.hasOwn(fields, part.path[0]!)
           ? fieldAt(fields, part.path)
@@ -70,7 +88,7 @@ export function isTopicName(name: string): boolean {
   return TOPIC_NAME.test(name) && name !== "." && name !== "..";
 }
 
-function parse(text: string): Part[] {
+function parse(text: string, hasUuid: boolean): Part[] {
   const parts: Part[] = [];
   let literal = "";
   const add = (part: Part) => {
@@ -82,7 +100,8 @@ function parse(text: string): Part[] {
     if (text.startsWith("{{", at)) {
       const end = text.indexOf("}}", at);
       if (end === -1) throw new TypeError(`Cannot read template "${text}": "{{" at ${at + 1} has no "}}"`);
-      add({ kind: "field", path: parseFieldPath(text.slice(at + 2, end).trim()) });
+      const name = text.slice(at + 2, end).trim();
+      add(hasUuid && name === "uuid" ? { kind: "uuid" } : { kind: "field", path: parseFieldPath(name) });
       at = end + 2;
     } else if (text[at] === "%") {
       const code = text[at + 1] ?? "";

@@ -1,27 +1,32 @@
 import type { Fields } from "./json_fields.ts";
 import type { LineBatch } from "../event/line_batch.ts";
+import { type PooledNumbers, takeNumbers } from "../event/pooled_numbers.ts";
 import { ByteWriter, exactCopy } from "./byte_writer.ts";
 import {
+  absentColumn,
   ColumnWriter,
   constantColumn,
   joinBatch,
   type KeptLines,
   lineColumn,
   type OwnedColumn,
+  releaseColumn,
 } from "./columns.ts";
 import { envelopeOf, type EventFields } from "./event_fields.ts";
-import { fieldAt, scalarText } from "./fields.ts";
+import { fieldAt } from "./fields.ts";
+import { KEY_ESTIMATE_BYTES } from "./key_source.ts";
 import { LineEncoder } from "./line_encoder.ts";
+import { partitionNumber } from "./partition_numbers.ts";
 import { HEADERS_ESTIMATE_BYTES } from "./record_headers.ts";
-import type { ShapePlan, Shaper, ShapeResult } from "./shaper.ts";
-import { keepAll, LineSelection } from "./topics.ts";
+import { NO_EVENTS, type ShapePlan, type Shaper, type ShapeResult } from "./shape_result.ts";
+import { keepAll, LineSelection, NONE_REFUSED, refuseAll, type RefusedLines } from "./topics.ts";
 
 const NO_BYTES = Buffer.alloc(0);
 const NO_FIELDS: Fields = {};
 
 /**
- * Events whose field `message` is the line. Nothing is made per event, unless the topic or a header holds `{{message}}`: values and keys are the
- * lines themselves, constants, or envelopes written bytes to bytes.
+ * Events whose field `message` is the line. Nothing is made per event, unless the topic, the key or a header holds `{{message}}`: values and
+ * keys are the lines themselves, constants, or envelopes written bytes to bytes.
  */
 export class TextShaper implements Shaper {
   readonly #plan: ShapePlan;
@@ -33,32 +38,46 @@ export class TextShaper implements Shaper {
   }
 
   shape(lines: LineBatch): ShapeResult {
-    if (lines.count === 0) return { batch: null, droppedCount: 0 };
+    if (lines.count === 0) return NO_EVENTS;
+    const { topics, pool } = this.#plan;
     const fields = this.#plan.eventFields.of(lines.chunk);
-    const kept = this.#keep(lines, fields);
-    const droppedCount = lines.count - (kept?.count ?? 0);
-    if (kept === null || kept.count === 0) return { batch: null, droppedCount };
+    const { kept, refused } = this.#keep(lines, fields);
+    if (kept === null) return { ...NO_EVENTS, refused };
     const values = this.#values(kept, fields);
-    const keys = this.#keys(kept, fields, values);
-    const headers = this.#headers(kept, fields);
-    return { batch: joinBatch(lines, kept, values, keys, headers, this.#plan.pool), droppedCount };
+    const columns = {
+      keys: this.#keys(kept, fields, values),
+      headers: this.#headers(kept, fields),
+      partitions: this.#partitions(kept, fields),
+    };
+    return {
+      batch: joinBatch(lines, kept, values, columns, pool),
+      refused,
+      fallbacks: topics.takeFallbacks(),
+    };
   }
 
-  #keep(lines: LineBatch, fields: EventFields): KeptLines | null {
+  /** The lines that have a topic, at least one; null: none has. */
+  #keep(
+    lines: LineBatch,
+    fields: EventFields,
+  ): { readonly kept: KeptLines | null; readonly refused: readonly RefusedLines[] } {
     const { topics } = this.#plan;
     const { template } = topics;
-    if (template.constant !== null) return keepAll(lines, template.constant);
+    if (template.constant !== null) return { kept: keepAll(lines, template.constant), refused: NONE_REFUSED };
     const { data, receivedMs } = lines.chunk;
     if (!template.fieldNames.has("message")) {
       const topic = topics.name(NO_FIELDS, fields.values, receivedMs);
-      return topic === null ? null : keepAll(lines, topic);
+      if (topic === null) return { kept: null, refused: refuseAll(lines, topics.problem) };
+      topics.repeat(lines.count - 1);
+      return { kept: keepAll(lines, topic), refused: NONE_REFUSED };
     }
     const selection = new LineSelection(lines);
     for (let i = 0; i < lines.count; i++) {
       const message = data.toString("utf8", lines.starts[i]!, lines.ends[i]!);
-      selection.add(i, topics.name({ message }, fields.values, receivedMs));
+      selection.add(i, topics.name({ message }, fields.values, receivedMs), topics.problem);
     }
-    return selection.finish();
+    const kept = selection.finish();
+    return { kept: kept.count === 0 ? null : kept, refused: selection.refused };
   }
 
   #values(kept: KeptLines, fields: EventFields): OwnedColumn {
@@ -74,22 +93,37 @@ export class TextShaper implements Shaper {
   }
 
   #keys(kept: KeptLines, fields: EventFields, values: OwnedColumn): OwnedColumn | null {
-    const { codec, keyPath } = this.#plan;
-    if (keyPath === null) return null;
-    if (keyPath.length === 1 && keyPath[0] === "message") {
+    const { codec, key, pool } = this.#plan;
+    if (key === null) return null;
+    if (key.isLine) {
       // The same memory again: a second column of it would count it twice.
-      return codec === "raw" || values.column.data === kept.chunk.data
-        ? values
-        : lineColumn(kept, this.#plan.pool);
+      return codec === "raw" || values.column.data === kept.chunk.data ? values : lineColumn(kept, pool);
     }
-    const text = scalarText(fieldAt(fields.values, keyPath));
-    return constantColumn(text === null ? NO_BYTES : Buffer.from(text), kept.count);
+    const { receivedMs } = kept.chunk;
+    const count = key.isEachOwn ? kept.count : 1;
+    const column = new ColumnWriter(pool, count, count * KEY_ESTIMATE_BYTES);
+    const hasLine = key.template?.fieldNames.has("message") === true;
+    for (let i = 0; i < count; i++) {
+      key.write(column, hasLine ? { message: textOf(kept, i) } : NO_FIELDS, fields.values, receivedMs);
+    }
+    const written = column.finish();
+    return key.isEachOwn ? written : sameForAll(written, kept.count);
+  }
+
+  #partitions(kept: KeptLines, fields: EventFields): PooledNumbers | null {
+    const { partitionPath, pool } = this.#plan;
+    if (partitionPath === null) return null;
+    const wanted = takeNumbers(pool, kept.count);
+    const isLine = partitionPath.length === 1 && partitionPath[0] === "message";
+    if (!isLine) wanted.numbers.fill(partitionNumber(fieldAt(fields.values, partitionPath)));
+    else for (let i = 0; i < kept.count; i++) wanted.numbers[i] = partitionNumber(textOf(kept, i));
+    return wanted;
   }
 
   #headers(kept: KeptLines, fields: EventFields): OwnedColumn | null {
     const { headers, pool } = this.#plan;
     if (headers === null) return null;
-    const { data, receivedMs } = kept.chunk;
+    const { receivedMs } = kept.chunk;
     if (!headers.fieldNames.has("message")) {
       const bytes = new ByteWriter(pool, HEADERS_ESTIMATE_BYTES);
       headers.write(bytes, NO_FIELDS, fields.values, receivedMs);
@@ -99,10 +133,24 @@ export class TextShaper implements Shaper {
     }
     const column = new ColumnWriter(pool, kept.count, kept.count * HEADERS_ESTIMATE_BYTES);
     for (let i = 0; i < kept.count; i++) {
-      const message = data.toString("utf8", kept.starts[i]!, kept.ends[i]!);
-      headers.write(column.bytes, { message }, fields.values, receivedMs);
+      headers.write(column.bytes, { message: textOf(kept, i) }, fields.values, receivedMs);
       column.endEvent();
     }
     return column.finish();
   }
+}
+
+function textOf({ chunk, starts, ends }: KeptLines, line: number): string {
+  return chunk.data.toString("utf8", starts[line]!, ends[line]!);
+}
+
+/** What one event has, for all. */
+function sameForAll(one: OwnedColumn, count: number): OwnedColumn {
+  const { data, starts, ends } = one.column;
+  const isAbsent = starts[0]! > ends[0]!;
+  const column = isAbsent
+    ? absentColumn(count)
+    : constantColumn(exactCopy(data, starts[0]!, ends[0]!), count);
+  releaseColumn(one);
+  return column;
 }

@@ -1,8 +1,9 @@
 import { writeSync } from "node:fs";
+import { keyPartitioner } from "../batch/partitioners.ts";
 import type { EventBuffer } from "../buffer/event_buffer.ts";
-import type { SinkConfig } from "../config/config.ts";
+import type { KafkaSinkConfig, SinkConfig } from "../config/config.ts";
 import type { Delivery } from "../event/delivery.ts";
-import type { ByteColumn } from "../event/event_batch.ts";
+import { type ByteColumn, type EventBatch, NO_PARTITION } from "../event/event_batch.ts";
 import { decodeHeaders } from "../event/record_headers.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { HealthFailure, Sink } from "./sink.ts";
@@ -61,11 +62,22 @@ export class DryRunSink implements Sink {
     if (config.type === "console") return `sink=${config.name} value=${value}\n`;
     const topic = topicIndexes === null ? topics[0] : topics[topicIndexes[index]!];
     const key = keys === null ? null : keys.data.toString("utf8", keys.starts[index], keys.ends[index]);
-    const partition = key !== null && key !== "" && config.partitioner === "murmur2" ? "by-key" : "sticky";
+    const partition = partitionOf(config, delivery.batch, index);
     const keyText = key === null ? "none" : JSON.stringify(key);
     const headersText = headers === null ? "" : ` headers=${JSON.stringify(headersOf(headers, index))}`;
     return `sink=${config.name} topic=${topic} partition=${partition} key=${keyText}${headersText} value=${value}\n`;
   }
+}
+
+/** Partitions are the cluster's business, but for the number that a field holds. */
+function partitionOf(config: KafkaSinkConfig, { keys, partitions }: EventBatch, index: number): string {
+  const { partitioner } = config;
+  if (partitioner === "field") return partitions![index] === NO_PARTITION ? "0" : String(partitions![index]);
+  const spreads = keyPartitioner(partitioner)?.spreads ?? null;
+  if (spreads === null) return partitioner;
+  const keyBytes = keys === null ? -1 : keys.ends[index]! - keys.starts[index]!;
+  const isSpread = spreads === "absent" ? keyBytes < 0 : spreads === "absent_or_empty" && keyBytes <= 0;
+  return isSpread ? "sticky" : "by-key";
 }
 
 function headersOf({ data, starts, ends }: ByteColumn, index: number): Record<string, string> {

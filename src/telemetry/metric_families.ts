@@ -146,6 +146,11 @@ export const FAMILIES = {
     ["sink", "source", "reason"],
     "Events that were given up, by source and reason.",
   ),
+  sinkFallbacks: counter(
+    "shipper_sink_fallback_topic_events_total",
+    ["sink", "source", "reason"],
+    "Events that went to fallback_topic, by source and reason.",
+  ),
   sinkDeadLettered: counter(
     "shipper_sink_dead_lettered_events_total",
     ["sink", "source", "reason"],

@@ -114,6 +114,8 @@ export class SinkMetrics {
   sentUnconfirmedEventsCount = 0;
   /** Key is "source\u0000reason": "buffer_full", "record_too_large", "invalid_record", "template_error", ... */
   readonly dropped = new LabelledCounter();
+  /** Events that went to the fallback topic, with the same keys. */
+  readonly fallbacks = new LabelledCounter();
   /** Events that were kept as dead letters, with the same keys. */
   readonly deadLettered = new LabelledCounter();
   /** Events whose dead letters are not safe yet: their partitions wait. */

@@ -123,6 +123,10 @@ function addSink(page: Exposition, name: string, sink: SinkMetrics, extra: Prome
     const { source, reason } = splitDropKey(key);
     page.add(F.sinkDropped, [name, source, reason], count);
   }
+  for (const [key, count] of sink.fallbacks.values) {
+    const { source, reason } = splitDropKey(key);
+    page.add(F.sinkFallbacks, [name, source, reason], count);
+  }
   for (const [key, count] of sink.deadLettered.values) {
     const { source, reason } = splitDropKey(key);
     page.add(F.sinkDeadLettered, [name, source, reason], count);

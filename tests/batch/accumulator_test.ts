@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { Accumulator, PARKED_EVENTS_MAX, SEALED_MAX } from "../../src/batch/accumulator.ts";
+import { Accumulator, PARKED_EVENTS_MAX } from "../../src/batch/accumulator.ts";
+import { SEALED_MAX } from "../../src/batch/partition_choice.ts";
 import { murmur2Partition } from "../../src/batch/murmur2.ts";
+import type { PartitionerName } from "../../src/batch/partitioners.ts";
 import { Membership } from "../../src/batch/membership.ts";
 import { type OpenBatch, PartitionQueue } from "../../src/batch/partition_queue.ts";
 import type { Delivery } from "../../src/event/delivery.ts";
@@ -48,15 +50,16 @@ function accumulator(
     canPark?: boolean;
     memoryMaxBytes?: number;
     unavailable?: number[];
-    partitioner?: "sticky" | "murmur2";
+    partitioner?: PartitionerName;
   } = {},
 ) {
   return new Accumulator<TextBatch, Queue>({
     newBatch: () => new TextBatch(),
     newQueue: (topic, partition) => new PartitionQueue<TextBatch>(topic, partition),
     onSealed: () => {},
+    onGivenUp: (_topic, members) => members.settle("rejected"),
     isAvailable: (_topic, partition) => !(options.unavailable ?? []).includes(partition),
-    partitioner: options.partitioner ?? "murmur2",
+    partitioner: options.partitioner ?? "murmur2_random",
     memoryMaxBytes: options.memoryMaxBytes ?? 1_000_000,
     canPark: options.canPark ?? false,
   });
@@ -105,11 +108,11 @@ describe("Accumulator", () => {
     expect([...acc.active].map((queue) => queue.id).sort()).toEqual([0, 1, 2]);
   });
 
-  test("puts keyed events where the Java client puts them, and those with an empty key anywhere", () => {
+  test("puts keyed events where the Java client puts them, and those without one anywhere", () => {
     const acc = accumulator();
     acc.setPartitionCount("logs", 5, 0);
-    const keys = ["21", "foobar", "", "abc", "21"];
-    acc.append(delivery(texts(5), { keys }).delivery, 0, 0);
+    const keys = ["21", "foobar", "", "abc", "21", null];
+    acc.append(delivery(texts(6), { keys }).delivery, 0, 0);
     const where = new Map<string, number>();
     for (const queue of acc.active) {
       for (const batch of [...queue.sealed, queue.open!]) {
@@ -117,9 +120,9 @@ describe("Accumulator", () => {
       }
     }
     for (const [i, key] of keys.entries()) {
-      if (key !== "") expect(where.get(`e${i}`)).toBe(murmur2Partition(Buffer.from(key), 0, key.length, 5));
+      if (key !== null) expect(where.get(`e${i}`)).toBe(murmur2Partition(Buffer.from(key), 0, key.length, 5));
     }
-    expect(where.size).toBe(5);
+    expect(where.size).toBe(6);
   });
 
   test("stops at its memory limit, and one full partition cannot take all of it", () => {
@@ -311,4 +314,51 @@ test("a delivery that is alone waits while every partition has enough to do", ()
   const alone = delivery(["marker"]);
   alone.delivery.isAlone = true;
   expect(acc.append(alone.delivery, 0, 0)).toBe(0);
+});
+
+test("events of a topic that is given up are handed over, those that come too, until it has partitions", () => {
+  for (const canPark of [true, false]) {
+    const givenUp: number[] = [];
+    const acc = new Accumulator<TextBatch, Queue>({
+      newBatch: () => new TextBatch(),
+      newQueue: (topic, partition) => new PartitionQueue<TextBatch>(topic, partition),
+      onSealed: () => {},
+      isAvailable: () => true,
+      partitioner: "sticky",
+      memoryMaxBytes: 1_000_000,
+      canPark,
+      onGivenUp: (topic, members) => {
+        expect(topic).toBe("logs");
+        givenUp.push(members.count);
+        members.settle("rejected");
+      },
+    });
+    const first = delivery(texts(3));
+    expect(acc.append(first.delivery, 0, 0)).toBe(canPark ? 3 : 0);
+    acc.giveUpTopic("logs");
+    expect(givenUp).toEqual(canPark ? [3] : []);
+    expect(acc.append(first.delivery, canPark ? 3 : 0, 0)).toBe(3);
+    expect([first.statuses, acc.parkedEvents]).toEqual([["rejected"], 0]);
+    const second = delivery(texts(2));
+    expect(acc.append(second.delivery, 0, 0)).toBe(2);
+    expect(second.statuses).toEqual(["rejected"]);
+    acc.setPartitionCount("logs", 1, 0);
+    const third = delivery(texts(2));
+    expect(acc.append(third.delivery, 0, 0)).toBe(2);
+    expect([third.statuses, acc.active.size]).toEqual([[], 1]);
+    acc.giveUpTopic("logs");
+    expect(third.statuses).toEqual([]);
+    acc.forgetTopic("logs");
+    expect(acc.active.size).toBe(1);
+  }
+});
+
+test("a topic that was given up and forgotten is waited for anew", () => {
+  const acc = accumulator({ canPark: true });
+  acc.append(delivery(["a"]).delivery, 0, 0);
+  acc.giveUpTopic("logs");
+  acc.forgetTopic("logs");
+  expect([...acc.unknownTopics]).toEqual([]);
+  expect(acc.append(delivery(["b"]).delivery, 0, 0)).toBe(1);
+  expect([acc.parkedEvents, ...acc.unknownTopics]).toEqual([1, "logs"]);
 });

@@ -39,7 +39,7 @@ test.each(
 )("shipper is asked for the guarantee %p", async (guarantee, label, wanted) => {
   expect(guaranteeLabel(guarantee)).toBe(label);
   const sink = await sinkOf({ guarantee, keyField: "message" });
-  expect(sink).toMatchObject({ ...wanted, keyField: "message", partitioner: "murmur2" });
+  expect(sink).toMatchObject({ ...wanted, keyField: "message", partitioner: "murmur2_random" });
 });
 
 test("without one shipper's default stands, and no keys", async () => {

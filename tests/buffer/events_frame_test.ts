@@ -13,7 +13,9 @@ const BUFFER_ID = Buffer.from("0123456789abcdef", "hex");
 interface Shape {
   readonly events: readonly {
     readonly value: Uint8Array;
-    readonly key: Uint8Array;
+    /** Null: absent. */
+    readonly key: Uint8Array | null;
+    readonly partition: number;
     readonly gapBytes: number;
     readonly skippedLines: number;
     readonly topic: number;
@@ -21,6 +23,7 @@ interface Shape {
     readonly headers: readonly (readonly [string, Uint8Array])[];
   }[];
   readonly hasKeys: boolean;
+  readonly hasPartitions: boolean;
   /** "one": the first event's are those of all. */
   readonly hasHeaders: "none" | "one" | "each";
   readonly hasTopics: boolean;
@@ -40,7 +43,8 @@ const shape: fc.Arbitrary<Shape> = fc.record({
   events: fc.array(
     fc.record({
       value: bytes(30),
-      key: bytes(6),
+      key: fc.option(bytes(6)),
+      partition: fc.constantFrom(0, 7, 0xffffffff),
       gapBytes: fc.oneof({ weight: 3, arbitrary: fc.constant(1) }, fc.nat(40)),
       skippedLines: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat(3)),
       topic: fc.nat(2),
@@ -50,6 +54,7 @@ const shape: fc.Arbitrary<Shape> = fc.record({
     { minLength: 1, maxLength: 30 },
   ),
   hasKeys: fc.boolean(),
+  hasPartitions: fc.boolean(),
   hasHeaders: fc.constantFrom("none", "one", "each"),
   hasTopics: fc.boolean(),
   hasLines: fc.boolean(),
@@ -93,9 +98,10 @@ function batchOf(it: Shape): { batch: EventBatch; region: TrackedRegion } {
   const keys: Buffer[] = [Buffer.alloc(3)];
   let keyAt = 3;
   for (let i = 0; i < count; i++) {
-    keyStarts[i] = keyAt;
-    keyEnds[i] = keyAt += events[i]!.key.length;
-    keys.push(Buffer.from(events[i]!.key), Buffer.alloc(1));
+    const { key } = events[i]!;
+    keyStarts[i] = key === null ? keyAt + 1 : keyAt;
+    keyEnds[i] = keyAt += key?.length ?? 0;
+    keys.push(Buffer.from(key ?? []), Buffer.alloc(1));
     keyAt++;
   }
   const stream = { id: "1:2:é", source: "app", sourceType: "file" as const, path: "/log/ü" };
@@ -105,6 +111,7 @@ function batchOf(it: Shape): { batch: EventBatch; region: TrackedRegion } {
     count,
     values: { data, starts, ends },
     headers: headersOf(it),
+    partitions: it.hasPartitions ? Uint32Array.from(events, ({ partition }) => partition) : null,
     keys: it.hasKeys ? { data: Buffer.concat(keys), starts: keyStarts, ends: keyEnds } : null,
     topics: ["a", "b", "c"],
     topicIndexes: it.hasTopics ? Uint16Array.from(events, ({ topic }) => topic) : null,
@@ -151,10 +158,13 @@ function frameOf({ batch, region }: { batch: EventBatch; region: TrackedRegion }
 }
 
 /** What a sink sees of the events. */
-function contentOf({ values, keys, headers, topics, topicIndexes, rawEnds, count }: EventBatch) {
+function contentOf({ values, keys, headers, partitions, topics, topicIndexes, rawEnds, count }: EventBatch) {
   return Array.from({ length: count }, (_, i) => ({
     value: values.data.toString("hex", values.starts[i], values.ends[i]),
-    key: keys === null ? null : keys.data.toString("hex", keys.starts[i], keys.ends[i]),
+    key: keys === null || keys.starts[i]! > keys.ends[i]!
+      ? null
+      : keys.data.toString("hex", keys.starts[i], keys.ends[i]),
+    partition: partitions?.[i],
     headers: headers === null ? "" : headers.data.toString("hex", headers.starts[i], headers.ends[i]),
     topic: topics[topicIndexes?.[i] ?? 0],
     rawEnd: rawEnds[i],
@@ -206,7 +216,8 @@ describe("A frame of events", () => {
   test("of many events keeps its numbers in pooled memory, and gives that back", () => {
     const events = Array.from({ length: 2_000 }, (_, i) => ({
       value: new Uint8Array(i % 7),
-      key: new Uint8Array(i % 3),
+      key: i % 5 === 0 ? null : new Uint8Array(i % 3),
+      partition: i,
       gapBytes: i % 5,
       skippedLines: 0,
       topic: 0,
@@ -217,6 +228,7 @@ describe("A frame of events", () => {
     const made = batchOf({
       events,
       hasKeys: true,
+      hasPartitions: true,
       hasHeaders: "each",
       ...more,
       before: 0,

@@ -7,7 +7,7 @@ import { transactionOptions } from "../../src/config/options_transaction.ts";
  */
 export function completeConfig(group: OptionGroup, key: string, line: string): string {
   const required = Object.entries(group.options)
-    .filter(([name, option]) => option.required && name !== key)
+    .filter(([name, option]) => option.required && name !== key && !line.includes(`\n${name} = `))
     .map(([name, option]) => `${name} = ${option.example}\n`).join("");
   const isSource = group.table.startsWith("sources");
   const isSink = group.table.startsWith("sinks");
@@ -28,6 +28,11 @@ export function withExample(
 ): string {
   const needs: Record<string, string> = {
     partitioner: 'key_field = "id"\n',
+    allowed_topics: 'topic = "logs-{{unit}}"\n',
+    on_template_error: 'topic = "logs-{{unit}}"\nfallback_topic = "rest"\n',
+    fallback_topic: 'topic = "logs-{{unit}}"\non_template_error = "fallback_topic"\n',
+    topic_missing_timeout_ms: 'on_topic_missing = "drop"\n',
+    partition_field: 'partitioner = "field"\n',
     compression_level: 'compression = "zstd"\n',
     security_protocol: 'sasl.mechanism = "SCRAM-SHA-256"\nsasl.username = "u"\nsasl.password = "p"\n',
     "sasl.jaas_config": 'sasl.enabled = true\nsasl.mechanism = "SCRAM-SHA-256"\n',

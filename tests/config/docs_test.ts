@@ -28,7 +28,7 @@ test("the docs name every option, with its default and its range", () => {
   expect(docs).toContain("An integer (events), 1 to 100000000; default: `50000`");
   expect(docs).toContain("A size (bytes), 1000 to 104857600; default: `1000000`");
   expect(docs).toContain(
-    'One of `"sticky"`, `"murmur2"`; default: `"murmur2"` with `key_field`, `"sticky"` without',
+    '`"murmur2_random"`, `"field"`; default: `"murmur2_random"` with `key` or `key_field`, `"field"` with `partition_field`',
   );
   expect(docs).toContain("required; also `brokers`");
   expect(docs).toContain("required when `sasl.enabled` is true");

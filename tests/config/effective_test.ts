@@ -91,7 +91,9 @@ describe("where a value comes from", () => {
     expect(of("delivery", "")).toBe("exactly_once");
     expect(of("delivery", 'acks = "one"')).toBe("at_least_once");
     expect(of("partitioner", "")).toBe("sticky");
-    expect(of("partitioner", 'key_field = "k"')).toBe("murmur2");
+    expect(of("partitioner", 'key_field = "k"')).toBe("murmur2_random");
+    expect(of("partitioner", 'key = "{{k}}-{{j}}"')).toBe("murmur2_random");
+    expect(of("partitioner", 'partition_field = "host"')).toBe("field");
     expect(of("client_id", "")).toBe("shipper-edge-7-out");
     expect(of("compression_level", "")).toBe(null);
     expect(of("compression_level", 'compression = "zstd"')).toBe(1);

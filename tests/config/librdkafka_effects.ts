@@ -1,3 +1,4 @@
+import type { PartitionerName } from "../../src/batch/partitioners.ts";
 import type { KafkaSinkConfig } from "../../src/config/config.ts";
 import type { OAuthSasl, OAuthTokenSource } from "../../src/config/config_security.ts";
 
@@ -198,7 +199,10 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
   "request.required.acks": [{ value: "1", config: { acks: "one" } }],
   "request.timeout.ms": [{ value: "4000", config: { requestTimeoutMs: 4_000 } }],
   "partitioner": [
-    { value: '"murmur2_random"', beside: 'key_field = "id"', config: { partitioner: "murmur2" } },
+    ...["consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a"].map((name) => (
+      { value: `"${name}"`, beside: 'key = "{{id}}"', config: { partitioner: name as PartitionerName } }
+    )),
+    { value: '"fnv1a_random"', beside: 'key_field = "id"', config: { partitioner: "fnv1a" } },
     { value: '"random"', beside: 'key_field = "id"', config: { partitioner: "sticky" } },
   ],
   "compression.level": [
@@ -212,7 +216,23 @@ const JAVA: Readonly<Record<string, readonly Effect[]>> = {
   "max.request.size": [{ value: "2000", config: { maxMessageBytes: 2_000 } }],
   "partitioner.ignore.keys": [
     { value: '"true"', beside: 'key_field = "id"', config: { partitioner: "sticky" } },
-    { value: "false", beside: 'key_field = "id"', config: { partitioner: "murmur2" } },
+    { value: "false", beside: 'key_field = "id"', config: { partitioner: "murmur2_random" } },
+  ],
+  "partitioner.class": [
+    {
+      value: '"org.apache.kafka.clients.producer.RoundRobinPartitioner"',
+      config: { partitioner: "round_robin" },
+    },
+    {
+      value: '"org.apache.kafka.clients.producer.UniformStickyPartitioner"',
+      config: { partitioner: "sticky" },
+    },
+    {
+      value: '"org.apache.kafka.clients.producer.internals.DefaultPartitioner"',
+      beside: 'key_field = "id"',
+      config: { partitioner: "murmur2_random" },
+    },
+    { value: '""', config: { partitioner: "sticky" } },
   ],
   "compression.gzip.level": [
     { value: "6", beside: 'librdkafka_options."compression.type" = "gzip"', config: { compressionLevel: 6 } },

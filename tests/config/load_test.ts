@@ -28,16 +28,24 @@ function codes(text: string, env: Record<string, string> = {}): string[] {
   return load(text, env).diagnostics.map((each) => each.code);
 }
 
+const DEFAULT_ROUTING = {
+  topic: "logs",
+  topicPolicy: { allowed: null, fallback: null, reserved: [] },
+  topicMissingTimeoutMs: null,
+  keyField: null,
+  key: null,
+  headers: [],
+  partitionField: null,
+  partitioner: "sticky",
+} as const;
+
 /** The sink of `SINK`. */
 const DEFAULT_SINK: KafkaSinkConfig = {
   type: "kafka",
   name: "events",
   inputs: ["app"],
   bootstrapServers: ["localhost:9092"],
-  topic: "logs",
-  keyField: null,
-  headers: [],
-  partitioner: "sticky",
+  ...DEFAULT_ROUTING,
   acks: "all",
   delivery: "exactly_once",
   deliveryReason: null,
@@ -229,7 +237,12 @@ test("tls is there when it is enabled", () => {
 });
 
 test("the partitioner follows the key, unless it is set", () => {
-  expect(kafka('key_field = "message"\n').partitioner).toBe("murmur2");
+  expect(kafka('key_field = "message"\n').partitioner).toBe("murmur2_random");
+  expect(kafka('key = "{{message}}"\n').partitioner).toBe("murmur2_random");
+  expect(kafka('partition_field = "message"\n')).toMatchObject({
+    partitioner: "field",
+    partitionField: "message",
+  });
   expect(kafka('key_field = "message"\npartitioner = "sticky"\n').partitioner).toBe("sticky");
 });
 

@@ -58,7 +58,7 @@ test("Vector's example runs once one of the two lists is removed", () => {
       bootstrapServers: ["127.0.0.1:9092", "127.0.0.1:9093"],
       topic: "topic-1234",
       keyField: "user_id",
-      partitioner: "murmur2",
+      partitioner: "murmur2_random",
       compression: "none",
       healthcheck: true,
       socketTimeoutMs: 60_000,

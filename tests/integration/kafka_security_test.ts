@@ -19,6 +19,7 @@ import { tempDir } from "../support/temp_dir.ts";
 
 /** Brokers refuse to be asked again within a second. */
 const REAUTHENTICATION_MS = 2_000;
+const AWS_KEYS = { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "wrong-pass" };
 const never = new AbortController().signal;
 const cleanups: (() => unknown)[] = [];
 let own: OwnCluster;

@@ -31,9 +31,10 @@ function setup() {
     newQueue: (topic, partition) => new PartitionSender(topic, partition),
     onSealed: () => {},
     isAvailable: () => true,
-    partitioner: "murmur2",
+    partitioner: "murmur2_random",
     memoryMaxBytes: 1 << 20,
     canPark: false,
+    onGivenUp: () => {},
   });
   const handler = new AnswerHandler({
     config: { ...plainSink, retryIntervalMs: 100, retryMaxIntervalMs: 1_000 },

@@ -19,6 +19,7 @@ async function start(
   const cluster = newCluster(kafka.bootstrapServers);
   const known: string[] = [];
   const problems: string[] = [];
+  const missing: string[] = [];
   const log = new KeptLog();
   const directory = new TopicDirectory({
     cluster,
@@ -28,10 +29,11 @@ async function start(
     log,
     random: () => 0,
     onKnown: (topic, count) => known.push(`${topic} ${count}`),
+    onMissing: (topic) => missing.push(topic),
     onProblem: (code, message) => problems.push(`${code}: ${message}`),
   });
   cleanups.push(() => kafka[Symbol.asyncDispose](), () => cluster.close(), () => directory.close());
-  return { kafka, directory, known, problems, log };
+  return { kafka, directory, known, problems, missing, log };
 }
 
 describe("TopicDirectory", () => {

@@ -32,6 +32,8 @@ describe("memory", () => {
       codec: codecs,
       topic: fc.constantFrom("fixed", "t-{{t}}", "{{message}}", "{{host}}", "{{absent}}"),
       keyField: fc.constantFrom(null, "message", "t", "host"),
+      key: fc.constantFrom(null, "{{uuid}}", "{{t}}-{{message}}", "{{absent}}", "%Y"),
+      partitionField: fc.constantFrom(null, "t", "host"),
       headers: fc.subarray([
         { name: "fixed", value: "x" },
         { name: "host", value: "{{host}}" },
@@ -41,13 +43,19 @@ describe("memory", () => {
       exceptFields: fc.constantFrom(null, ["message"], ["t", "host"]),
     });
     fc.assert(
-      fc.property(options, lines, fc.nat(2000), ({ keyField, repeat, ...setup }, few, spareBytes) => {
+      fc.property(options, lines, fc.nat(2000), (options, few, spareBytes) => {
+        const { keyField, key, partitionField, repeat, ...setup } = options;
         const texts = Array.from({ length: repeat }, () => few).flat();
         const pool = new CountedPool();
         const text = texts.map((line) => line + "\n").join("");
         const owner = new CountedBuffer(Buffer.alloc(Buffer.byteLength(text) + spareBytes));
         const end = owner.data.write(text);
-        const shaper = shaperOf({ ...setup, ...(keyField === null ? {} : { keyField }), pool });
+        const shaper = shaperOf({
+          ...setup,
+          ...(keyField === null ? key === null ? {} : { key } : { keyField }),
+          ...(partitionField === null ? {} : { partitionField }),
+          pool,
+        });
         const { batch, droppedCount } = shape(shaper, chunkOf(owner.data.subarray(0, end), { owner }));
         expect((batch?.count ?? 0) + droppedCount).toBe(texts.length);
         const held = [owner, ...pool.taken].reduce((sum, buffer) => sum + buffer.owners, 0);

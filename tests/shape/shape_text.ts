@@ -1,10 +1,11 @@
-import type { EncodingConfig, HeaderConfig } from "../../src/config/config.ts";
+import type { EncodingConfig, HeaderConfig, TopicPolicyConfig } from "../../src/config/config.ts";
 import { LineSplitter } from "../../src/decode/line_splitter.ts";
 import type { Chunk } from "../../src/event/chunk.ts";
 import { type EventBatch, releaseBatch } from "../../src/event/event_batch.ts";
 import { BufferPool, type PooledBuffer } from "../../src/event/pooled_buffer.ts";
 import { areHeaders, decodeHeaders } from "../../src/event/record_headers.ts";
-import { createShaper, type Shaper, type ShapeResult, type ShaperOptions } from "../../src/shape/shaper.ts";
+import type { Shaper, ShapeResult } from "../../src/shape/shape_result.ts";
+import { createShaper, type ShaperOptions } from "../../src/shape/shaper.ts";
 import { SourceMetrics } from "../../src/telemetry/metrics.ts";
 import { chunkOf } from "../decode/chunks.ts";
 
@@ -12,8 +13,11 @@ import { chunkOf } from "../decode/chunks.ts";
 export interface ShapeSetup extends Partial<EncodingConfig> {
   readonly decode?: "text" | "json";
   readonly keyField?: string;
+  readonly key?: string;
+  readonly partitionField?: string;
   readonly headers?: readonly HeaderConfig[];
   readonly topic?: string;
+  readonly topicPolicy?: TopicPolicyConfig;
   readonly metrics?: SourceMetrics;
   readonly pool?: BufferPool;
 }
@@ -28,8 +32,11 @@ export function shaperOf(setup: ShapeSetup = {}): Shaper {
       timestampFormat: setup.timestampFormat ?? "rfc3339",
     },
     keyField: setup.keyField ?? null,
+    key: setup.key ?? null,
+    partitionField: setup.partitionField ?? null,
     headers: setup.headers ?? [],
     topic: setup.topic ?? "logs",
+    topicPolicy: setup.topicPolicy,
     hostname: "web-1",
     pool: setup.pool ?? new BufferPool(),
     metrics: setup.metrics ?? new SourceMetrics(),
@@ -38,14 +45,18 @@ export function shaperOf(setup: ShapeSetup = {}): Shaper {
 }
 
 /** Splits and shapes all of a chunk. */
-export function shape(shaper: Shaper, chunk: Chunk): ShapeResult {
-  return shaper.shape(new LineSplitter({ maxLineBytes: 1_000_000 }).split(chunk, Infinity));
+export function shape(shaper: Shaper, chunk: Chunk): ShapeResult & { readonly droppedCount: number } {
+  const result = shaper.shape(new LineSplitter({ maxLineBytes: 1_000_000 }).split(chunk, Infinity));
+  return { ...result, droppedCount: result.refused.reduce((sum, { lines }) => sum + lines.length, 0) };
 }
 
 /** What a batch holds, as text, one element an event. */
 export interface SeenBatch {
   readonly values: string[];
-  readonly keys: string[] | null;
+  /** Of each event; null where it is absent. */
+  readonly keys: (string | null)[] | null;
+  /** Not there: null, as they mostly are. */
+  readonly partitions?: number[];
   /** Not there: null, as they mostly are. */
   readonly headers?: [name: string, value: string][][];
   readonly topics: string[];
@@ -54,28 +65,31 @@ export interface SeenBatch {
 
 /** Copies a batch, checks its sums, and gives its memory back. */
 export function seenOf(batch: EventBatch): SeenBatch {
-  const texts = (column: EventBatch["values"]) =>
-    Array.from(
-      { length: batch.count },
-      (_, i) => column.data.toString("utf8", column.starts[i], column.ends[i]),
-    );
+  const texts = ({ data, starts, ends }: EventBatch["values"]) =>
+    Array.from({ length: batch.count }, (_, i) => data.toString("utf8", starts[i], ends[i]));
   let byteSize = 0;
   for (let i = 0; i < batch.count; i++) {
     byteSize += batch.values.ends[i]! - batch.values.starts[i]!;
-    if (batch.keys !== null) byteSize += batch.keys.ends[i]! - batch.keys.starts[i]!;
+    if (batch.keys !== null) byteSize += Math.max(0, batch.keys.ends[i]! - batch.keys.starts[i]!);
   }
   if (byteSize !== batch.byteSize) {
     throw new Error(`byteSize is ${batch.byteSize}, the columns hold ${byteSize}`);
   }
   const seen = {
     values: texts(batch.values),
-    keys: batch.keys === null ? null : texts(batch.keys),
+    keys: keysOf(batch, texts),
+    ...(batch.partitions === null ? {} : { partitions: [...batch.partitions] }),
     ...headersOf(batch),
     topics: Array.from({ length: batch.count }, (_, i) => batch.topics[batch.topicIndexes?.[i] ?? 0]!),
     rawEnds: [...batch.rawEnds.subarray(0, batch.count)],
   };
   releaseBatch(batch);
   return seen;
+}
+
+function keysOf({ keys }: EventBatch, texts: (column: EventBatch["values"]) => string[]) {
+  if (keys === null) return null;
+  return texts(keys).map((text, i) => keys.starts[i]! > keys.ends[i]! ? null : text);
 }
 
 function headersOf({ headers, count }: EventBatch): Pick<SeenBatch, "headers"> {

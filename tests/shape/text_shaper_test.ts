@@ -54,7 +54,7 @@ describe("text and raw", () => {
   test("no lines give no batch", () => {
     const owner = new CountedBuffer(Buffer.from("partial"));
     for (const decode of ["text", "json"] as const) {
-      expect(shape(shaperOf({ decode }), chunkOf(owner.data, { owner }))).toEqual({
+      expect(shape(shaperOf({ decode }), chunkOf(owner.data, { owner }))).toMatchObject({
         batch: null,
         droppedCount: 0,
       });
@@ -172,8 +172,8 @@ describe("keys", () => {
     expect(shapeText({ keyField: "timestamp", timestampFormat: "unix_ns" }, "a\n").keys).toEqual([
       "1769850307123000000",
     ]);
-    expect(shapeText({ keyField: "absent" }, "a\nb\n").keys).toEqual(["", ""]);
-    expect(shapeText({ keyField: "file" }, "a\n", { stream: STDIN }).keys).toEqual([""]);
+    expect(shapeText({ keyField: "absent" }, "a\nb\n").keys).toEqual([null, null]);
+    expect(shapeText({ keyField: "file" }, "a\n", { stream: STDIN }).keys).toEqual([null]);
   });
 
   test("key and value that are the same line share one hold on the memory", () => {

@@ -28,6 +28,7 @@ export function deliveryOf(values: readonly (string | Buffer)[]): { delivery: De
     values: { data, starts, ends },
     keys: null,
     headers: null,
+    partitions: null,
     topics: [""],
     topicIndexes: null,
     receivedMs: 1_000,

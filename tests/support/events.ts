@@ -29,9 +29,11 @@ export function column(texts: readonly (string | Buffer)[]): ByteColumn {
 }
 
 export interface TestBatchOptions {
-  readonly keys?: readonly string[];
+  /** Null: an event has none. */
+  readonly keys?: readonly (string | null)[];
   /** Of each event. */
   readonly headers?: readonly (readonly RecordHeader[])[];
+  readonly partitions?: readonly number[];
   readonly topics?: readonly string[];
   readonly topicIndexes?: readonly number[];
   readonly offset?: number;
@@ -41,16 +43,20 @@ export interface TestBatchOptions {
 /** An event batch of these values, as a shaper would make it. */
 export function eventBatch(values: readonly (string | Buffer)[], options: TestBatchOptions = {}): EventBatch {
   const valueColumn = column(values);
-  const keys = options.keys === undefined ? null : column(options.keys);
+  const keys = options.keys === undefined ? null : column(options.keys.map((key) => key ?? ""));
   let byteSize = 0;
   for (const part of keys === null ? [valueColumn] : [valueColumn, keys]) {
     for (let i = 0; i < values.length; i++) byteSize += part.ends[i]! - part.starts[i]!;
   }
+  options.keys?.forEach((key, i) => {
+    if (key === null) keys!.starts[i] = keys!.ends[i]! + 1;
+  });
   const startOffset = options.offset ?? 0;
   return {
     count: values.length,
     values: valueColumn,
     keys,
+    partitions: options.partitions === undefined ? null : Uint32Array.from(options.partitions),
     headers: options.headers === undefined ? null : column(options.headers.map(encodeHeaders)),
     topics: options.topics ?? ["logs"],
     topicIndexes: options.topicIndexes === undefined ? null : Uint16Array.from(options.topicIndexes),

@@ -52,6 +52,7 @@ function fullMetrics(): Metrics {
   sink.sentUnconfirmedEventsCount = 1;
   sink.dropped.add("app\u0000buffer_full", 2);
   sink.deadLettered.add("app\u0000record_too_large", 1);
+  sink.fallbacks.add("app\u0000topic_invalid", 1);
   sink.undelivered.add("app", 1);
   sink.retries.add("NOT_LEADER_OR_FOLLOWER", 3);
   sink.bufferedEvents = 3;

@@ -239,7 +239,8 @@ const HINTS: Readonly<Partial<Record<ErrorName, string>>> = {
     "Correct sasl.username and sasl.password, and check that the user exists for this mechanism",
   KAFKA_STORAGE_ERROR: "The broker's disk failed: look into its log",
   UNSUPPORTED_COMPRESSION_TYPE: "Set compression to one that the broker knows (zstd needs Kafka 2.1)",
-  INVALID_RECORD: "The topic refuses the record: a compacted topic (cleanup.policy=compact) needs key_field",
+  INVALID_RECORD:
+    "The topic refuses the record: a compacted topic (cleanup.policy=compact) needs key_field or key",
   THROTTLING_QUOTA_EXCEEDED: "A quota of the cluster is used up: raise it, or wait",
 };
 

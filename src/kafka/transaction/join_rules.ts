@@ -1,4 +1,5 @@
 import type { Accumulator } from "../../batch/accumulator.ts";
+import { areEventsTied } from "../../batch/partitioners.ts";
 import type { KafkaSinkConfig } from "../../config/config.ts";
 import type { Cluster } from "../cluster.ts";
 import type { PartitionSender } from "../partition_sender.ts";
@@ -34,7 +35,7 @@ export class JoinRules {
 
   constructor(options: JoinRulesOptions) {
     this.#options = options;
-    this.#isKeyed = options.config.keyField !== null && options.config.partitioner === "murmur2";
+    this.#isKeyed = areEventsTied(options.config);
   }
 
   /** Between two transactions. Batches of partitions that cannot take them any more are given to others. */

@@ -58,7 +58,7 @@ test(
           isRefused && values.length > 1 ? { errorCode: ErrorCode.MESSAGE_TOO_LARGE } : undefined;
         await using harness = new TransactionHarness(kafka, {
           batchMaxEvents: 7,
-          ...(hasKeys ? { keyField: "k", partitioner: "murmur2" } : {}),
+          ...(hasKeys ? { keyField: "k", partitioner: "murmur2_random" } : {}),
         });
         const all: string[] = [];
         for (let b = 0; b < BATCHES; b++) {

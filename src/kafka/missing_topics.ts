@@ -1,0 +1,81 @@
+import type { Membership } from "../batch/membership.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { SinkMetrics } from "../telemetry/metrics.ts";
+
+/** Topics that were given up and are asked for all the same, in case that somebody creates them. Of more the first ones are forgotten. */
+export const GIVEN_UP_TOPICS_MAX = 1_000;
+
+const REASON = "topic_missing";
+
+export interface MissingTopicsOptions {
+  /** How long events wait for a topic; null: for ever. */
+  readonly timeoutMs: number | null;
+  readonly metrics: SinkMetrics;
+  readonly log: Log;
+  /** Wall clock, milliseconds. */
+  readonly now: () => number;
+  readonly monotonic: () => number;
+  /** `Accumulator.giveUpTopic`: events of it are given to `drop`, now and until it is there. */
+  readonly giveUp: (topic: string) => void;
+  /** Nobody asks for it any more; its next event waits for it anew. */
+  readonly forget: (topic: string) => void;
+}
+
+/** What becomes of events whose topic is not there and is not created: they wait, or are dropped after a time. */
+export class MissingTopics {
+  readonly #options: MissingTopicsOptions;
+  /** When the cluster first said that there is none. */
+  readonly #sinceMs = new Map<string, number>();
+  readonly #givenUp = new Set<string>();
+
+  constructor(options: MissingTopicsOptions) {
+    this.#options = options;
+  }
+
+  /** The cluster says (again) that it has no such topic. */
+  missing(topic: string): void {
+    const { timeoutMs, monotonic, giveUp } = this.#options;
+    if (timeoutMs === null || this.#givenUp.has(topic)) return;
+    const nowMs = monotonic();
+    const sinceMs = this.#sinceMs.get(topic);
+    if (sinceMs === undefined) this.#sinceMs.set(topic, nowMs);
+    if (nowMs - (sinceMs ?? nowMs) < timeoutMs) return;
+    this.#sinceMs.delete(topic);
+    this.#givenUp.add(topic);
+    this.#forgetFirst();
+    giveUp(topic);
+  }
+
+  /** The topic is there. */
+  known(topic: string): void {
+    this.#sinceMs.delete(topic);
+    this.#givenUp.delete(topic);
+  }
+
+  /** Drops and counts events of a topic that was given up. Nothing of them is in the journal. */
+  drop(topic: string, members: Membership): void {
+    const { metrics, log, now, timeoutMs } = this.#options;
+    members.forEachRun((delivery, _first, count) => {
+      metrics.dropped.add(`${delivery.batch.origin.stream.source}\u0000${REASON}`, count);
+    });
+    members.drop(REASON, metrics.gaps);
+    log.error(
+      `Cannot deliver ${members.count} event(s): the cluster has had no topic "${topic}" for ${timeoutMs} ms; dropped and counted`,
+      { topic, reason: REASON, hint: "create the topic, or set topics_autocreate = true" },
+    );
+    members.cover();
+    for (const { region, count } of members.heldLines()) region.countGone("dropped", REASON, count);
+    metrics.inFlightEvents -= members.count;
+    metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? now() : 0;
+    members.settle("rejected");
+  }
+
+  #forgetFirst(): void {
+    if (this.#givenUp.size <= GIVEN_UP_TOPICS_MAX) return;
+    for (const topic of this.#givenUp) {
+      this.#givenUp.delete(topic);
+      this.#options.forget(topic);
+      return;
+    }
+  }
+}

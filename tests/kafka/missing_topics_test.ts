@@ -1,0 +1,69 @@
+import { expect, test } from "bun:test";
+import { GIVEN_UP_TOPICS_MAX, MissingTopics } from "../../src/kafka/missing_topics.ts";
+import { Membership } from "../../src/batch/membership.ts";
+import { SinkMetrics } from "../../src/telemetry/metrics.ts";
+import { delivery } from "../support/events.ts";
+import { KeptLog } from "./producer_harness.ts";
+
+function start(timeoutMs: number | null) {
+  const state = { nowMs: 0, givenUp: [] as string[], forgotten: [] as string[] };
+  const metrics = new SinkMetrics();
+  const log = new KeptLog();
+  const missing = new MissingTopics({
+    timeoutMs,
+    metrics,
+    log,
+    now: () => 5,
+    monotonic: () => state.nowMs,
+    giveUp: (topic) => state.givenUp.push(topic),
+    forget: (topic) => state.forgotten.push(topic),
+  });
+  return { state, metrics, log, missing };
+}
+
+test("a topic is given up when it has been missing for so long, once, and waited for again after it was there", () => {
+  const { state, missing } = start(1_000);
+  const at = (nowMs: number) => {
+    state.nowMs = nowMs;
+    missing.missing("a");
+    return state.givenUp.length;
+  };
+  expect([at(0), at(999), at(1_000), at(5_000)]).toEqual([0, 0, 1, 1]);
+  missing.known("a");
+  expect([at(6_000), at(6_900), at(7_000)]).toEqual([1, 1, 2]);
+  missing.known("a");
+  expect(at(8_000)).toBe(2);
+  missing.known("a");
+  expect([at(8_900), at(9_100), at(9_900)]).toEqual([2, 2, 3]);
+});
+
+test("with a timeout of 0 it is given up at once; without one never", () => {
+  const now = start(0);
+  now.missing.missing("a");
+  expect(now.state.givenUp).toEqual(["a"]);
+  const never = start(null);
+  never.state.nowMs = 1e12;
+  never.missing.missing("a");
+  never.missing.missing("a");
+  expect(never.state.givenUp).toEqual([]);
+});
+
+test("only so many are remembered", () => {
+  const { state, missing } = start(0);
+  for (let i = 0; i < GIVEN_UP_TOPICS_MAX + 3; i++) missing.missing(`t${i}`);
+  expect(state.forgotten).toEqual(["t0", "t1", "t2"]);
+});
+
+test("what is dropped is counted, told and settled", () => {
+  const { metrics, log, missing } = start(1_000);
+  metrics.inFlightEvents = 5;
+  const { delivery: from, statuses } = delivery(["a", "b", "c"]);
+  from.take(3);
+  const members = new Membership();
+  members.addRange(from, 0, 3);
+  missing.drop("a", members);
+  expect(statuses).toEqual(["rejected"]);
+  expect([...metrics.dropped.values]).toEqual([["app\u0000topic_missing", 3]]);
+  expect([metrics.inFlightEvents, metrics.waitingSinceMs]).toEqual([2, 5]);
+  expect(log.texts("error")[0]).toContain('the cluster has had no topic "a" for 1000 ms');
+});
