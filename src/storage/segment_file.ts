@@ -38,7 +38,10 @@ export interface SegmentExtent {
   readonly damagedAt: readonly number[];
 }
 
-/** Opens a segment and reads its header. The header is null, with the cause, where it is none of this log: the file cannot be read then. */
+/**
+ * Opens a segment and reads its header. The header is null, with the cause, where it is none of this log: the file cannot be read then. Throws the
+ * system's errors, ENOENT also where the file was put to another use meanwhile.
+ */
 export function openSegmentFile(
   dir: string,
   number: number,
@@ -55,6 +58,8 @@ export function openSegmentFile(
   try {
     const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
     const header = decodeSegmentHeader(bytes.subarray(0, readFully(ops, fd, bytes, 0, bytes.length, 0)));
+    // Recycled between its opening and its reading: ENOENT then.
+    if ("cause" in header || header.number !== number) ops.close(ops.openRead(path));
     if ("cause" in header) {
       if (header.newerVersion !== null) {
         throw new LogNewerError(path, header.newerVersion, FORMAT_VERSIONS[kind]);

@@ -75,6 +75,8 @@ export class SegmentReader {
     try {
       this.#headerBytes = this.#readHeaderBytes();
       const header = decodeSegmentHeader(this.#headerBytes);
+      // It may have become a segment of another number between its opening and its reading: its name is gone then.
+      if ("cause" in header || header.number !== number) ops.close(openSegment(ops, path));
       if ("cause" in header) {
         if (header.newerVersion === null) throw new LogDamagedError(path, 0, header.cause);
         throw new LogNewerError(path, header.newerVersion, FORMAT_VERSIONS[kind]);
