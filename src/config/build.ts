@@ -125,6 +125,8 @@ export function buildKafkaSink(
     autocreateReplicationFactor: values["autocreate.replication_factor"],
     retryIntervalMs: values["retry.interval_ms"],
     retryMaxIntervalMs: values["retry.max_interval_ms"],
+    retryMaxAttempts: values["retry.max_attempts"],
+    messageTimeoutMs: values.message_timeout_ms,
     socketTimeoutMs: values.socket_timeout_ms,
     requestTimeoutMs: values.request_timeout_ms ?? Math.min(30_000, values.socket_timeout_ms),
     connectTimeoutMs: values.connect_timeout_ms,

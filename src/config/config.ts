@@ -170,6 +170,10 @@ export interface KafkaSinkConfig {
   readonly autocreateReplicationFactor: number;
   readonly retryIntervalMs: number;
   readonly retryMaxIntervalMs: number;
+  /** Refusals after which a batch is dropped; 0: it never is. */
+  readonly retryMaxAttempts: number;
+  /** From reading an event to dropping it; 0: never. */
+  readonly messageTimeoutMs: number;
   readonly socketTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly connectTimeoutMs: number;

@@ -1,4 +1,11 @@
-import { DEFAULT_PORT, KIB, MEMORY_BUFFER, WHOLE_MS, WITH_KEYS } from "./librdkafka_conversions.ts";
+import {
+  DEFAULT_PORT,
+  FIRST_TRY_TOO,
+  KIB,
+  MEMORY_BUFFER,
+  WHOLE_MS,
+  WITH_KEYS,
+} from "./librdkafka_conversions.ts";
 import { later, leave, program, type Property, refused, to, unused } from "./librdkafka_property.ts";
 
 /** librdkafka's properties of producers and of every client, as of its version 2.x, by what they are about. */
@@ -20,8 +27,8 @@ const OPENSSL = unused("TLS is not done by OpenSSL");
 const CIPHERS = unused(
   "what TLS may use is not an option here: TLS 1.2 and 1.3 with the runtime's own choice",
 );
-const NO_RETRY_LIMIT = later("retry.max_attempts", { same: ["2147483647"] });
-const NO_TIMEOUT = later("message_timeout_ms", { same: ["0"] });
+const RETRIES = to("retry.max_attempts", { values: { "2147483647": "0" }, convert: FIRST_TRY_TOO });
+const MESSAGE_TIMEOUT = to("message_timeout_ms");
 
 const COMPRESSION = to("compression", { values: { inherit: leave() } });
 
@@ -216,8 +223,8 @@ const producerProperties: Readonly<Record<string, Property>> = {
   "queue.buffering.backpressure.threshold": unused(
     "a partition has one batch in flight, and fills the next meanwhile",
   ),
-  "message.send.max.retries": NO_RETRY_LIMIT,
-  "retries": NO_RETRY_LIMIT,
+  "message.send.max.retries": RETRIES,
+  "retries": RETRIES,
   "compression.codec": COMPRESSION,
   "compression.type": COMPRESSION,
   "batch.num.messages": to("batch.max_events"),
@@ -231,8 +238,8 @@ export const librdkafkaTopic: Readonly<Record<string, Property>> = {
   "acks": to("acks"),
   "request.required.acks": to("acks"),
   "request.timeout.ms": to("request_timeout_ms"),
-  "message.timeout.ms": NO_TIMEOUT,
-  "delivery.timeout.ms": NO_TIMEOUT,
+  "message.timeout.ms": MESSAGE_TIMEOUT,
+  "delivery.timeout.ms": MESSAGE_TIMEOUT,
   "queuing.strategy": refused("events are sent in the order in which they are read", {
     same: ["fifo"],
     hint: "remove it",

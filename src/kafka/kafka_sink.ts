@@ -181,8 +181,10 @@ export class KafkaSink implements Sink {
       }
       const { count } = delivery.batch;
       metrics.inFlightEvents += count;
+      if (producer.dropLate(delivery, 0)) continue;
       for (let next = producer.append(delivery, 0); next < count; next = producer.append(delivery, next)) {
         await producer.waitForRoom();
+        if (producer.dropLate(delivery, next)) break;
         if (!kill.aborted && !producer.isClosed) continue;
         const left = delivery.untakenCount;
         delivery.take(left);

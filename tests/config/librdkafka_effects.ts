@@ -173,6 +173,11 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
   "transaction.timeout.ms": [
     { value: '"30000"', beside: TRANSACTIONAL, config: { transactionTimeoutMs: 30_000 } },
   ],
+  "message.send.max.retries": [
+    { value: '"3"', config: { retryMaxAttempts: 4 } },
+    { value: "2147483647", config: { retryMaxAttempts: 0 } },
+  ],
+  "retries": [{ value: "0", config: { retryMaxAttempts: 1 } }],
   "queue.buffering.max.messages": [{ value: "10", config: { buffer: { ...buffer, maxEvents: 10 } } }],
   "queue.buffering.max.kbytes": [
     { value: "2048", config: { buffer: { ...buffer, maxSizeBytes: 2_097_152 } } },
@@ -198,6 +203,11 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
   ],
   "request.required.acks": [{ value: "1", config: { acks: "one" } }],
   "request.timeout.ms": [{ value: "4000", config: { requestTimeoutMs: 4_000 } }],
+  "message.timeout.ms": [
+    { value: '"300000"', config: { messageTimeoutMs: 300_000 } },
+    { value: "0", config: { messageTimeoutMs: 0 } },
+  ],
+  "delivery.timeout.ms": [{ value: "120000", config: { messageTimeoutMs: 120_000 } }],
   "partitioner": [
     ...["consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a"].map((name) => (
       { value: `"${name}"`, beside: 'key = "{{id}}"', config: { partitioner: name as PartitionerName } }

@@ -72,6 +72,8 @@ const DEFAULT_SINK: KafkaSinkConfig = {
   autocreateReplicationFactor: -1,
   retryIntervalMs: 100,
   retryMaxIntervalMs: 10_000,
+  retryMaxAttempts: 0,
+  messageTimeoutMs: 0,
   socketTimeoutMs: 60_000,
   requestTimeoutMs: 30_000,
   connectTimeoutMs: 5_000,

@@ -49,6 +49,8 @@ export const plainSink: KafkaSinkConfig = {
   autocreateReplicationFactor: 1,
   retryIntervalMs: 5,
   retryMaxIntervalMs: 20,
+  retryMaxAttempts: 0,
+  messageTimeoutMs: 0,
   socketTimeoutMs: 5_000,
   requestTimeoutMs: 2_000,
   connectTimeoutMs: 2_000,
