@@ -1,12 +1,13 @@
 import {
   DEFAULT_PORT,
   FIRST_TRY_TOO,
+  INTERVAL_SECS,
   KIB,
   MEMORY_BUFFER,
   WHOLE_MS,
   WITH_KEYS,
 } from "./librdkafka_conversions.ts";
-import { later, leave, program, type Property, refused, to, unused } from "./librdkafka_property.ts";
+import { leave, program, type Property, refused, to, unused } from "./librdkafka_property.ts";
 
 /** librdkafka's properties of producers and of every client, as of its version 2.x, by what they are about. */
 
@@ -57,8 +58,8 @@ const connectionProperties: Readonly<Record<string, Property>> = {
   "allow.auto.create.topics": to("topics_autocreate"),
   "socket.timeout.ms": to("socket_timeout_ms"),
   "socket.connection.setup.timeout.ms": to("connect_timeout_ms"),
-  "socket.send.buffer.bytes": later("send_buffer_bytes", { same: ["0"] }),
-  "socket.receive.buffer.bytes": later("receive_buffer_bytes", { same: ["0"] }),
+  "socket.send.buffer.bytes": to("send_buffer_bytes"),
+  "socket.receive.buffer.bytes": to("receive_buffer_bytes"),
   "socket.keepalive.enable": unused("keep-alive is on for every connection", { same: ["true", "t", "1"] }),
   "socket.nagle.disable": unused("Nagle's algorithm is off for every connection", {
     same: ["true", "t", "1"],
@@ -69,14 +70,14 @@ const connectionProperties: Readonly<Record<string, Property>> = {
   "socket.blocking.max.ms": unused("no thread blocks on a connection"),
   "broker.address.ttl": unused("names are looked up at every connection"),
   "broker.address.family": unused("all addresses of a name are tried, IPv4 and IPv6", { same: ["any"] }),
-  "client.dns.lookup": later("dns_lookup", { same: ["use_all_dns_ips"] }),
+  "client.dns.lookup": to("dns_lookup"),
   "connections.max.idle.ms": unused("a connection stays open until the broker closes it", { same: ["0"] }),
   "reconnect.backoff.ms": RECONNECT,
   "reconnect.backoff.max.ms": RECONNECT,
   "reconnect.backoff.jitter.ms": RECONNECT,
   "retry.backoff.ms": to("retry.interval_ms"),
   "retry.backoff.max.ms": to("retry.max_interval_ms"),
-  "statistics.interval.ms": later("metrics_interval_secs", { same: ["0"], hint: "read /metrics of [api]" }),
+  "statistics.interval.ms": to("metrics_interval_secs", { convert: INTERVAL_SECS }),
   "enable.metrics.push": unused("figures are pushed to no broker", { same: ["false", "f", "0"] }),
   "api.version.request": ALWAYS_ASKED,
   "api.version.request.timeout.ms": ALWAYS_ASKED,

@@ -2,6 +2,7 @@ import { addresses, choice, flag, group, integer, milliseconds, size, text } fro
 import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import { deliveryOptions } from "./options_delivery.ts";
 import { expiryOptions } from "./options_expiry.ts";
+import { networkOptions } from "./options_network.ts";
 import { routingOptions, topicOptions } from "./options_routing.ts";
 import { refusedOptions } from "./options_refused.ts";
 import { securityOptions } from "./options_security.ts";
@@ -205,6 +206,7 @@ export const kafkaSinkGroup = group({
     }),
     ...connectionOptions,
     ...expiryOptions,
+    ...networkOptions,
     healthcheck: healthcheckOption,
     ...securityOptions,
   },
@@ -216,12 +218,7 @@ export const kafkaSinkGroup = group({
   },
   planned: [
     ...plannedEncodingOptions,
-    "connect_timeout_max_ms",
-    "dns_lookup",
-    "metrics_interval_secs",
     "on_lost_state",
-    "receive_buffer_bytes",
-    "send_buffer_bytes",
     "timestamp_source",
   ],
 });

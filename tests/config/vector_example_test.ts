@@ -41,7 +41,6 @@ test("Vector's example runs once one of the two lists is removed", () => {
     expect(diagnostics.map((each) => each.message)).toEqual([
       'Events of source "my-source-or-transform-id" will have an empty key: a line of text has no field "user_id"',
       'Option "librdkafka_options.fetch.error.backoff.ms" has no effect: it is for consumers',
-      'Option "librdkafka_options.socket.send.buffer.bytes" has no effect: this version of shipper does not have it',
       'Options "tls.ca_file", "tls.crt_file", "tls.key_file", "tls.key_pass" have no effect: connections are not ' +
       "encrypted, as tls.enabled is not true",
     ]);
@@ -54,6 +53,7 @@ test("Vector's example runs once one of the two lists is removed", () => {
       compression: "none",
       healthcheck: true,
       messageTimeoutMs: 300_000,
+      sendBufferBytes: 100,
       socketTimeoutMs: 60_000,
       clientId: "edge-7",
       sasl: { mechanism: "SCRAM-SHA-256", username: "username", password: "password" },
