@@ -30,8 +30,8 @@ shipper.toml\` shows what each option is in this environment, and why.
   stand for a number, or for true and false: \`batch.timeout_ms = "\${LINGER:-5}"\`.
 - A secret (\`sasl.password\`, \`sasl.jaas_config\`, \`sasl.oauthbearer.token\`, \`sasl.oauthbearer.client_secret\`, \`tls.key_pass\`) may
   stand in a file of its own: \`sasl.password = { file = "/run/secrets/kafka" }\`, or with systemd's credentials \`{ file =
-  "\${CREDENTIALS_DIRECTORY}/kafka" }\`. The file is read at the start, at most 64 KiB of UTF-8; one newline at its end is left out, and
-  \`$\` means nothing in it. A relative path starts at the working directory.
+  "\${CREDENTIALS_DIRECTORY}/kafka" }\`. The file is read at the start, by commands that need the
+  secret and where it has an effect, at most 64 KiB of UTF-8; one newline at its end is left out, and \`$\` means nothing in it. A relative path starts at the working directory.
 - Several \`--config\` files are joined: \`[api]\` in one, \`[sinks.events]\` in another. A source or sink has its whole table in one
   file, and nothing may be set twice. \`--config -\` reads from standard input.
 

@@ -64,8 +64,9 @@ function applyOne({ name, entry }: NamedEntry, draft: TableDraft): void {
   const property = kafkaProperties.get(name);
   if (entry.node.kind === "table" && property?.kind === "mapped" && mapsToSecret(name, draft)) {
     const key = `${PROPERTIES_KEY}.${name}`;
-    const value = checkValue(entry.node, key, draft.group.options[property.option]!, draft.session);
-    draft.join(property.option, value, foundAt(entry, key, value !== INVALID));
+    const { option } = property;
+    const value = checkValue(entry.node, key, draft.group.options[option]!, draft.sessionFor(option));
+    draft.join(option, value, foundAt(entry, key, value !== INVALID));
     return;
   }
   if (looksSecret(name) || holdsPrivateKey(entry.node)) maskNode(entry.node);
