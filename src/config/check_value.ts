@@ -82,9 +82,16 @@ function badString(
       expanded.shown === quote(expanded.value) ? problem.reason : `${expanded.shown} is not fit for it`
     }`,
     at: problem.part === undefined ? node.at : partSpan(node.at, problem.part),
-    hint: problem.hint,
+    hint: hintFor(problem, expanded, context),
   });
   return INVALID;
+}
+
+/** A hint that is made of the value shows it: not where the value is from a variable, or hidden. */
+function hintFor(problem: StringProblem, expanded: ExpandedString, { key, option }: ValueContext): string {
+  return expanded.shown === quote(expanded.value)
+    ? problem.hint
+    : `it takes, for example, ${key} = ${option.example}`;
 }
 
 function checkBoolean(node: TomlNode, context: ValueContext): boolean | typeof INVALID {
@@ -246,7 +253,7 @@ function checkAddresses(node: TomlNode, context: ValueContext): readonly string[
         code: problem.code,
         message: `Cannot read broker ${shown}: ${problem.reason}`,
         at: address === expanded.value ? item.at : partSpan(item.at, address),
-        hint: problem.hint,
+        hint: hintFor(problem, expanded, context),
       });
     }
   }
