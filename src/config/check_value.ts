@@ -87,9 +87,9 @@ function badString(
   return INVALID;
 }
 
-/** A hint that is made of the value shows it: not where the value is from a variable, or hidden. */
+/** A hint may be made of the value: not where that is from a variable, which may hold a secret. Those of secrets are made of none. */
 function hintFor(problem: StringProblem, expanded: ExpandedString, { key, option }: ValueContext): string {
-  return expanded.shown === quote(expanded.value)
+  return option.secret || expanded.shown === quote(expanded.value)
     ? problem.hint
     : `it takes, for example, ${key} = ${option.example}`;
 }
