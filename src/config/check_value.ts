@@ -1,5 +1,5 @@
 import type { ChoiceType, NumberType, Option, StringCheck, StringProblem } from "./option.ts";
-import { checkSecretFile } from "./secret_file.ts";
+import { checkSecretFile, UNREAD_SECRET } from "./secret_file.ts";
 import { quote } from "./source_text.ts";
 import { checkAddress } from "./string_checks.ts";
 import { nearest } from "./suggest.ts";
@@ -34,7 +34,7 @@ export function checkValue(
   if (option.secret && node.kind === "table") {
     const text = checkSecretFile(node, context);
     const check = type.kind === "string" ? type.check : undefined;
-    const problem = text === INVALID ? null : check?.(text) ?? null;
+    const problem = text === INVALID || text === UNREAD_SECRET ? null : check?.(text) ?? null;
     if (problem === null) return text;
     return badString(node, { value: "", alone: false, shown: "a hidden value" }, problem, context);
   }

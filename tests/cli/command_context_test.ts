@@ -67,6 +67,7 @@ topic = "t"
     `sasl = { enabled = true, mechanism = "SCRAM-SHA-256", username = "me", password = ${none} }\n`,
     `sasl = { enabled = true, jaas_config = ${none} }\n`,
     `sasl.mechanism = "PLAIN"\nsecurity_protocol = "SASL_SSL"\nlibrdkafka_options."sasl.jaas.config" = ${none}\n`,
+    `tls.enabled = true\nsasl = { enabled = true, mechanism = "OAUTHBEARER", oauthbearer = { token = ${none} } }\n`,
     `tls = { enabled = true, crt_file = "/c", key_file = "/k", key_pass = ${none} }\n`,
   ];
   for (const login of logins) {
