@@ -219,6 +219,19 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     if (queue.isEmpty) this.active.delete(queue);
   }
 
+  /** Takes out what stepped aside and `isDropped` says true of; what it says true of it has taken and settled. */
+  dropParked(isDropped: (delivery: Delivery, indexes: Uint32Array) => boolean): void {
+    if (this.#parkedEvents === 0) return;
+    for (const { parked } of this.#topics.values()) {
+      const kept = parked.filter(({ delivery, indexes }) => {
+        if (!isDropped(delivery, indexes)) return true;
+        this.#parkedEvents -= indexes.length;
+        return false;
+      });
+      parked.splice(0, parked.length, ...kept);
+    }
+  }
+
   /** Gives everything up; `release` is called for each batch, its events are settled as "errored". */
   abandon(release: (batch: B) => void): void {
     for (const queue of this.active) {

@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import { renderDiagnostics } from "../config/diagnostic_render.ts";
+import { unreadSecretFiles } from "../config/secret_file.ts";
 import { EXIT_CONFIG, StartError } from "../errors.ts";
 import type { Log, LogFields } from "../telemetry/log.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
@@ -18,7 +19,7 @@ export interface CommandContext extends LoadFilesContext, CommandOutput {
 }
 
 /**
- * Loads the configuration and hands it to the command: what is wrong with it goes to stderr, and so does a `StartError` of the command.
+ * Loads the configuration, without the secrets that stand in files of their own, and hands it to the command: what is wrong with it goes to stderr, and so does a `StartError` of the command.
  * Returns the exit code: the command's, or 78 without a usable configuration.
  */
 export async function withConfig(
@@ -26,7 +27,7 @@ export async function withConfig(
   context: CommandContext,
   command: (config: Config) => Promise<number>,
 ): Promise<number> {
-  const { config, diagnostics } = await loadConfigFiles(configPaths, context);
+  const { config, diagnostics } = await loadConfigFiles(configPaths, context, unreadSecretFiles);
   context.stderr(renderDiagnostics(diagnostics, { color: context.color }));
   if (config === null) return EXIT_CONFIG;
   try {

@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { type Diagnostic, type DiagnosticCode, fileDiagnostic } from "../config/diagnostic.ts";
 import { type ConfigFile, loadConfig, type LoadContext, type LoadResult } from "../config/load.ts";
+import type { ReadSecretFile } from "../config/secret_file.ts";
 import { quote } from "../config/source_text.ts";
 import { readSecretFile } from "./secret_file.ts";
 
@@ -16,15 +17,16 @@ export interface LoadFilesContext extends LoadContext {
 
 /**
  * Reads the files named by `--config` and checks them as one configuration. A file that cannot be read has a
- * diagnostic like any other problem.
+ * diagnostic like any other problem. `readSecret` opens the files that hold secrets.
  */
 export async function loadConfigFiles(
   paths: readonly string[],
   context: LoadFilesContext,
+  readSecret: ReadSecretFile = readSecretFile,
 ): Promise<LoadResult> {
   const files: (ConfigFile | Diagnostic)[] = [];
   for (const [index, path] of paths.entries()) files.push(await readConfigFile(path, index, context));
-  return loadConfig(files, context.env, context, readSecretFile);
+  return loadConfig(files, context.env, context, readSecret);
 }
 
 async function readConfigFile(

@@ -49,6 +49,7 @@ export function checkTable(
   for (const entry of table.entries.values()) {
     if (!tables.includes(entry.key)) checker.checkEntry(entry, "");
   }
+  checker.noteMisspelt();
   derive(draft);
   checker.checkMissing();
   return { group, label: identity.label, at: table.at, values: draft.values, found: draft.found };
@@ -64,8 +65,8 @@ class TableChecker {
   readonly #byKey = new Map<string, string>();
   /** "buffer" of "buffer.max_size". */
   readonly #tables = new Set<string>();
-  /** Required options that are probably there, misspelt. */
-  readonly #suggested = new Set<string>();
+  /** Options that are probably there, misspelt: by their own key, what stands there. */
+  readonly #misspelt = new Map<string, FoundOption>();
 
   constructor(draft: TableDraft, identity: TableIdentity, otherGroups: readonly OptionGroup[]) {
     this.#draft = draft;
@@ -114,7 +115,7 @@ class TableChecker {
       if (option.secret) maskNode(entry.node);
       return;
     }
-    const value = checkValue(entry.node, path, option, this.#session);
+    const value = checkValue(entry.node, path, option, this.#draft.sessionFor(key));
     this.#draft.set(key, value, foundAt(entry, path, value !== INVALID));
   }
 
@@ -142,7 +143,10 @@ class TableChecker {
       });
       return;
     }
-    for (const each of near) this.#suggested.add(this.#byKey.get(each) ?? each);
+    for (const each of near) {
+      const key = this.#byKey.get(each);
+      if (key !== undefined) this.#misspelt.set(key, foundAt(entry, path, false));
+    }
     this.#session.report.add({
       code: "unknown-key",
       message: `Cannot read option ${quote(path)}: ${this.#identity.label} has no such option`,
@@ -188,9 +192,16 @@ class TableChecker {
     return "remove it; docs/configuration.md lists the options that there are";
   }
 
+  /** What is misspelt stands there with a value that is not good: no rule finds it missing, and one mistake is reported once. */
+  noteMisspelt(): void {
+    for (const [key, found] of this.#misspelt) {
+      if (!this.#draft.found.has(key)) this.#draft.set(key, null, found);
+    }
+  }
+
   checkMissing(): void {
     for (const [key, option] of Object.entries(this.#group.options)) {
-      if (this.#draft.found.has(key) || this.#suggested.has(key)) continue;
+      if (this.#draft.found.has(key)) continue;
       if (option.required) {
         const { at, label } = this.#identity.requiredBy;
         const type = this.#group.type;

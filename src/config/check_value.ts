@@ -1,5 +1,5 @@
 import type { ChoiceType, NumberType, Option, StringCheck, StringProblem } from "./option.ts";
-import { checkSecretFile } from "./secret_file.ts";
+import { checkSecretFile, UNREAD_SECRET } from "./secret_file.ts";
 import { quote } from "./source_text.ts";
 import { checkAddress } from "./string_checks.ts";
 import { nearest } from "./suggest.ts";
@@ -34,7 +34,7 @@ export function checkValue(
   if (option.secret && node.kind === "table") {
     const text = checkSecretFile(node, context);
     const check = type.kind === "string" ? type.check : undefined;
-    const problem = text === INVALID ? null : check?.(text) ?? null;
+    const problem = text === INVALID || text === UNREAD_SECRET ? null : check?.(text) ?? null;
     if (problem === null) return text;
     return badString(node, { value: "", alone: false, shown: "a hidden value" }, problem, context);
   }
@@ -82,9 +82,16 @@ function badString(
       expanded.shown === quote(expanded.value) ? problem.reason : `${expanded.shown} is not fit for it`
     }`,
     at: problem.part === undefined ? node.at : partSpan(node.at, problem.part),
-    hint: problem.hint,
+    hint: hintFor(problem, expanded, context),
   });
   return INVALID;
+}
+
+/** A hint may be made of the value: not where that is from a variable, which may hold a secret. Those of secrets are made of none. */
+function hintFor(problem: StringProblem, expanded: ExpandedString, { key, option }: ValueContext): string {
+  return option.secret || expanded.shown === quote(expanded.value)
+    ? problem.hint
+    : `it takes, for example, ${key} = ${option.example}`;
 }
 
 function checkBoolean(node: TomlNode, context: ValueContext): boolean | typeof INVALID {
@@ -246,7 +253,7 @@ function checkAddresses(node: TomlNode, context: ValueContext): readonly string[
         code: problem.code,
         message: `Cannot read broker ${shown}: ${problem.reason}`,
         at: address === expanded.value ? item.at : partSpan(item.at, address),
-        hint: problem.hint,
+        hint: hintFor(problem, expanded, context),
       });
     }
   }

@@ -149,6 +149,17 @@ function findInputs(table: TomlTable, session: CheckSession): Map<TomlScalar, In
   return inputs;
 }
 
+/** The entry that was probably meant to be the type; null when there is none. */
+function misspeltType(table: TomlTable, kind: Kind): TomlEntry | null {
+  const groups = [...kind.groups.values()];
+  const isKnown = (key: string) =>
+    groups.some(({ options, tables = [] }) =>
+      tables.includes(key) || Object.keys(options).some((each) => each === key || each.startsWith(`${key}.`))
+    );
+  const entries = [...table.entries.values()];
+  return entries.find(({ key }) => !isKnown(key) && nearest(key, ["type"]) !== null) ?? null;
+}
+
 function findType(
   table: TomlTable,
   entry: TomlEntry,
@@ -159,6 +170,16 @@ function findType(
   const subject = `${kind.noun} ${quote(entry.key)}`;
   const node = table.entries.get("type")?.node;
   if (node === undefined) {
+    const misspelt = misspeltType(table, kind);
+    if (misspelt !== null) {
+      session.report.add({
+        code: "unknown-key",
+        message: `Cannot read option ${quote(misspelt.key)}: [${kind.place}.${entry.key}] has no such option`,
+        at: misspelt.keyAt,
+        hint: 'a similar option exists: "type"',
+      });
+      return null;
+    }
     session.report.add({
       code: "missing-key",
       message: `Cannot build ${subject}: the option "type" is missing`,

@@ -90,6 +90,8 @@ export interface ConsoleSinkConfig {
   readonly healthcheck: boolean;
 }
 
+/** What is looked up for a server to begin with: its addresses, or the canonical names of these too. */
+export type DnsLookup = "use_all_dns_ips" | "resolve_canonical_bootstrap_servers_only";
 export type CompressionCodec = "none" | "gzip" | "snappy" | "lz4" | "zstd";
 export interface HeaderConfig {
   readonly name: string;
@@ -170,9 +172,21 @@ export interface KafkaSinkConfig {
   readonly autocreateReplicationFactor: number;
   readonly retryIntervalMs: number;
   readonly retryMaxIntervalMs: number;
+  /** Refusals after which a batch is dropped; 0: it never is. */
+  readonly retryMaxAttempts: number;
+  /** From reading an event to dropping it; 0: never. */
+  readonly messageTimeoutMs: number;
   readonly socketTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly connectTimeoutMs: number;
+  /** What it grows to while attempts fail. */
+  readonly connectTimeoutMaxMs: number;
+  readonly dnsLookup: DnsLookup;
+  /** Of sockets; 0: the system's. */
+  readonly sendBufferBytes: number;
+  readonly receiveBufferBytes: number;
+  /** How often a line of figures is logged; 0: never. */
+  readonly metricsIntervalMs: number;
   readonly metadataRefreshMs: number;
   readonly maxInFlight: number;
   /** Where gap markers go; null: none are sent. */

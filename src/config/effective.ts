@@ -95,6 +95,7 @@ function derivedOfKafka(sink: KafkaSinkConfig): Derived {
   const hasLevels = sink.compression === "gzip" || sink.compression === "zstd";
   return {
     client_id: sink.clientId,
+    connect_timeout_max_ms: sink.connectTimeoutMaxMs,
     compression_level: hasLevels ? 1 : null,
     delivery: sink.delivery,
     gap_markers_topic: sink.gapMarkersTopic,

@@ -1,6 +1,7 @@
 import { expand } from "./interpolate.ts";
 import { applyKafkaProperties } from "./librdkafka_check.ts";
 import { parseJaas } from "./sasl_jaas.ts";
+import { UNREAD_SECRET } from "./secret_file.ts";
 import { quote } from "./source_text.ts";
 import type { FoundOption, TableDraft } from "./table_draft.ts";
 import type { TomlScalar } from "./toml_tree.ts";
@@ -27,6 +28,7 @@ function deriveSecurityProtocol(draft: TableDraft): void {
 function deriveJaas(draft: TableDraft): void {
   const found = draft.found.get("sasl.jaas_config");
   if (found === undefined) return;
+  if (draft.values["sasl.jaas_config"] === UNREAD_SECRET) return deriveUnreadJaas(found, draft);
   const login = found.valid ? readJaas(found, draft) : null;
   const implied: FoundOption = { ...found, implied: true, valid: login !== null };
   draft.join("sasl.username", login?.username, implied);
@@ -39,6 +41,15 @@ function deriveJaas(draft: TableDraft): void {
     // Which of the two SCRAM mechanisms it is does not stand there: only that it is not another.
     const mechanism = String(draft.values["sasl.mechanism"]);
     draft.join("sasl.mechanism", mechanism.startsWith("SCRAM-") ? mechanism : "SCRAM", implied);
+  }
+}
+
+/** What it says is not needed, but that it says something. */
+function deriveUnreadJaas(found: FoundOption, draft: TableDraft): void {
+  const implied: FoundOption = { ...found, implied: true };
+  const login = { mechanism: "SCRAM-SHA-512", username: UNREAD_SECRET, password: UNREAD_SECRET };
+  for (const [key, value] of Object.entries(login)) {
+    if (!draft.found.has(`sasl.${key}`)) draft.set(`sasl.${key}`, value, implied);
   }
 }
 

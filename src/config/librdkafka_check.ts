@@ -1,7 +1,9 @@
 import { checkValue } from "./check_value.ts";
+import { Report } from "./diagnostic.ts";
+import { expand } from "./interpolate.ts";
 import type { IgnoredProperty, MappedProperty } from "./librdkafka_property.ts";
 import { kafkaProperties, PROPERTIES_KEY } from "./librdkafka_table.ts";
-import type { OptionType } from "./option.ts";
+import type { Option, OptionType } from "./option.ts";
 import { looksSecret, quote } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
 import { foundAt, type TableDraft } from "./table_draft.ts";
@@ -64,8 +66,9 @@ function applyOne({ name, entry }: NamedEntry, draft: TableDraft): void {
   const property = kafkaProperties.get(name);
   if (entry.node.kind === "table" && property?.kind === "mapped" && mapsToSecret(name, draft)) {
     const key = `${PROPERTIES_KEY}.${name}`;
-    const value = checkValue(entry.node, key, draft.group.options[property.option]!, draft.session);
-    draft.join(property.option, value, foundAt(entry, key, value !== INVALID));
+    const { option } = property;
+    const value = checkValue(entry.node, key, draft.group.options[option]!, draft.sessionFor(option));
+    draft.join(option, value, foundAt(entry, key, value !== INVALID));
     return;
   }
   if (looksSecret(name) || holdsPrivateKey(entry.node)) maskNode(entry.node);
@@ -182,8 +185,36 @@ function applyMapped(
   const node = converted === text && option.type.kind !== "boolean" && !isNumber(option.type)
     ? entry.node
     : typedNode(converted, option.type, entry.node);
-  const value = checkValue(asString(node, option.type), key, option, draft.session);
+  const value = node === entry.node
+    ? checkValue(asString(node, option.type), key, option, draft.session)
+    : checkMade(asString(node, option.type), key, option, entry, draft);
   draft.join(property.option, value, foundAt(entry, key, value !== INVALID));
+}
+
+/** A value that was made of the text: what is wrong with it is told without it where it came from a variable, which may hold a secret. */
+function checkMade(
+  node: TomlNode,
+  key: string,
+  option: Option<unknown>,
+  entry: TomlEntry,
+  draft: TableDraft,
+): unknown {
+  const { session } = draft;
+  const written = entry.node.kind === "string" ? String(entry.node.value) : "";
+  const expansion = expand(written, session.env);
+  if (!expansion.ok || expansion.variables.length === 0) return checkValue(node, key, option, session);
+  const found = new Report();
+  const value = checkValue(node, key, option, { ...session, report: found });
+  const [problem] = found.finish();
+  if (problem !== undefined) {
+    session.report.add({
+      code: problem.code,
+      message: `Cannot read option ${quote(key)}: the value of ${quote(written)} is not fit for it`,
+      at: entry.node.at,
+      hint: "set the variable to a value that this property takes",
+    });
+  }
+  return value;
 }
 
 function isNumber(type: OptionType): boolean {

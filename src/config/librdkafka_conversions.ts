@@ -13,6 +13,18 @@ export const KIB: Conversion = {
   apply: (text) => /^[0-9]+$/u.test(text) ? String(Number(text) * 1_024) : text,
 };
 
+/** Retries are counted there, attempts here. */
+export const FIRST_TRY_TOO: Conversion = {
+  doc: "one attempt more than retries there",
+  apply: (text) => /^[0-9]+$/u.test(text) ? String(Number(text) + 1) : text,
+};
+
+/** A line of figures is for people, where statistics are for programs. */
+export const INTERVAL_SECS: Conversion = {
+  doc: "milliseconds there; at least 2 s",
+  apply: (text) => /^[1-9][0-9]*$/u.test(text) ? String(Math.max(2, Number(text) / 1_000)) : text,
+};
+
 /** librdkafka takes brokers without a port. */
 export const DEFAULT_PORT: Conversion = {
   doc: "a broker without a port has 9092",

@@ -1,5 +1,5 @@
 import { MEMORY_BUFFER, WITH_KEYS, withCodec } from "./librdkafka_conversions.ts";
-import { later, leave, type Property, refused, to, unused } from "./librdkafka_property.ts";
+import { leave, type Property, refused, to, unused } from "./librdkafka_property.ts";
 
 /**
  * Properties of Kafka's Java producer that librdkafka does not have under the same name. Those that both have
@@ -62,9 +62,9 @@ export const javaProducer: Readonly<Record<string, Property>> = {
   }),
   "compression.zstd.level": to("compression_level", { onlyWith: withCodec("zstd") }),
   "compression.lz4.level": unused("lz4 has no levels here"),
-  "send.buffer.bytes": later("send_buffer_bytes", { same: ["-1"] }),
-  "receive.buffer.bytes": later("receive_buffer_bytes", { same: ["-1"] }),
-  "socket.connection.setup.timeout.max.ms": later("connect_timeout_max_ms"),
+  "send.buffer.bytes": to("send_buffer_bytes", { values: { "-1": "0" } }),
+  "receive.buffer.bytes": to("receive_buffer_bytes", { values: { "-1": "0" } }),
+  "socket.connection.setup.timeout.max.ms": to("connect_timeout_max_ms"),
   "metadata.max.idle.ms": unused("topics are forgotten by their number, not by time"),
   "transaction.two.phase.commit.enable": refused("transactions are not prepared for anybody else", {
     same: ["false"],

@@ -1,5 +1,13 @@
-import { DEFAULT_PORT, KIB, MEMORY_BUFFER, WHOLE_MS, WITH_KEYS } from "./librdkafka_conversions.ts";
-import { later, leave, program, type Property, refused, to, unused } from "./librdkafka_property.ts";
+import {
+  DEFAULT_PORT,
+  FIRST_TRY_TOO,
+  INTERVAL_SECS,
+  KIB,
+  MEMORY_BUFFER,
+  WHOLE_MS,
+  WITH_KEYS,
+} from "./librdkafka_conversions.ts";
+import { leave, program, type Property, refused, to, unused } from "./librdkafka_property.ts";
 
 /** librdkafka's properties of producers and of every client, as of its version 2.x, by what they are about. */
 
@@ -20,8 +28,8 @@ const OPENSSL = unused("TLS is not done by OpenSSL");
 const CIPHERS = unused(
   "what TLS may use is not an option here: TLS 1.2 and 1.3 with the runtime's own choice",
 );
-const NO_RETRY_LIMIT = later("retry.max_attempts", { same: ["2147483647"] });
-const NO_TIMEOUT = later("message_timeout_ms", { same: ["0"] });
+const RETRIES = to("retry.max_attempts", { values: { "2147483647": "0" }, convert: FIRST_TRY_TOO });
+const MESSAGE_TIMEOUT = to("message_timeout_ms");
 
 const COMPRESSION = to("compression", { values: { inherit: leave() } });
 
@@ -50,8 +58,8 @@ const connectionProperties: Readonly<Record<string, Property>> = {
   "allow.auto.create.topics": to("topics_autocreate"),
   "socket.timeout.ms": to("socket_timeout_ms"),
   "socket.connection.setup.timeout.ms": to("connect_timeout_ms"),
-  "socket.send.buffer.bytes": later("send_buffer_bytes", { same: ["0"] }),
-  "socket.receive.buffer.bytes": later("receive_buffer_bytes", { same: ["0"] }),
+  "socket.send.buffer.bytes": to("send_buffer_bytes"),
+  "socket.receive.buffer.bytes": to("receive_buffer_bytes"),
   "socket.keepalive.enable": unused("keep-alive is on for every connection", { same: ["true", "t", "1"] }),
   "socket.nagle.disable": unused("Nagle's algorithm is off for every connection", {
     same: ["true", "t", "1"],
@@ -62,14 +70,14 @@ const connectionProperties: Readonly<Record<string, Property>> = {
   "socket.blocking.max.ms": unused("no thread blocks on a connection"),
   "broker.address.ttl": unused("names are looked up at every connection"),
   "broker.address.family": unused("all addresses of a name are tried, IPv4 and IPv6", { same: ["any"] }),
-  "client.dns.lookup": later("dns_lookup", { same: ["use_all_dns_ips"] }),
+  "client.dns.lookup": to("dns_lookup"),
   "connections.max.idle.ms": unused("a connection stays open until the broker closes it", { same: ["0"] }),
   "reconnect.backoff.ms": RECONNECT,
   "reconnect.backoff.max.ms": RECONNECT,
   "reconnect.backoff.jitter.ms": RECONNECT,
   "retry.backoff.ms": to("retry.interval_ms"),
   "retry.backoff.max.ms": to("retry.max_interval_ms"),
-  "statistics.interval.ms": later("metrics_interval_secs", { same: ["0"], hint: "read /metrics of [api]" }),
+  "statistics.interval.ms": to("metrics_interval_secs", { convert: INTERVAL_SECS }),
   "enable.metrics.push": unused("figures are pushed to no broker", { same: ["false", "f", "0"] }),
   "api.version.request": ALWAYS_ASKED,
   "api.version.request.timeout.ms": ALWAYS_ASKED,
@@ -216,8 +224,8 @@ const producerProperties: Readonly<Record<string, Property>> = {
   "queue.buffering.backpressure.threshold": unused(
     "a partition has one batch in flight, and fills the next meanwhile",
   ),
-  "message.send.max.retries": NO_RETRY_LIMIT,
-  "retries": NO_RETRY_LIMIT,
+  "message.send.max.retries": RETRIES,
+  "retries": RETRIES,
   "compression.codec": COMPRESSION,
   "compression.type": COMPRESSION,
   "batch.num.messages": to("batch.max_events"),
@@ -231,8 +239,8 @@ export const librdkafkaTopic: Readonly<Record<string, Property>> = {
   "acks": to("acks"),
   "request.required.acks": to("acks"),
   "request.timeout.ms": to("request_timeout_ms"),
-  "message.timeout.ms": NO_TIMEOUT,
-  "delivery.timeout.ms": NO_TIMEOUT,
+  "message.timeout.ms": MESSAGE_TIMEOUT,
+  "delivery.timeout.ms": MESSAGE_TIMEOUT,
   "queuing.strategy": refused("events are sent in the order in which they are read", {
     same: ["fifo"],
     hint: "remove it",

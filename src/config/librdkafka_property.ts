@@ -1,8 +1,7 @@
 /**
  * How a property of another Kafka client is declared: once, as one line of a table (librdkafka_producer.ts,
  * librdkafka_consumer.ts, librdkafka_java.ts). The checks (librdkafka_check.ts), docs/librdkafka_options.md,
- * completion and the tests come from these tables. A property whose option comes with a later version is
- * `later`; once the option exists, `to` takes its place.
+ * completion and the tests come from these tables.
  */
 export type Property = MappedProperty | IgnoredProperty;
 
@@ -50,8 +49,6 @@ export interface IgnoredProperty {
   readonly hint: string | null;
   /** In lower case: values that ask for what is done anyway. They pass in silence. */
   readonly same: readonly string[];
-  /** The option of a later version that will stand for it. */
-  readonly laterOption: string | null;
 }
 
 interface MappedFacts {
@@ -83,20 +80,13 @@ interface IgnoredFacts {
 
 /** Has no meaning here: a warning says why. */
 export function unused(reason: string, facts: IgnoredFacts = {}): IgnoredProperty {
-  return ignored("warning", reason, facts, null);
+  return ignored("warning", reason, facts);
 }
 
 /** Neglecting it could lose, misdeliver or expose records: an error. */
 export function refused(reason: string, facts: IgnoredFacts & { readonly hint: string }): IgnoredProperty {
-  return ignored("error", reason, facts, null);
+  return ignored("error", reason, facts);
 }
-
-/** Will set an option that this version does not have; a warning until then. */
-export function later(option: string, facts: IgnoredFacts = {}): IgnoredProperty {
-  return ignored("warning", NOT_YET, facts, option);
-}
-
-const NOT_YET = "this version of shipper does not have it";
 
 /** One of a consumer. */
 export const consumer = unused("it is for consumers");
@@ -108,7 +98,6 @@ function ignored(
   severity: "error" | "warning",
   reason: string,
   facts: IgnoredFacts,
-  laterOption: string | null,
 ): IgnoredProperty {
-  return { kind: "ignored", severity, reason, hint: facts.hint ?? null, same: facts.same ?? [], laterOption };
+  return { kind: "ignored", severity, reason, hint: facts.hint ?? null, same: facts.same ?? [] };
 }

@@ -1,6 +1,8 @@
 import { addresses, choice, flag, group, integer, milliseconds, size, text } from "./option.ts";
 import { PROPERTIES_KEY } from "./librdkafka_table.ts";
 import { deliveryOptions } from "./options_delivery.ts";
+import { expiryOptions } from "./options_expiry.ts";
+import { networkOptions } from "./options_network.ts";
 import { routingOptions, topicOptions } from "./options_routing.ts";
 import { refusedOptions } from "./options_refused.ts";
 import { securityOptions } from "./options_security.ts";
@@ -203,6 +205,8 @@ export const kafkaSinkGroup = group({
       example: '"gaps"',
     }),
     ...connectionOptions,
+    ...expiryOptions,
+    ...networkOptions,
     healthcheck: healthcheckOption,
     ...securityOptions,
   },
@@ -214,14 +218,7 @@ export const kafkaSinkGroup = group({
   },
   planned: [
     ...plannedEncodingOptions,
-    "connect_timeout_max_ms",
-    "dns_lookup",
-    "message_timeout_ms",
-    "metrics_interval_secs",
     "on_lost_state",
-    "receive_buffer_bytes",
-    "retry.max_attempts",
-    "send_buffer_bytes",
     "timestamp_source",
   ],
 });

@@ -23,7 +23,9 @@ export interface Unused {
 }
 
 /** One warning that names everything that is switched off: nothing of it is opened or used. */
-export function warnUnused({ options, off, reason, remedy }: Unused, report: Report): void {
+export function warnUnused({ options: all, off, reason, remedy }: Unused, report: Report): void {
+  // What is wrong with the others is reported already.
+  const options = all.filter((each) => each.valid);
   if (options.length === 0) return;
   // One that implies several is named once.
   const keys = [...new Set(options.map((each) => each.key))];

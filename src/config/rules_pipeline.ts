@@ -6,12 +6,18 @@ import { quote } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
 import type { TomlScalar } from "./toml_tree.ts";
 
+/** All that is configured. */
+interface Components {
+  readonly sources: readonly Component[];
+  readonly sinks: readonly Component[];
+}
+
 /**
  * Rules between components: who reads whom. `complete` is false when a file could not be parsed: then names
  * may be missing for that reason. Returns the names of the sources that a sink reads.
  */
 export function checkPipelineRules(
-  components: { readonly sources: readonly Component[]; readonly sinks: readonly Component[] },
+  components: Components,
   files: readonly SourceText[],
   complete: boolean,
   report: Report,
@@ -22,7 +28,7 @@ export function checkPipelineRules(
   const read = new Set<string>();
   if (!complete) return read;
   checkPresence(components, files, report);
-  const unknownCount = sinks.map((each) => checkInputs(each, sources, read, report)).reduce(
+  const unknownCount = sinks.map((each) => checkInputs(each, components, read, report)).reduce(
     (a, b) => a + b,
     0,
   );
@@ -63,7 +69,7 @@ function checkTransactionalIds(sinks: readonly Component[], report: Report): voi
 }
 
 function checkPresence(
-  components: { readonly sources: readonly Component[]; readonly sinks: readonly Component[] },
+  components: Components,
   files: readonly SourceText[],
   report: Report,
 ): void {
@@ -87,7 +93,7 @@ function hasInputs(sink: Component): boolean {
 /** Adds the sources that the sink reads to `read`; returns how many of its inputs do not exist. */
 function checkInputs(
   sink: Component,
-  sources: readonly Component[],
+  { sources, sinks }: Components,
   read: Set<string>,
   report: Report,
 ): number {
@@ -113,11 +119,14 @@ function checkInputs(
     }
     unknownCount++;
     const near = nearest(name, names);
+    const isSink = sinks.some((each) => each.name === name);
     report.add({
       code: "unknown-input",
       message: `Cannot build sink ${quote(sink.name)}: there is no source named ${shown}`,
       at: item.at,
-      hint: near !== null
+      hint: isSink
+        ? `${quote(name)} is a sink, and a sink reads sources alone: name the source of what it is to get`
+        : near !== null
         ? `did you mean ${quote(near)}?`
         : names.length > 0
         ? `the sources are: ${names.map((each) => quote(each)).join(", ")}`

@@ -8,6 +8,8 @@ import { transactionOptions } from "./options_transaction.ts";
 import { given, warnUnused } from "./rules_common.ts";
 import { checkDeadLetters } from "./rules_refused.ts";
 import { checkRouting } from "./rules_routing.ts";
+import { checkExpiry } from "./rules_expiry.ts";
+import { checkConnectTimeouts } from "./rules_network.ts";
 import { checkSasl, checkTls } from "./rules_security.ts";
 import { quote } from "./source_text.ts";
 import { isConstantTopic } from "./string_checks.ts";
@@ -105,6 +107,8 @@ function checkKafkaRules(
   checkBatchSize(table, report);
   checkDeadLetters(table, report);
   checkTimes(table, report);
+  checkExpiry(table, report);
+  checkConnectTimeouts(table, report);
   checkAutocreate(table, report);
   checkGapMarkers(table, report);
   checkSasl(table, report, env);

@@ -21,6 +21,12 @@ export const noSecretFiles: ReadSecretFile = () => ({
   hint: "write the secret as a string",
 });
 
+/** Stands for the text of a file that nobody needs, and that is not opened. */
+export const UNREAD_SECRET = "(not read)";
+
+/** For who needs no secret: no file is opened, and none has to be there. */
+export const unreadSecretFiles: ReadSecretFile = () => ({ ok: true, text: UNREAD_SECRET });
+
 /** The key of the table that stands for a secret. */
 const FILE_KEY = "file";
 

@@ -1,5 +1,7 @@
 import type { OptionGroup } from "./option.ts";
+import { unreadSecretFiles } from "./secret_file.ts";
 import { quote, type Span } from "./source_text.ts";
+import { isSwitchedOff } from "./switched_off.ts";
 import type { TomlEntry, TomlNode, TomlTable } from "./toml_tree.ts";
 import type { CheckSession } from "./value_context.ts";
 
@@ -32,6 +34,12 @@ export class TableDraft {
     this.group = group;
     this.session = session;
     for (const [key, option] of Object.entries(group.options)) this.values[key] = option.default ?? null;
+  }
+
+  /** The session for a value of this option: one that reads no file for what has no effect. */
+  sessionFor(key: string): CheckSession {
+    const isOff = this.group.options[key]!.secret && isSwitchedOff(this.table, this.group, key);
+    return isOff ? { ...this.session, readSecretFile: unreadSecretFiles } : this.session;
   }
 
   /** Sets an option by its own key; the value of one that is not valid is not looked at. */

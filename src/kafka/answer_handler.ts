@@ -61,7 +61,10 @@ export class AnswerHandler {
     batch.isInFlight = false;
     const errorCode = result === null ? ErrorCode.NONE : result.errorCode;
     const outcome = outcomeOf(errorCode);
-    if (result !== null && outcome !== "delivered" && this.#isDoubtful(queue, batch, result, nodeId)) return;
+    if (result !== null && outcome !== "delivered") {
+      if (certaintyOf(errorCode) === "unknown") batch.isInDoubt = true;
+      if (this.#isDoubtful(queue, batch, result, nodeId)) return;
+    }
     switch (outcome) {
       case "delivered":
         if (result !== null && result.baseOffset >= 0) queue.logEndOffset = result.baseOffset + batch.count;
@@ -74,13 +77,15 @@ export class AnswerHandler {
         this.#takeOut(queue, batch, result!);
         return;
       case "redate":
-        this.#redate(queue, batch, result!, nodeId);
+        if (!this.#isGivenUp(queue, batch, result!)) this.#redate(queue, batch, result!, nodeId);
         return;
       case "renumber":
         this.#renumber(queue, batch, errorCode, nodeId);
         return;
       case "retry":
-        this.#retryAfterAnswer(queue, errorCode, result!.errorMessage, nodeId);
+        if (!this.#isGivenUp(queue, batch, result!)) {
+          this.#retryAfterAnswer(queue, errorCode, result!.errorMessage, nodeId);
+        }
         return;
     }
   }
@@ -97,6 +102,13 @@ export class AnswerHandler {
     );
   }
 
+  /** The answer says for the last time that `retry.max_attempts` allows that the batch was not written. */
+  isLastRefusal(batch: ProduceBatch, errorCode: number): boolean {
+    const { retryMaxAttempts } = this.#options.config;
+    return retryMaxAttempts > 0 && batch.failedCount + 1 >= retryMaxAttempts &&
+      certaintyOf(errorCode) === "not-written" && !batch.mayBeWritten;
+  }
+
   /** Whether what became of the batch has to be found out first; that is then under way. */
   #isDoubtful(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult, nodeId: number): boolean {
     const exact = this.#options.exact();
@@ -105,7 +117,6 @@ export class AnswerHandler {
     const { name } = errorInfo(errorCode);
     switch (certaintyOf(errorCode)) {
       case "unknown":
-        batch.isInDoubt = true;
         return false;
       case "not-written": {
         if (!batch.isInDoubt || outcomeOf(errorCode) === "retry") return false;
@@ -241,12 +252,32 @@ export class AnswerHandler {
     if (queue.epoch < EPOCH_MAX) queue.bumpEpoch();
     else this.#options.renewIdentity(queue.identity);
     batch.clearNumbers();
+    batch.isSuspected = true;
     this.#backOff(queue, name, nodeId);
     this.#options.problem(
       `The broker no longer knows what this producer wrote to partition ${queue.id} of topic "${queue.topic}" (${name}); ` +
         `its last batch is sent again under a new epoch and may be there twice`,
       null,
     );
+  }
+
+  /** Counts a refusal that can pass; true: it was the last one, and the batch is dropped. */
+  #isGivenUp(
+    queue: PartitionSender,
+    batch: ProduceBatch,
+    { errorCode, errorMessage }: ProduceResult,
+  ): boolean {
+    const isLast = this.isLastRefusal(batch, errorCode);
+    batch.failedCount++;
+    if (!isLast) return false;
+    const said = errorMessage === null || errorMessage === "" ? "" : ` (${errorMessage})`;
+    const { name } = errorInfo(errorCode);
+    const why =
+      `it was refused ${batch.failedCount} times, as often as retry.max_attempts allows, with ${name}${said}`;
+    this.refused.reject(queue, batch, "retries_exhausted", why);
+    // The next one has attempts of its own.
+    queue.failureCount = 0;
+    return true;
   }
 
   #retryAfterAnswer(queue: PartitionSender, errorCode: number, said: string | null, nodeId: number): void {

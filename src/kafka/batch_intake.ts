@@ -2,6 +2,7 @@ import { Accumulator } from "../batch/accumulator.ts";
 import type { Delivery } from "../event/delivery.ts";
 import { AlarmClock } from "./alarm_clock.ts";
 import { ArenaPool } from "./arena_pool.ts";
+import type { Expiry } from "./expiry.ts";
 import { KnownTopics } from "./known_topics.ts";
 import { MissingTopics } from "./missing_topics.ts";
 import type { PartitionSender } from "./partition_sender.ts";
@@ -50,6 +51,7 @@ export class BatchIntake {
   /** A topic may become known, or a batch be finished, before anyone waits for it. */
   readonly room = new RoomWaiters();
   #sealCount = 0;
+  #sweepAtMs = 0;
   #isClosed = false;
   #isPumpQueued = false;
 
@@ -129,6 +131,17 @@ export class BatchIntake {
     for (const topic of this.accumulator.unknownTopics) this.known.use(topic);
     this.queuePump();
     return next;
+  }
+
+  /** Drops what is too old. Returns when to come back, by the monotonic clock. */
+  sweep(expiry: Expiry | null, nowMs: number): number {
+    if (expiry === null) return Infinity;
+    const nextMs = expiry.sweep(nowMs);
+    const isAwaited = this.room.isAwaited;
+    // Who waits in front of the accumulator has events that grow old, too.
+    if (isAwaited && nextMs !== this.#sweepAtMs) this.room.wake();
+    this.#sweepAtMs = nextMs;
+    return isAwaited || !this.isEmpty ? nextMs : Infinity;
   }
 
   /** Resolves when something was finished or became known, so that `append` may take more, or after `abandon`. */

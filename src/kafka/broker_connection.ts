@@ -3,6 +3,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { RequestError } from "./errors.ts";
 import type { Login } from "./login/login.ts";
 import type { SeenCertificate } from "./security.ts";
+import type { SocketBuffers } from "./socket_buffers.ts";
 
 export interface BrokerConnectionOptions {
   readonly host: string;
@@ -16,6 +17,10 @@ export interface BrokerConnectionOptions {
   /** No bytes in either direction for this long while an answer is awaited: the peer is dead, the connection is closed. */
   readonly socketTimeoutMs: number;
   readonly log: Log;
+  /** Where the address did not come from the cluster, its canonical name is looked up and takes the host's place. */
+  readonly isCanonical?: boolean;
+  /** Left out: the system's sizes. */
+  readonly socketBuffers?: SocketBuffers;
   /** Ends the attempt; has no effect once the connection is open. */
   readonly signal?: AbortSignal;
   /** The address came from the cluster (for the hint when it can't be reached). */

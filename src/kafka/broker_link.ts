@@ -7,8 +7,37 @@ export interface BrokerLinkOptions {
   readonly port: number;
   readonly retryIntervalMs: number;
   readonly retryMaxIntervalMs: number;
+  readonly connectTimeoutMs: number;
+  readonly connectTimeoutMaxMs: number;
   readonly random: () => number;
-  readonly open: (host: string, port: number, signal: AbortSignal) => Promise<BrokerConnection>;
+  readonly open: (target: BrokerTarget, signal: AbortSignal) => Promise<BrokerConnection>;
+}
+
+/** Where to, and how long that may take. */
+export interface BrokerTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly connectTimeoutMs: number;
+}
+
+/** How uneven the time for an attempt after the first is made, as Kafka's clients do: so much more or less. */
+const CONNECT_TIMEOUT_JITTER = 0.2;
+/** Doubling needs no more steps than this to pass any maximum. */
+const DOUBLINGS_MAX = 16;
+
+/** `connect_timeout_ms` after so many attempts in a row that failed (KIP-601). `random` is in [0, 1). */
+export function connectTimeoutAfter(
+  failureCount: number,
+  { connectTimeoutMs, connectTimeoutMaxMs }: Pick<
+    BrokerLinkOptions,
+    "connectTimeoutMs" | "connectTimeoutMaxMs"
+  >,
+  random: number,
+): number {
+  if (failureCount === 0) return connectTimeoutMs;
+  const fullMs = connectTimeoutMs * 2 ** Math.min(failureCount, DOUBLINGS_MAX);
+  const unevenMs = fullMs * (1 - CONNECT_TIMEOUT_JITTER + 2 * CONNECT_TIMEOUT_JITTER * random);
+  return Math.round(Math.min(unevenMs, connectTimeoutMaxMs));
 }
 
 /**
@@ -23,6 +52,8 @@ export class BrokerLink {
   #connection: BrokerConnection | null = null;
   #opening: Promise<BrokerConnection> | null = null;
   #failureCount = 0;
+  /** Attempts in a row that led to no connection. */
+  #unopenedCount = 0;
   /** By the monotonic clock, as all times here: a wall clock that is set back must not keep a broker unreachable. */
   #nextTryMs = 0;
   #endPause: (() => void) | null = null;
@@ -68,7 +99,13 @@ export class BrokerLink {
     }
     if (this.#abort.signal.aborted) throw this.#closedError();
     try {
-      const connection = await this.#options.open(this.#host, this.#port, this.#abort.signal);
+      const connectTimeoutMs = connectTimeoutAfter(
+        this.#unopenedCount,
+        this.#options,
+        this.#options.random(),
+      );
+      const target = { host: this.#host, port: this.#port, connectTimeoutMs };
+      const connection = await this.#options.open(target, this.#abort.signal);
       if (this.#abort.signal.aborted) {
         connection.close();
         throw this.#closedError();
@@ -76,6 +113,7 @@ export class BrokerLink {
       this.#take(connection);
       return connection;
     } catch (error) {
+      this.#unopenedCount++;
       this.#failed();
       throw error;
     }
@@ -98,6 +136,7 @@ export class BrokerLink {
   #take(connection: BrokerConnection): void {
     const openedMs = performance.now();
     this.#connection = connection;
+    this.#unopenedCount = 0;
     connection.onClose(() => {
       if (this.#connection !== connection) return;
       this.#connection = null;
@@ -127,6 +166,7 @@ export class BrokerLink {
     this.#host = host;
     this.#port = port;
     this.#failureCount = 0;
+    this.#unopenedCount = 0;
     this.waitAtMost(0);
   }
 

@@ -1,6 +1,7 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { seen, type SeenCertificate } from "./security.ts";
+import type { SocketBuffers } from "./socket_buffers.ts";
 
 const KEEP_ALIVE_DELAY_MS = 60_000;
 
@@ -12,6 +13,8 @@ export interface SocketAddress {
   readonly port: number;
   /** "host:port" */
   readonly broker: string;
+  /** Null: the system's sizes. */
+  readonly buffers: SocketBuffers | null;
 }
 
 export interface SocketEvents {
@@ -34,6 +37,8 @@ export function connectSocket(
     : connectSecure(to, secure, events);
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
+  const { buffers } = to;
+  if (buffers !== null) socket.once("connect", () => buffers.apply(socket));
   return socket;
 }
 

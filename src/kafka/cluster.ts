@@ -1,3 +1,4 @@
+import type { DnsLookup } from "../config/config.ts";
 import type { SaslConfig, TlsConfig } from "../config/config_security.ts";
 import type { Log } from "../telemetry/log.ts";
 import { BrokerLink } from "./broker_link.ts";
@@ -25,6 +26,7 @@ import {
 } from "./protocol/metadata.ts";
 import { ProtocolError } from "./protocol/wire.ts";
 import type { SeenCertificate } from "./security.ts";
+import { SocketBuffers } from "./socket_buffers.ts";
 import { findPartition, TopicCache } from "./topic_cache.ts";
 
 export interface ClusterOptions {
@@ -34,6 +36,11 @@ export interface ClusterOptions {
   readonly tls: TlsConfig | null;
   readonly sasl: SaslConfig | null;
   readonly connectTimeoutMs: number;
+  readonly connectTimeoutMaxMs: number;
+  readonly dnsLookup: DnsLookup;
+  /** Sizes of the system's buffers of each connection; 0: its own. */
+  readonly sendBufferBytes: number;
+  readonly receiveBufferBytes: number;
   readonly socketTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly retryIntervalMs: number;
@@ -71,6 +78,7 @@ export class Cluster implements ClusterRequests {
   readonly #topics = new TopicCache();
   readonly #callbacks = new Set<() => void>();
   readonly #abort = new AbortController();
+  readonly #socketBuffers: SocketBuffers;
   #nextRound: Round | null = null;
   #lastRound: Promise<void> = Promise.resolve();
   #lastSentMs = -Infinity;
@@ -83,6 +91,8 @@ export class Cluster implements ClusterRequests {
     this.#random = options.random ?? Math.random;
     const { sasl, log } = options;
     this.#login = sasl === null ? null : createLogin(sasl, { log, now: Date.now });
+    const { sendBufferBytes: sendBytes, receiveBufferBytes: receiveBytes } = options;
+    this.#socketBuffers = new SocketBuffers({ sendBytes, receiveBytes }, options.log);
     this.#seeds = shuffled(options.bootstrapServers, this.#random).map((server) => {
       const { host, port } = parseServer(server);
       return this.#newLink(host, port, false);
@@ -227,14 +237,18 @@ export class Cluster implements ClusterRequests {
   }
 
   #newLink(host: string, port: number, advertised: boolean): BrokerLink {
-    const login = this.#login;
+    const ours = {
+      login: this.#login,
+      isCanonical: this.options.dnsLookup === "resolve_canonical_bootstrap_servers_only",
+      socketBuffers: this.#socketBuffers,
+      advertised,
+    };
     return new BrokerLink({
       ...this.options,
       host,
       port,
       random: this.#random,
-      open: (toHost, toPort, signal) =>
-        openBrokerConnection({ ...this.options, login, host: toHost, port: toPort, signal, advertised }),
+      open: (target, signal) => openBrokerConnection({ ...this.options, ...ours, ...target, signal }),
     });
   }
 

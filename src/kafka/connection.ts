@@ -136,8 +136,8 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   }
 
   #makeSocket(address: string, secure: TlsMaterial | null, onConnect: () => void): Socket {
-    const { host, port, onCertificates } = this.#options;
-    const to = { host, address, port, broker: this.broker };
+    const { host, port, onCertificates, socketBuffers } = this.#options;
+    const to = { host, address, port, broker: this.broker, buffers: socketBuffers ?? null };
     const socket = connectSocket(to, secure?.options ?? null, {
       onHandshake: () => this.stage = "tls",
       onConnect,

@@ -1,4 +1,4 @@
-import { lookup } from "node:dns/promises";
+import { lookup, lookupService } from "node:dns/promises";
 import { isIP } from "node:net";
 import { type ConnectContext, type ConnectStage, explainConnectError } from "./connect_errors.ts";
 import type { BrokerConnection, BrokerConnectionOptions } from "./broker_connection.ts";
@@ -42,7 +42,8 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
   let furthest: ConnectError | null = null;
   let furthestStage = -1;
   for (const address of addresses) {
-    const attempt = new KafkaJsBrokerConnection(options, address, secure, message);
+    const host = await hostAt(address, options);
+    const attempt = new KafkaJsBrokerConnection({ ...options, host }, address, secure, message);
     try {
       await attempt.open();
       return attempt;
@@ -64,6 +65,27 @@ async function prepareTls({ tls, onCertificates }: BrokerConnectionOptions): Pro
   const material = await loadTls(tls!);
   onCertificates?.(material.certificates);
   return material;
+}
+
+/**
+ * The name that stands for this address: the one that was asked for, or its canonical name, as the Java client does. An address that has none
+ * stands for itself.
+ */
+export async function hostAt(
+  address: string,
+  options: BrokerConnectionOptions,
+  lookUpName = lookupService,
+): Promise<string> {
+  const { host, port, isCanonical = false, advertised = false, connectTimeoutMs, signal, log } = options;
+  if (!isCanonical || advertised) return host;
+  try {
+    return (await withDeadline(lookUpName(address, port), connectTimeoutMs, signal)).hostname;
+  } catch (error) {
+    log.debug(
+      `No canonical name was found for ${address}: ${error instanceof Error ? error.message : error}`,
+    );
+    return address;
+  }
 }
 
 async function resolveHost(options: BrokerConnectionOptions): Promise<string[]> {

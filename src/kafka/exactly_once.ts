@@ -163,6 +163,7 @@ export class ExactlyOnce {
     const ids = batches.map((batch) => batch.intentId).filter((id) => id !== null);
     for (const batch of batches) {
       if (reason !== "undecidable") ids.push(...this.#releaseFollowers(queue, batch));
+      else batch.isSuspected = true;
       batch.clearNumbers();
     }
     this.replaceIds(queue, ids, [], reason);

@@ -2,6 +2,7 @@ import type { EventBuffer } from "../buffer/event_buffer.ts";
 import type { KafkaSinkConfig } from "../config/config.ts";
 import type { DeadLetters } from "../event/dead_letters.ts";
 import type { HealthFailure, Sink } from "../sink/sink.ts";
+import { startFiguresLine } from "../telemetry/figures_line.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import { Cluster } from "./cluster.ts";
@@ -62,6 +63,10 @@ export class KafkaSink implements Sink {
       tls: config.tls,
       sasl: config.sasl,
       connectTimeoutMs: config.connectTimeoutMs,
+      connectTimeoutMaxMs: config.connectTimeoutMaxMs,
+      dnsLookup: config.dnsLookup,
+      sendBufferBytes: config.sendBufferBytes,
+      receiveBufferBytes: config.receiveBufferBytes,
       socketTimeoutMs: config.socketTimeoutMs,
       requestTimeoutMs: config.requestTimeoutMs,
       retryIntervalMs: config.retryIntervalMs,
@@ -127,12 +132,15 @@ export class KafkaSink implements Sink {
       buffer.abandon();
     };
     kill.addEventListener("abort", onKill, { once: true });
+    const { config: { metricsIntervalMs: intervalMs }, metrics, log } = this.#options;
+    const figures = startFiguresLine({ sink: this.name, metrics, log, intervalMs });
     if (kill.aborted) onKill();
     try {
       await this.#pump(producer, buffer, kill);
       if (!kill.aborted) await producer.flush();
     } finally {
       kill.removeEventListener("abort", onKill);
+      figures.stop();
       this.#hasEnded = true;
       this.#started.resolve(false);
       producer.close();
@@ -181,8 +189,10 @@ export class KafkaSink implements Sink {
       }
       const { count } = delivery.batch;
       metrics.inFlightEvents += count;
+      if (producer.dropLate(delivery, 0)) continue;
       for (let next = producer.append(delivery, 0); next < count; next = producer.append(delivery, next)) {
         await producer.waitForRoom();
+        if (producer.dropLate(delivery, next)) break;
         if (!kill.aborted && !producer.isClosed) continue;
         const left = delivery.untakenCount;
         delivery.take(left);

@@ -61,6 +61,11 @@ export class ProduceBatch implements OpenBatch {
   hold: BatchHold | null = null;
   /** The value of its record was cut so that it fits. */
   isTruncated = false;
+  /** New numbers were given although it could not be found out whether it was written under the old ones. */
+  isSuspected = false;
+  /** Answers that refused it for now, under whatever numbers. */
+  failedCount = 0;
+  #youngestMs = -1;
   /** In the order of sealing over all partitions. */
   sealNumber = 0;
   /** See `BatchPlace.place`; 0 before its first intent. */
@@ -109,6 +114,19 @@ export class ProduceBatch implements OpenBatch {
   /** True once it has its numbers and its time: from then on its bytes do not change. */
   get isNumbered(): boolean {
     return this.#isNumbered;
+  }
+
+  /** It may be in the log, by all that is known. */
+  get mayBeWritten(): boolean {
+    return this.isInFlight || this.isInDoubt || this.isRecovered || this.isSuspected;
+  }
+
+  /** When the last of its events was read, milliseconds since the epoch. To be asked once it is sealed. */
+  youngestMs(): number {
+    if (this.#youngestMs < 0) {
+      this.members.forEachRun(({ batch }) => this.#youngestMs = Math.max(this.#youngestMs, batch.receivedMs));
+    }
+    return this.#youngestMs;
   }
 
   /** Time of its records, milliseconds since the epoch. */

@@ -51,6 +51,8 @@ export function certaintyOf(errorCode: number): Certainty {
   switch (errorCode) {
     case ErrorCode.CORRUPT_MESSAGE:
     case ErrorCode.MESSAGE_TOO_LARGE:
+    // Looked at before anything is appended; what comes afterwards is NOT_ENOUGH_REPLICAS_AFTER_APPEND (Kafka's Partition.appendRecordsToLeader).
+    case ErrorCode.NOT_ENOUGH_REPLICAS:
     case ErrorCode.INVALID_TOPIC_EXCEPTION:
     case ErrorCode.RECORD_LIST_TOO_LARGE:
     case ErrorCode.TOPIC_AUTHORIZATION_FAILED:

@@ -5,6 +5,7 @@ import { BatchIntake } from "./batch_intake.ts";
 import { BrokerSenders } from "./broker_senders.ts";
 import type { KafkaError } from "./errors.ts";
 import { ExactDelivery } from "./exact_delivery.ts";
+import { Expiry } from "./expiry.ts";
 import { IdentityKeeper } from "./identity_keeper.ts";
 import type { IntentLog } from "./intent_log.ts";
 import { PartitionSender, type ProducerIdentity } from "./partition_sender.ts";
@@ -27,6 +28,7 @@ export class Producer {
   readonly #intake: BatchIntake;
   readonly #answers: AnswerHandler;
   readonly #identities: IdentityKeeper;
+  readonly #expiry: Expiry | null;
   #exact: ExactDelivery | null = null;
   readonly #monotonic: () => number;
   readonly #senders: BrokerSenders;
@@ -63,6 +65,14 @@ export class Producer {
       onSafe: () => this.#intake.queuePump(),
       exact: () => this.#exact,
       onFatal: (message) => this.#fatal(message),
+    });
+    this.#expiry = Expiry.for({
+      ...options,
+      monotonic: this.#monotonic,
+      accumulator,
+      refused: this.#answers.refused,
+      isExact: () => this.#exact !== null,
+      isHeld: () => false,
     });
     this.#identities = new IdentityKeeper({
       ...config,
@@ -101,6 +111,11 @@ export class Producer {
   /** Takes events of the delivery from index `from` on; returns the index of the first one that did not fit. */
   append(delivery: Delivery, from: number): number {
     return this.#intake.append(delivery, from);
+  }
+
+  /** Drops the events from index `from` on if `message_timeout_ms` has passed for them: true. */
+  dropLate(delivery: Delivery, from: number): boolean {
+    return this.#expiry !== null && this.#expiry.dropLate(delivery, from);
   }
 
   /** Resolves when something was finished or became known, so that `append` may take more, or when the producer was closed. */
@@ -212,10 +227,11 @@ export class Producer {
     const { cluster, config } = this.#options;
     const nowMs = this.#monotonic();
     this.#intake.accumulator.retryParked(nowMs);
+    const sweepAtMs = this.#intake.sweep(this.#expiry, nowMs);
     this.#sealDue(nowMs);
     this.#exact?.exactlyOnce.journalSealed();
     const groups = new Map<number, PartitionSender[]>();
-    let wakeAtMs = Infinity;
+    let wakeAtMs = sweepAtMs;
     for (const queue of this.#intake.accumulator.active) {
       if (queue.open !== null && queue.sealed.length === 0) {
         wakeAtMs = Math.min(wakeAtMs, queue.openedMs + config.batchTimeoutMs);

@@ -1,4 +1,5 @@
 import type { Accumulator } from "../batch/accumulator.ts";
+import type { Membership } from "../batch/membership.ts";
 import type { KafkaSinkConfig } from "../config/config.ts";
 import { deadLetterReason, type DeadLetters } from "../event/dead_letters.ts";
 import { eventOffset } from "../event/event_batch.ts";
@@ -68,6 +69,21 @@ export class RefusedRecords {
     else this.#hold(queue, batch, reason, why);
   }
 
+  /**
+   * Drops a batch and counts it, for who tells why. It must be certain that it was not written, and no numbered batch in front of it may be in
+   * doubt.
+   */
+  drop(queue: PartitionSender, batch: ProduceBatch, reason: string): void {
+    this.#finish(queue, batch, reason, false);
+  }
+
+  /** The same for events that are in no batch; their bytes were taken. */
+  dropMembers(members: Membership, reason: string): void {
+    this.#count(members, reason, false);
+    coverDropped(members, reason);
+    members.settle("rejected");
+  }
+
   /** Gives a held batch up, if its dead letters are safe. Only while nothing of its partition is in flight or in doubt. */
   finishSafe(queue: PartitionSender, batch: ProduceBatch): boolean {
     const { hold } = batch;
@@ -120,32 +136,31 @@ export class RefusedRecords {
 
   #finish(queue: PartitionSender, batch: ProduceBatch, plainReason: string, isKept: boolean): void {
     const { accumulator } = this.#options;
-    this.#count(batch, plainReason, isKept);
+    this.#count(batch.members, plainReason, isKept);
     const reason = isKept ? deadLetterReason(plainReason) : plainReason;
     accumulator.finish(queue, batch);
     const exact = this.#options.exact();
     const isJournalled = exact !== null && batch.intentId !== null;
-    if (!isJournalled) {
-      batch.members.cover();
-      for (const { region, count } of batch.members.heldLines()) region.countGone("dropped", reason, count);
-    }
+    if (!isJournalled) coverDropped(batch.members, reason);
     // Also where nothing of it is in the journal (stdin): what follows it must not be left with a hole in front of it.
     if (exact !== null && batch.isNumbered) {
       const gone = { kind: "dropped" as const, reason, lines: batch.members.heldLines() };
       exact.exactlyOnce.replace(queue, [batch], isJournalled ? [gone] : [], plainReason);
     }
+    // One that was given up before it has to be cancelled in the journal yet, though nothing is left to be sent.
+    if (queue.replacement !== null) accumulator.active.add(queue);
     batch.members.settle("rejected");
     batch.release();
   }
 
-  #count(batch: ProduceBatch, plainReason: string, isKept: boolean): void {
+  #count(members: Membership, plainReason: string, isKept: boolean): void {
     const { metrics, now } = this.#options;
     const counter = isKept ? metrics.deadLettered : metrics.dropped;
-    batch.members.forEachRun((delivery, _first, count) => {
+    members.forEachRun((delivery, _first, count) => {
       counter.add(`${delivery.batch.origin.stream.source}\u0000${plainReason}`, count);
     });
-    batch.members.drop(isKept ? deadLetterReason(plainReason) : plainReason, metrics.gaps);
-    metrics.inFlightEvents -= batch.count;
+    members.drop(isKept ? deadLetterReason(plainReason) : plainReason, metrics.gaps);
+    metrics.inFlightEvents -= members.count;
     metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? now() : 0;
   }
 
@@ -177,6 +192,12 @@ export class RefusedRecords {
     );
     return true;
   }
+}
+
+/** No intent names these lines: the account of their files is told that they are given up. */
+function coverDropped(members: Membership, reason: string): void {
+  members.cover();
+  for (const { region, count } of members.heldLines()) region.countGone("dropped", reason, count);
 }
 
 function placeOf(batch: ProduceBatch): string {

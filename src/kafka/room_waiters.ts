@@ -4,6 +4,11 @@ export class RoomWaiters {
   /** Something changed since the last look: waiting would miss it. */
   #hasNews = false;
 
+  /** Somebody waits. */
+  get isAwaited(): boolean {
+    return this.#waiters.length > 0;
+  }
+
   /** Resolves when something changes that has not been looked at yet. */
   wait(): Promise<void> {
     if (this.#hasNews) return Promise.resolve();

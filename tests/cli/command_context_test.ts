@@ -53,6 +53,35 @@ test("warnings are printed, and the command runs", async () => {
   expect(stderr).toContain("warning[unread-source]: ");
 });
 
+test("files with secrets are not needed, and not opened", async () => {
+  const kafka = `[sources.in]
+type = "stdin"
+[sinks.out]
+type = "kafka"
+inputs = ["in"]
+bootstrap_servers = "k:9092"
+topic = "t"
+`;
+  const none = '{ file = "/run/secrets/none" }';
+  const logins = [
+    `sasl = { enabled = true, mechanism = "SCRAM-SHA-256", username = "me", password = ${none} }\n`,
+    `sasl = { enabled = true, jaas_config = ${none} }\n`,
+    `sasl.mechanism = "PLAIN"\nsecurity_protocol = "SASL_SSL"\nlibrdkafka_options."sasl.jaas.config" = ${none}\n`,
+    `tls.enabled = true\nsasl = { enabled = true, mechanism = "OAUTHBEARER", oauthbearer = { token = ${none} } }\n`,
+    `tls = { enabled = true, crt_file = "/c", key_file = "/k", key_pass = ${none} }\n`,
+  ];
+  for (const login of logins) {
+    expect(await call(kafka + login, () => Promise.resolve(0)), login).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: "",
+    });
+  }
+  const wrong =
+    `sasl = { enabled = true, mechanism = "SCRAM-SHA-256", username = "me", password = { file = 1 } }\n`;
+  expect((await call(kafka + wrong, () => Promise.resolve(0))).code).toBe(78);
+});
+
 test("what the host's state forbids is printed with its hint and its exit code", async () => {
   const refuse = () => Promise.reject(new StartError("data-dir-locked", "Cannot use it", "stop it first", 5));
   expect(await call(GOOD, refuse)).toEqual({

@@ -9,7 +9,12 @@ import { loadConfig, type LoadContext, type LoadResult } from "../../src/config/
  */
 export const BAD_FOLDER = new URL("./bad/", import.meta.url);
 
-export const ENV: Readonly<Record<string, string>> = { KAFKA_PASSWORD: "hunter2", SECONDS: "-1" };
+export const ENV: Readonly<Record<string, string>> = {
+  KAFKA_PASSWORD: "hunter2",
+  SECONDS: "-1",
+  ENV_VAR: "edge-7",
+  KEY_PASS_ENV_VAR: "hunter2",
+};
 
 const CONTEXT: LoadContext = { hostname: "edge-7", isRoot: true, home: "/root", xdgStateHome: undefined };
 

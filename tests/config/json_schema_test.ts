@@ -70,6 +70,7 @@ const BEYOND_A_SCHEMA: readonly string[] = [
   "out_of_range_property", // what the option takes that a property stands for
   "out_of_range_size", // the number in a string with a unit
   "out_of_range_variable", // a variable's value
+  "wrong_type_property_variable", // a variable's value
 ];
 
 /** Refused though not all of their rule are. */
@@ -160,7 +161,7 @@ test("what can be loaded is accepted: every option with values of every kind", (
     }
   }
   expect(loaded).toBeGreaterThan(500);
-});
+}, 60_000);
 
 test("properties of other clients are accepted wherever they can be loaded, in parts too", () => {
   const head =

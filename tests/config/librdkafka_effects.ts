@@ -58,6 +58,24 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
   ],
   "socket.timeout.ms": [{ value: '"7000"', config: { socketTimeoutMs: 7_000, requestTimeoutMs: 7_000 } }],
   "socket.connection.setup.timeout.ms": [{ value: "9000", config: { connectTimeoutMs: 9_000 } }],
+  "socket.send.buffer.bytes": [
+    { value: '"100"', config: { sendBufferBytes: 100 } },
+    { value: "0", config: { sendBufferBytes: 0 } },
+  ],
+  "socket.receive.buffer.bytes": [{ value: "65536", config: { receiveBufferBytes: 65_536 } }],
+  "client.dns.lookup": [
+    {
+      value: '"resolve_canonical_bootstrap_servers_only"',
+      config: { dnsLookup: "resolve_canonical_bootstrap_servers_only" },
+    },
+    { value: '"use_all_dns_ips"', config: { dnsLookup: "use_all_dns_ips" } },
+  ],
+  "statistics.interval.ms": [
+    { value: '"60000"', config: { metricsIntervalMs: 60_000 } },
+    { value: "2500", config: { metricsIntervalMs: 2_500 } },
+    { value: "500", config: { metricsIntervalMs: 2_000 } },
+    { value: "0", config: { metricsIntervalMs: 0 } },
+  ],
   "retry.backoff.ms": [{ value: "250", config: { retryIntervalMs: 250 } }],
   "retry.backoff.max.ms": [{ value: "2000", config: { retryMaxIntervalMs: 2_000 } }],
   "security.protocol": [
@@ -173,6 +191,11 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
   "transaction.timeout.ms": [
     { value: '"30000"', beside: TRANSACTIONAL, config: { transactionTimeoutMs: 30_000 } },
   ],
+  "message.send.max.retries": [
+    { value: '"3"', config: { retryMaxAttempts: 4 } },
+    { value: "2147483647", config: { retryMaxAttempts: 0 } },
+  ],
+  "retries": [{ value: "0", config: { retryMaxAttempts: 1 } }],
   "queue.buffering.max.messages": [{ value: "10", config: { buffer: { ...buffer, maxEvents: 10 } } }],
   "queue.buffering.max.kbytes": [
     { value: "2048", config: { buffer: { ...buffer, maxSizeBytes: 2_097_152 } } },
@@ -198,6 +221,11 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
   ],
   "request.required.acks": [{ value: "1", config: { acks: "one" } }],
   "request.timeout.ms": [{ value: "4000", config: { requestTimeoutMs: 4_000 } }],
+  "message.timeout.ms": [
+    { value: '"300000"', config: { messageTimeoutMs: 300_000 } },
+    { value: "0", config: { messageTimeoutMs: 0 } },
+  ],
+  "delivery.timeout.ms": [{ value: "120000", config: { messageTimeoutMs: 120_000 } }],
   "partitioner": [
     ...["consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a"].map((name) => (
       { value: `"${name}"`, beside: 'key = "{{id}}"', config: { partitioner: name as PartitionerName } }
@@ -212,6 +240,12 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
 };
 
 const JAVA: Readonly<Record<string, readonly Effect[]>> = {
+  "send.buffer.bytes": [
+    { value: "131072", config: { sendBufferBytes: 131_072 } },
+    { value: '"-1"', config: { sendBufferBytes: 0 } },
+  ],
+  "receive.buffer.bytes": [{ value: "32768", config: { receiveBufferBytes: 32_768 } }],
+  "socket.connection.setup.timeout.max.ms": [{ value: "45000", config: { connectTimeoutMaxMs: 45_000 } }],
   "buffer.memory": [{ value: "33554432", config: { buffer: { ...buffer, maxSizeBytes: 33_554_432 } } }],
   "max.request.size": [{ value: "2000", config: { maxMessageBytes: 2_000 } }],
   "partitioner.ignore.keys": [

@@ -159,15 +159,6 @@ describe("properties that no option stands for", () => {
       }
     }
     expect(load(property("enable.gapless.guarantee", "false")).text).toBe("");
-    expect(load(property("retries", "2147483647")).text).toBe("");
-  });
-
-  test("wait for an option that there is not yet; once there is, `to` takes the place of `later`", () => {
-    for (const [name, { laterOption }] of ignored) {
-      if (laterOption === null) continue;
-      expect(options[laterOption], `${name}: declare it as to("${laterOption}")`).toBeUndefined();
-      expect([...kafkaSinkGroup.planned], name).toContain(laterOption);
-    }
   });
 
   test("reasons and hints are clauses: lower case or a name first, no period last", () => {

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { loadConfig } from "../../src/config/load.ts";
 import { renderDiagnostics } from "../../src/config/diagnostic_render.ts";
 import type { Option, OptionGroup } from "../../src/config/option.ts";
-import { allGroups, sinkGroups } from "../../src/config/schema.ts";
+import { allGroups } from "../../src/config/schema.ts";
 import { checkFieldPath, checkTopic } from "../../src/config/string_checks.ts";
 import { parseFieldPath } from "../../src/shape/fields.ts";
 import { Template } from "../../src/shape/template.ts";
@@ -78,23 +78,6 @@ test("no option has two meanings, and none is both there and planned", () => {
     expect(new Set(spellings).size, group.title).toBe(spellings.length);
     for (const each of group.planned) expect(spellings, group.title).not.toContain(each);
   }
-});
-
-test("options that Vector has too have its defaults, but for those that differ on purpose", () => {
-  const vector: Record<string, unknown> = {
-    compression: "none",
-    healthcheck: true,
-    socket_timeout_ms: 60_000,
-    "buffer.type": "memory",
-    "buffer.when_full": "block",
-    "encoding.codec": "text",
-    "encoding.timestamp_format": "rfc3339",
-    "tls.enabled": false,
-  };
-  const { options } = sinkGroups.get("kafka")!;
-  for (const [key, value] of Object.entries(vector)) expect(options[key]!.default, key).toBe(value);
-  expect(options["buffer.max_events"]!.default).toBe(50_000);
-  expect(options["key_field"]!.required).toBe(false);
 });
 
 test("topics are accepted exactly when the shaper can compile them", () => {

@@ -72,6 +72,13 @@ export async function figureOf(shipper: Shipper, name: string, sink = "out"): Pr
   return valueOf(page, name, { sink });
 }
 
+/** Events of the source "in" that a shipper with `API` has dropped for a reason. */
+export async function droppedBy(shipper: Shipper, reason: string, sink = "out"): Promise<number> {
+  const [, address] = await shipper.waitForLog(/Listening on (127\.0\.0\.1:\d+)/);
+  const page = parseExposition(await (await fetch(`http://${address}/metrics`)).text());
+  return valueOf(page, "shipper_sink_dropped_events_total", { sink, source: "in", reason });
+}
+
 /** Waits until so many events are in the buffer, and on the disk. */
 export async function waitForBuffered(shipper: Shipper, count: number, sink = "out"): Promise<void> {
   await waitUntil(

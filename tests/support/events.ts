@@ -38,6 +38,8 @@ export interface TestBatchOptions {
   readonly topicIndexes?: readonly number[];
   readonly offset?: number;
   readonly stream?: Stream;
+  /** Default: 1,000. */
+  readonly receivedMs?: number;
 }
 
 /** An event batch of these values, as a shaper would make it. */
@@ -60,7 +62,7 @@ export function eventBatch(values: readonly (string | Buffer)[], options: TestBa
     headers: options.headers === undefined ? null : column(options.headers.map(encodeHeaders)),
     topics: options.topics ?? ["logs"],
     topicIndexes: options.topicIndexes === undefined ? null : Uint16Array.from(options.topicIndexes),
-    receivedMs: 1_000,
+    receivedMs: options.receivedMs ?? 1_000,
     origin: {
       stream: options.stream ?? testStream,
       startOffset,

@@ -127,6 +127,11 @@ export class TransactionRunner {
     transaction.leave();
   }
 
+  /** What becomes of the batch is decided with a transaction that is not ended. */
+  holds(batch: ProduceBatch): boolean {
+    return this.#transaction !== null && this.#transaction.joined.has(batch);
+  }
+
   async abortOpen(): Promise<void> {
     if (this.#transaction !== null) await this.#session.abort();
   }
@@ -352,7 +357,8 @@ export class TransactionRunner {
     } else {
       const { name, hint } = errorInfo(errorCode);
       const message = `partition ${queue.id} of topic "${queue.topic}" answers ${name}`;
-      if (outcome === "split" || outcome === "take-out" || outcome === "redate") {
+      const isLast = outcome === "retry" && this.#options.answers.isLastRefusal(batch, errorCode);
+      if (outcome === "split" || outcome === "take-out" || outcome === "redate" || isLast) {
         transaction.refused.push({ queue, batch, result, nodeId });
         transaction.fail({ kind: "refused", message, hint });
       } else {

@@ -1,6 +1,7 @@
 import type { Delivery } from "../../event/delivery.ts";
 import { AnswerHandler } from "../answer_handler.ts";
 import { BatchIntake } from "../batch_intake.ts";
+import { Expiry } from "../expiry.ts";
 import { PartitionSender } from "../partition_sender.ts";
 import type { ProducerOptions } from "../producer_options.ts";
 import { TransactionRunner } from "./transaction_runner.ts";
@@ -31,6 +32,7 @@ export class TransactionalProducer {
   readonly #intake: BatchIntake;
   readonly #answers: AnswerHandler;
   readonly #runner: TransactionRunner;
+  readonly #expiry: Expiry | null;
   readonly #monotonic: () => number;
   readonly #unsubscribe: () => void;
   #isFlushing = false;
@@ -61,6 +63,14 @@ export class TransactionalProducer {
       onReady: () => this.#intake.queuePump(),
       onSettled: () => room.wake(),
     });
+    this.#expiry = Expiry.for({
+      ...options,
+      monotonic: this.#monotonic,
+      accumulator,
+      refused: this.#answers.refused,
+      isExact: () => false,
+      isHeld: (batch) => this.#runner.holds(batch),
+    });
     options.positions.onChange = () => this.#intake.queuePump();
     this.#unsubscribe = options.cluster.onChange(() => this.#metadataChanged());
     this.#runner.run().catch((error: unknown) =>
@@ -81,6 +91,11 @@ export class TransactionalProducer {
   /** Takes events of the delivery from index `from` on; returns the index of the first one that did not fit. */
   append(delivery: Delivery, from: number): number {
     return this.#intake.append(delivery, from);
+  }
+
+  /** As `Producer.dropLate`. */
+  dropLate(delivery: Delivery, from: number): boolean {
+    return this.#expiry !== null && this.#expiry.dropLate(delivery, from);
   }
 
   /** Resolves when something was finished or became known, so that `append` may take more, or when the producer was closed. */
@@ -150,8 +165,8 @@ export class TransactionalProducer {
     const { batchTimeoutMs } = this.#options.config;
     const nowMs = this.#monotonic();
     this.#intake.accumulator.retryParked(nowMs);
-    let wakeAtMs = Infinity;
     this.#finishHeld();
+    let wakeAtMs = this.#intake.sweep(this.#expiry, nowMs);
     for (const queue of this.#intake.accumulator.active) {
       if (queue.open === null || queue.sealed.length > 0) continue;
       const dueMs = this.#isFlushing ? nowMs : queue.openedMs + batchTimeoutMs;

@@ -4,6 +4,7 @@ import type { Cluster } from "../../../scripts/lib/kafka_cluster.ts";
 import { startSharedCluster, TestKafka } from "../../support/kafka.ts";
 import { brokerPrograms } from "./broker_programs.ts";
 import { bufferPrograms } from "./buffer_programs.ts";
+import { configPrograms } from "./config_programs.ts";
 import { diskPrograms } from "./disk_programs.ts";
 import { KeptFaultRun } from "./kept_run.ts";
 import { mix } from "./mix.ts";
@@ -17,6 +18,7 @@ const PROGRAMS: readonly FaultProgram[] = [
   ...topicPrograms,
   ...diskPrograms,
   ...bufferPrograms,
+  ...configPrograms,
   mix,
 ];
 const MINUTES_DEFAULT = 30;
