@@ -61,6 +61,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   #loginMessage: LoginMessage | null;
   readonly #client: SeenCertificate | null;
   bytesReadCount = 0;
+  throttledUntilMs = 0;
 
   /** `message`: the first of a login with a token. */
   constructor(
@@ -275,7 +276,9 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   }
 
   throttle(throttleMs: number): void {
-    if (this.#open && throttleMs > 0) this.#kafkajs.requestQueue.maybeThrottle(throttleMs);
+    if (!this.#open || throttleMs <= 0) return;
+    this.throttledUntilMs = performance.now() + throttleMs;
+    this.#kafkajs.requestQueue.maybeThrottle(throttleMs);
   }
 
   #takeData(data: Buffer): void {

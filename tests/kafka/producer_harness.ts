@@ -91,6 +91,7 @@ export interface HarnessOptions {
   readonly now?: () => number;
   readonly compressor?: Compressor;
   readonly deadLetters?: DeadLetters;
+  readonly stallMs?: number;
 }
 
 export interface HarnessBatchOptions extends TestBatchOptions {
@@ -125,6 +126,7 @@ export class ProducerHarness implements AsyncDisposable {
       log: this.log,
       hasTopicTemplate: options.hasTopicTemplate ?? false,
       deadLetters: options.deadLetters ?? null,
+      ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
       now: options.now ?? Date.now,
       random: () => 0.5,
     });
