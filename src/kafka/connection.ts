@@ -260,14 +260,14 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
 
   /** What error messages need to know about this attempt. */
   explainContext(): ConnectContext {
-    const { host, tls, login, advertised, connectTimeoutMs } = this.#options;
+    const { host, tls, login, advertised = false, connectTimeoutMs } = this.#options;
     return {
       broker: this.broker,
       host,
       stage: this.stage,
       tls: tls !== null,
       saslMechanism: login?.mechanism ?? null,
-      advertised: advertised ?? false,
+      advertised,
       connectTimeoutMs,
       offeredMechanisms: this.#offeredMechanisms,
       clientCertificate: this.#client,
@@ -276,9 +276,8 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   }
 
   throttle(throttleMs: number): void {
-    if (!this.#open || throttleMs <= 0) return;
     this.throttledUntilMs = performance.now() + throttleMs;
-    this.#kafkajs.requestQueue.maybeThrottle(throttleMs);
+    if (this.#open && throttleMs > 0) this.#kafkajs.requestQueue.maybeThrottle(throttleMs);
   }
 
   #takeData(data: Buffer): void {

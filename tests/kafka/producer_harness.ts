@@ -17,6 +17,7 @@ export const plainSink: KafkaSinkConfig = {
   bootstrapServers: [],
   topic: "logs",
   topicPolicy: { allowed: null, fallback: null, reserved: [] },
+  onTemplateError: "drop",
   topicMissingTimeoutMs: null,
   keyField: null,
   key: null,
