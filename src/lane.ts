@@ -6,9 +6,11 @@ import type { Region } from "./checkpoint/region.ts";
 import { LineSplitter } from "./decode/line_splitter.ts";
 import { type Chunk, OTHER_BYTES, type Outlet, type Piece } from "./event/chunk.ts";
 import { type BatchStatus, Delivery } from "./event/delivery.ts";
+import { deadLetterReason } from "./event/dead_letters.ts";
 import type { LineBatch } from "./event/line_batch.ts";
 import type { Stream } from "./event/stream.ts";
 import { Tally } from "./event/tally.ts";
+import type { LaneLetters } from "./lane_letters.ts";
 import type { Shaper } from "./shape/shape_result.ts";
 import type { Fallback, RefusedLines } from "./shape/topics.ts";
 import type { GarbagePacer } from "./telemetry/garbage_pacer.ts";
@@ -28,6 +30,8 @@ export interface LaneOptions {
   readonly shaper: Shaper;
   readonly buffer: EventBuffer;
   readonly checkpoint: Checkpoint;
+  /** Lines without a topic are kept there; null or left out: they are dropped. */
+  readonly letters?: LaneLetters | null;
   /** Intents tell what is delivered; otherwise the acknowledgement does, or that a disk buffer has it. */
   readonly hasIntents: () => boolean;
   readonly sourceMetrics: SourceMetrics;
@@ -66,11 +70,12 @@ export class Lane implements Outlet {
 
   hasRoom(): boolean {
     const { whenFull, buffer } = this.#options;
-    return !buffer.isBusy() && (whenFull !== "block" || buffer.hasRoom());
+    return !buffer.isBusy() && this.#hasLetterRoom && (whenFull !== "block" || buffer.hasRoom());
   }
 
   async waitForRoom(signal: AbortSignal): Promise<void> {
-    if (!this.hasRoom()) await this.#options.buffer.waitForRoom(signal);
+    if (!this.#hasLetterRoom) await this.#options.letters!.waitForRoom(signal);
+    else if (!this.hasRoom()) await this.#options.buffer.waitForRoom(signal);
   }
 
   pieceAt(stream: Stream, offset: number): Piece | null {
@@ -82,7 +87,7 @@ export class Lane implements Outlet {
 
   offer(chunk: Chunk): number {
     const { buffer, whenFull } = this.#options;
-    if (buffer.isBusy()) return 0;
+    if (buffer.isBusy() || !this.#hasLetterRoom) return 0;
     const roomEvents = buffer.roomEvents();
     if (whenFull === "block" && !buffer.hasRoom()) return 0;
     const state = this.#stateOf(chunk.stream, chunk.offset);
@@ -152,7 +157,7 @@ export class Lane implements Outlet {
   #shape(state: StreamState, region: Region, lines: LineBatch): void {
     const { shaper, buffer, sinkMetrics, now } = this.#options;
     const { batch, refused, fallbacks } = shaper.shape(lines);
-    for (const each of refused) this.#refuse(state, region, each);
+    for (const each of refused) this.#refuse(state, region, lines, each);
     for (const each of fallbacks) this.#countFallback(each);
     if (batch === null) return;
     if (sinkMetrics.waitingSinceMs === 0) sinkMetrics.waitingSinceMs = now();
@@ -209,14 +214,23 @@ export class Lane implements Outlet {
       fromOffset,
       toOffset,
     });
-    region.countGone("dropped", reason, lines.length);
+    // Other bytes may have come in its place while a letter was written.
+    if (!region.isDetached) region.countGone("dropped", reason, lines.length);
     ledger.skipped();
   }
 
-  /** Events have no topic: they are dropped. */
-  #refuse(state: StreamState, region: Region, { reason, lines }: RefusedLines): void {
-    const { source, sinkMetrics, log } = this.#options;
+  /** Events have no topic: they are dropped, or kept as dead letters. */
+  #refuse(state: StreamState, region: Region, batch: LineBatch, { reason, lines }: RefusedLines): void {
+    const { source, sinkMetrics, log, letters = null } = this.#options;
     const count = lines.length;
+    if (letters !== null) {
+      const error = `No topic of sink "${this.sink}" can be named: ${NO_TOPIC[reason]}`;
+      log.warn(`${count} event(s) of source "${source}" become dead letters. ${error}`, { reason });
+      return letters.put(batch, state.tally, { reason, error, numbers: lines }, (line) => {
+        sinkMetrics.deadLettered.add(`${source}\u0000${reason}`, 1);
+        this.#giveUp(state, region, [line], deadLetterReason(reason));
+      });
+    }
     sinkMetrics.dropped.add(`${source}\u0000${reason}`, count);
     log.error(
       `Cannot name a topic of sink "${this.sink}" for ${count} event(s) of source "${source}": ${
@@ -225,6 +239,10 @@ export class Lane implements Outlet {
       { reason, hint: 'on_template_error = "fallback_topic" sends them to a topic of their own' },
     );
     this.#giveUp(state, region, lines, reason);
+  }
+
+  get #hasLetterRoom(): boolean {
+    return this.#options.letters?.hasRoom ?? true;
   }
 
   #countFallback({ reason, count }: Fallback): void {

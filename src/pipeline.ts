@@ -22,6 +22,7 @@ import type { Journal } from "./journal/journal.ts";
 import type { IntentLog } from "./kafka/intent_log.ts";
 import { KafkaSink } from "./kafka/kafka_sink.ts";
 import { Lane } from "./lane.ts";
+import { LettersOfLanes } from "./lane_letters.ts";
 import { Rebuilder } from "./rebuilder.ts";
 import { rescueStoreOf } from "./rescue_store_of.ts";
 import { createShaper } from "./shape/shaper.ts";
@@ -101,6 +102,7 @@ export class Pipeline {
   readonly #extents: ExtentReader;
   readonly #rebuilder: Rebuilder;
   readonly #deadLetters: DeadLetterFiles;
+  readonly #letters = new LettersOfLanes();
   readonly #stopReading = new AbortController();
   readonly #kill = new AbortController();
 
@@ -148,6 +150,8 @@ export class Pipeline {
     const markers = this.#branches.map(({ gapMarkers }) => gapMarkers?.run(this.#kill.signal));
     const fed = sources.then(() =>
       Promise.all(this.#branches.map(async ({ buffer, gapMarkers }) => {
+        // What waits for its dead letter waits for a sink that is still there.
+        await this.#letters.finish(this.#kill.signal);
         await gapMarkers?.finish(this.#kill.signal);
         buffer.end();
       }))
@@ -297,20 +301,22 @@ export class Pipeline {
   #lane(source: LaneSource, branch: Omit<Branch, "gapMarkers">, options: LaneShape): Lane {
     const { hostname, metrics, log, now, pool } = this.#options;
     const { name, maxLineBytes, decoding, metrics: sourceMetrics } = source;
-    const { config, buffer, hasIntents, positions } = branch;
+    const { config, buffer, hasIntents, positions, sink } = branch;
     const { whenFull, isAlone, ...record } = options;
+    const sinkMetrics = metrics.sink(config.name);
     return new Lane({
       source: name,
       sink: config.name,
       maxLineBytes,
       whenFull,
       isAlone,
+      letters: this.#letters.of(sink, { source: name, sink: config.name, metrics: sinkMetrics, now }),
       shaper: createShaper({ ...record, decoding, hostname, pool, metrics: sourceMetrics }),
       buffer,
       checkpoint: positions,
       hasIntents,
       sourceMetrics,
-      sinkMetrics: metrics.sink(config.name),
+      sinkMetrics,
       garbagePacer: this.#garbagePacer,
       log,
       now,

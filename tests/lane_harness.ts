@@ -3,10 +3,12 @@ import type { Checkpoint } from "../src/checkpoint/checkpoint.ts";
 import { PositionStore } from "../src/checkpoint/position_store.ts";
 import type { DecodingConfig } from "../src/config/config.ts";
 import type { BatchStatus, Delivery } from "../src/event/delivery.ts";
+import type { DeadLetters } from "../src/event/dead_letters.ts";
 import { BufferPool } from "../src/event/pooled_buffer.ts";
 import { unpooled } from "../src/event/pooled_buffer.ts";
 import type { Stream } from "../src/event/stream.ts";
 import { Lane } from "../src/lane.ts";
+import { LaneLetters } from "../src/lane_letters.ts";
 import { createShaper } from "../src/shape/shaper.ts";
 import { GarbagePacer } from "../src/telemetry/garbage_pacer.ts";
 import { SinkMetrics, SourceMetrics } from "../src/telemetry/metrics.ts";
@@ -21,6 +23,7 @@ export interface LaneHarnessOptions {
   readonly decoding?: DecodingConfig;
   readonly checkpoint?: Checkpoint;
   readonly stream?: Stream;
+  readonly deadLetters?: DeadLetters;
 }
 
 export const appStream: Stream = { id: "1:2:3", source: "app", sourceType: "file", path: "/var/log/app.log" };
@@ -28,6 +31,7 @@ export const appStream: Stream = { id: "1:2:3", source: "app", sourceType: "file
 /** A lane between a stream that a test offers by hand and a buffer that it reads by hand. */
 export class LaneHarness {
   readonly lane: Lane;
+  readonly letters: LaneLetters | null;
   readonly buffer: MemoryBuffer;
   readonly source = new SourceMetrics();
   readonly sink = new SinkMetrics();
@@ -52,6 +56,11 @@ export class LaneHarness {
       exceptFields: null,
       timestampFormat: "rfc3339",
     } as const;
+    const { deadLetters } = options;
+    const now = () => 5_000;
+    this.letters = deadLetters === undefined
+      ? null
+      : new LaneLetters({ deadLetters, source: "app", sink: "events", metrics: this.sink, now });
     this.lane = new Lane({
       source: "app",
       sink: "events",
@@ -66,6 +75,7 @@ export class LaneHarness {
         pool: new BufferPool(),
         metrics: this.source,
       }),
+      letters: this.letters,
       buffer: this.buffer,
       checkpoint: this.checkpoint,
       hasIntents: () => false,
@@ -73,7 +83,7 @@ export class LaneHarness {
       sinkMetrics: this.sink,
       garbagePacer: new GarbagePacer(() => {}),
       log: this.log,
-      now: () => 5_000,
+      now,
     });
   }
 

@@ -50,9 +50,10 @@ const RESERVED: readonly { what: RegExp; by: RegExp; why: string }[] = [
     why: "Only main.ts imports src/cli",
   },
   {
-    what: /^src\/(pipeline|branch|lane|rebuilder|disk_buffers|dead_letter_files|gap_markers)\.ts$/,
+    what:
+      /^src\/(pipeline|branch|lane|rebuilder|disk_buffers|dead_letter_files|gap_markers|lane_letters)\.ts$/,
     by:
-      /^(main\.ts$|src\/cli\/|src\/(pipeline|branch|lane|rebuilder|disk_buffers|dead_letter_files|gap_markers)\.ts$|tests\/|bench\/)/,
+      /^(main\.ts$|src\/cli\/|src\/(pipeline|branch|lane|rebuilder|disk_buffers|dead_letter_files|gap_markers|lane_letters)\.ts$|tests\/|bench\/)/,
     why: "Stages do not know the pipeline",
   },
   {

@@ -95,6 +95,7 @@ export function buildKafkaSink(
     inputs: values.inputs,
     bootstrapServers: [...new Set(values.bootstrap_servers)],
     topic: values.topic,
+    onTemplateError: values.on_template_error ?? (buildDeadLetter(values) === null ? "drop" : "dead_letter"),
     topicMissingTimeoutMs: values.on_topic_missing === "drop" ? values.topic_missing_timeout_ms : null,
     topicPolicy: {
       allowed: values.allowed_topics,

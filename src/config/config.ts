@@ -127,6 +127,7 @@ export interface KafkaSinkConfig {
   /** Template: `{{field}}`, strftime. */
   readonly topic: string;
   readonly topicPolicy: TopicPolicyConfig;
+  readonly onTemplateError: "drop" | "fallback_topic" | "dead_letter";
   /** How long events wait for a topic that is not there before they are dropped; null: until it is. */
   readonly topicMissingTimeoutMs: number | null;
   /** Dotted path of the field that becomes the key; null: `key` does, if that is there. */

@@ -99,6 +99,7 @@ function derivedOfKafka(sink: KafkaSinkConfig): Derived {
     compression_level: hasLevels ? 1 : null,
     delivery: sink.delivery,
     gap_markers_topic: sink.gapMarkersTopic,
+    on_template_error: sink.onTemplateError,
     on_too_large: sink.onTooLarge,
     partitioner: sink.partitioner,
     request_timeout_ms: sink.requestTimeoutMs,

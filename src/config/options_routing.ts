@@ -21,11 +21,12 @@ export const topicOptions = {
     example: '["logs-*", "audit"]',
   }),
   on_template_error: choice({
-    values: ["drop", "fallback_topic"],
-    default: "drop",
+    values: ["drop", "fallback_topic", "dead_letter"],
+    default: null,
+    defaultText: '`"dead_letter"` with `dead_letter.file` or `.topic`, `"drop"` without',
     doc:
       "What becomes of an event for which `topic` names no topic: a field is missing, Kafka allows no such name, or `allowed_topics` leaves it " +
-      "out. It is counted by reason either way.",
+      "out. It is counted by reason in any case. `dead_letter` keeps the line as it was read.",
     example: '"fallback_topic"',
   }),
   fallback_topic: text({

@@ -23,16 +23,17 @@ export function checkDeadLetters(table: CheckedTable, report: Report): void {
     });
     return;
   }
-  const tooLarge = given(table, "on_too_large");
-  if (
-    file === undefined && topic === undefined && tooLarge !== null && values.on_too_large === "dead_letter"
-  ) {
+  for (const key of ["on_too_large", "on_template_error"] as const) {
+    const policy = given(table, key);
+    if (file !== undefined || topic !== undefined || policy === null || values[key] !== "dead_letter") {
+      continue;
+    }
     report.add({
       code: "missing-key",
       message:
-        'Cannot use on_too_large = "dead_letter" without "dead_letter.file" or "dead_letter.topic": there is no place ' +
+        `Cannot use ${key} = "dead_letter" without "dead_letter.file" or "dead_letter.topic": there is no place ` +
         "for dead letters",
-      at: tooLarge.at,
+      at: policy.at,
       hint: 'add, for example, dead_letter.file = "/var/lib/shipper/dead_letters.jsonl"',
     });
   }

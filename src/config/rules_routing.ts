@@ -34,7 +34,7 @@ function checkFallback(table: CheckedTable, report: Report): void {
   warnUnused({
     options: fallback === null || name === "fallback_topic" ? [] : [fallback],
     off: policy ?? undefined,
-    reason: 'on_template_error is "drop"',
+    reason: 'on_template_error is not "fallback_topic"',
     remedy: 'use on_template_error = "fallback_topic"',
   }, report);
 }

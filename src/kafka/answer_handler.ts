@@ -59,6 +59,7 @@ export class AnswerHandler {
   /** `result` is null under acks = none: the batch was written to the socket, and that is all there will ever be. */
   answered(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult | null, nodeId: number): void {
     batch.isInFlight = false;
+    queue.answeredMs = this.#options.monotonic();
     const errorCode = result === null ? ErrorCode.NONE : result.errorCode;
     const outcome = outcomeOf(errorCode);
     if (result !== null && outcome !== "delivered") {

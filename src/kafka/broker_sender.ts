@@ -40,6 +40,8 @@ export interface BrokerSenderOptions {
   readonly onFailure: (queue: PartitionSender, batch: ProduceBatch, error: KafkaError) => void;
   /** No connection could be made; nothing was sent. Called once for each failed try. */
   readonly onUnreachable: (error: KafkaError) => void;
+  /** The broker asks to wait: a quota is used up (KIP-219). */
+  readonly onThrottled: (throttleMs: number, broker: string) => void;
   /** Something changed that may allow more to be sent. */
   readonly onReady: () => void;
 }
@@ -174,7 +176,10 @@ export class BrokerSender {
       return;
     }
     this.#inFlightCount--;
-    if (response.throttleMs > 0) connection.throttle(response.throttleMs);
+    if (response.throttleMs > 0) {
+      connection.throttle(response.throttleMs);
+      this.#options.onThrottled(response.throttleMs, connection.broker);
+    }
     const missing = new KafkaError(
       "bad-answer",
       `Broker ${connection.broker} left a partition out of its answer`,

@@ -47,6 +47,12 @@ export class BrokerSenders {
     sender.send(queues);
   }
 
+  /** Begins anew with a broker. What is in flight there is answered, or fails, all the same. */
+  forget(nodeId: number): void {
+    this.#senders.get(nodeId)?.close();
+    this.#senders.delete(nodeId);
+  }
+
   close(): void {
     for (const sender of this.#senders.values()) sender.close();
   }

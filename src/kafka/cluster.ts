@@ -270,6 +270,12 @@ export class Cluster implements ClusterRequests {
     return this.#links.get(nodeId)?.connection ?? null;
   }
 
+  /** Gives up the connection to a broker and all that is known of the way there, until metadata lists it again. */
+  forget(nodeId: number): void {
+    this.#links.get(nodeId)?.close();
+    this.#links.delete(nodeId);
+  }
+
   /**
    * The open connection to a broker, or a new one after what is left of its back-off. Rejects with ConnectError after one failed try,
    * RequestError "unknown-broker" when metadata does not list it. The connection belongs to the cluster: don't close it.

@@ -61,6 +61,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   #loginMessage: LoginMessage | null;
   readonly #client: SeenCertificate | null;
   bytesReadCount = 0;
+  throttledUntilMs = 0;
 
   /** `message`: the first of a login with a token. */
   constructor(
@@ -259,14 +260,14 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
 
   /** What error messages need to know about this attempt. */
   explainContext(): ConnectContext {
-    const { host, tls, login, advertised, connectTimeoutMs } = this.#options;
+    const { host, tls, login, advertised = false, connectTimeoutMs } = this.#options;
     return {
       broker: this.broker,
       host,
       stage: this.stage,
       tls: tls !== null,
       saslMechanism: login?.mechanism ?? null,
-      advertised: advertised ?? false,
+      advertised,
       connectTimeoutMs,
       offeredMechanisms: this.#offeredMechanisms,
       clientCertificate: this.#client,
@@ -275,6 +276,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   }
 
   throttle(throttleMs: number): void {
+    this.throttledUntilMs = performance.now() + throttleMs;
     if (this.#open && throttleMs > 0) this.#kafkajs.requestQueue.maybeThrottle(throttleMs);
   }
 

@@ -101,6 +101,11 @@ export class KafkaSink implements Sink {
     });
   }
 
+  /** The same for lines that name no topic. */
+  get lineLetters(): DeadLetters | null {
+    return this.#options.config.onTemplateError === "dead_letter" ? this.deadLetters : null;
+  }
+
   async checkHealth(signal: AbortSignal): Promise<HealthFailure | null> {
     const { config, fixedTopic } = this.#options;
     const topics = fixedTopic === null ? [] : [fixedTopic];

@@ -35,6 +35,8 @@ export class PartitionSender extends PartitionQueue<ProduceBatch> {
   retryAtMs = 0;
   /** Leader that the last attempt failed at, -1 none: another leader is tried at once. */
   failedLeader = -1;
+  /** A broker last answered for it then, whatever it said, by the monotonic clock; -Infinity: never. */
+  answeredMs = -Infinity;
   /** What became of batches of this partition is being found out: nothing is sent meanwhile. */
   isInDoubt = false;
   /** A replacement that waits for a producer id. */

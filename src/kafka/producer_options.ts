@@ -22,6 +22,8 @@ export interface ProducerOptions {
   readonly onDowngrade?: (reason: string) => void;
   /** The sink must not go on; `message` says why. */
   readonly onFatal?: (message: string) => void;
+  /** For tests: see `StallWatchOptions.stallMs`. */
+  readonly stallMs?: number;
   /** For tests: see `ResolveOptions.recheckMs`. */
   readonly recheckMs?: number;
   /** Wall clock, milliseconds: the records' time, and what metrics show. */

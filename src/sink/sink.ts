@@ -1,4 +1,5 @@
 import type { EventBuffer } from "../buffer/event_buffer.ts";
+import type { DeadLetters } from "../event/dead_letters.ts";
 
 /** Why a sink can't deliver now, in a full sentence for people, with a hint that can be typed where there is one. */
 export interface HealthFailure {
@@ -11,6 +12,8 @@ export interface HealthFailure {
 /** A way out of the process. */
 export interface Sink {
   readonly name: string;
+  /** Where lines are kept that name no place in it; null or left out: they are dropped, or go to another one. */
+  readonly lineLetters?: DeadLetters | null;
   /** Tries to reach what is behind it, authenticates, finds its topics. Null when healthy. Ends early when `signal` aborts. */
   checkHealth(signal: AbortSignal): Promise<HealthFailure | null>;
   /**

@@ -176,6 +176,16 @@ export const FAMILIES = {
     ["sink", "error"],
     "Attempts that failed and were repeated, by error.",
   ),
+  sinkStalls: counter(
+    "shipper_sink_stalls_total",
+    ["sink", "step"],
+    "Times that a partition was taken up again because no broker had answered for it, by what was done: refresh, reconnect, rebuild.",
+  ),
+  sinkThrottled: counter(
+    "shipper_sink_throttled_seconds_total",
+    SINK,
+    "Time that brokers have asked to wait in answers, because a quota of the cluster was used up.",
+  ),
   sinkInFlight: gauge(
     "shipper_sink_in_flight_events",
     SINK,

@@ -128,6 +128,10 @@ export class SinkMetrics {
   lostRecoveredCount = 0;
   /** Retried produce attempts by error name, for example "NOT_LEADER_OR_FOLLOWER", "ECONNRESET". */
   readonly retries = new LabelledCounter();
+  /** Times that a partition was taken up again because no broker answered for it, by what was done. */
+  readonly stalls = new LabelledCounter();
+  /** Milliseconds that brokers have asked to wait, because a quota was used up. */
+  throttledMs = 0;
   /** Events of batches that were given up at the end of the run without being delivered whole, by source. */
   readonly undelivered = new LabelledCounter();
   /** Batches whose fate was open and was found out, by what was found: "written", "unwritten", "replaced", "undecidable". */

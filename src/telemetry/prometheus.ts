@@ -135,6 +135,8 @@ function addSink(page: Exposition, name: string, sink: SinkMetrics, extra: Prome
   page.add(F.sinkTruncated, labels, sink.truncatedRecordsCount);
   for (const [source, count] of sink.undelivered.values) page.add(F.sinkUndelivered, [name, source], count);
   for (const [error, count] of sink.retries.values) page.add(F.sinkRetries, [name, error], count);
+  for (const [step, count] of sink.stalls.values) page.add(F.sinkStalls, [name, step], count);
+  page.add(F.sinkThrottled, labels, sink.throttledMs / 1000);
   page.add(F.sinkInFlight, labels, sink.inFlightEvents);
   const isReady = extra.readyBySink.get(name);
   if (isReady !== undefined) page.add(F.sinkReady, labels, isReady ? 1 : 0);

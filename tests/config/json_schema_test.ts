@@ -58,6 +58,7 @@ const BEYOND_A_SCHEMA: readonly string[] = [
   "bad_choice_from_secret_variable", // a variable's value
   "missing_key_buffer_size", // between two options
   "missing_key_dead_letter", // between two options
+  "missing_key_dead_letter_template", // between two options
   "missing_key_client", // between two options
   "missing_key_region", // what the environment has
   "missing_key_fallback_topic", // between two options

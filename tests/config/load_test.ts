@@ -31,6 +31,7 @@ function codes(text: string, env: Record<string, string> = {}): string[] {
 const DEFAULT_ROUTING = {
   topic: "logs",
   topicPolicy: { allowed: null, fallback: null, reserved: [] },
+  onTemplateError: "drop",
   topicMissingTimeoutMs: null,
   keyField: null,
   key: null,

@@ -1,15 +1,12 @@
 import { beforeAll, expect, test } from "bun:test";
-import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { decodeLetter } from "../../src/dead_letter/letter_json.ts";
-import { type StoredLetter } from "../../src/event/dead_letters.ts";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { CrashPointSpec } from "../../src/telemetry/crash_point.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
-import { OracleWriter } from "../support/oracle.ts";
+import { expectLetters, lettersIn, MixedLog } from "../support/mixed_log.ts";
 import { expectExactly, expectExactlyCommitted, filesToKafka } from "../support/scenario.ts";
 import { seededRandom } from "../support/seed.ts";
 import { runShipper, startShipper } from "../support/shipper.ts";
-import { type TempDir, tempDir } from "../support/temp_dir.ts";
+import { tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
 // Events that the brokers never take: the rest is delivered exactly once, and they are in the file of dead letters, whatever is killed.
@@ -22,56 +19,6 @@ let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
 }, 120_000);
-
-/** Lines of a run, and between them lines that no topic of these tests takes. */
-class MixedLog {
-  readonly writer: OracleWriter;
-  readonly path: string;
-  readonly big: string[] = [];
-
-  constructor(run: string, dir: TempDir) {
-    this.writer = new OracleWriter(run, "a.log");
-    this.path = dir.file(this.writer.file);
-  }
-
-  append(lineCount: number, bigCount: number): void {
-    for (let i = 0; i < bigCount; i++) {
-      this.writer.append(this.path, Math.floor(lineCount / (bigCount + 1)));
-      const line = `big ${this.big.length} ${noise(`${this.writer.run} ${this.big.length}`)}`;
-      this.big.push(line);
-      appendFileSync(this.path, `${line}\n`);
-    }
-    this.writer.append(this.path, Math.ceil(lineCount / (bigCount + 1)));
-  }
-}
-
-/** About 8 KB that cannot be compressed to less than 5. */
-function noise(seed: string): string {
-  const part = (i: number) => createHash("sha256").update(`${seed} ${i}`).digest("base64");
-  return Array.from({ length: 180 }, (_, i) => part(i)).join("");
-}
-
-function lettersIn(path: string): StoredLetter[] {
-  if (!existsSync(path)) return [];
-  const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
-  return lines.flatMap((line) => decodeLetter(line) ?? []);
-}
-
-/** Every one is there, where it stands in the file; repeats have the same id. Returns how many are there more than once. */
-function expectLetters(letters: readonly StoredLetter[], log: MixedLog, isBuffered = false): number {
-  const text = readFileSync(log.path);
-  const ids = new Map<string, string>();
-  for (const { id, value, offset, stream, reason, sink } of letters) {
-    expect([stream.source, stream.path, reason, sink]).toEqual(["in", log.path, "record_too_large", "out"]);
-    // Of an event that a restart put into a disk buffer, with others left out in front of it, only the piece is known.
-    const start = isBuffered ? text.indexOf(value, offset) : offset;
-    expect(text.subarray(start, start + value.length).equals(value)).toBe(true);
-    expect(ids.get(id) ?? String(value)).toBe(String(value));
-    ids.set(id, String(value));
-  }
-  expect([...ids.values()].sort()).toEqual([...log.big].sort());
-  return letters.length - ids.size;
-}
 
 const WAYS = [
   {
@@ -183,91 +130,6 @@ test.concurrent(
   },
   60_000,
 );
-
-for (const delivery of ["exactly_once", "transactional"] as const) {
-  test.concurrent(
-    `${delivery}, letters in a topic, kill -9 at random times: the rest exactly, and every letter`,
-    async () => {
-      await using dir = tempDir("letters-topic");
-      const random = seededRandom(`letters in a topic ${delivery}`);
-      const topic = await kafka.createTopic({ partitions: 3, configs: { "max.message.bytes": "4000" } });
-      // A letter is in two parts.
-      const dead = await kafka.createTopic({ partitions: 2, configs: { "max.message.bytes": "6000" } });
-      const log = new MixedLog("letters-topic", dir);
-      const more = delivery === "transactional"
-        ? `delivery = "transactional"\ntransactional_id = "${topic}"\nposition_topic = "${topic}-positions"`
-        : "";
-      const config = filesToKafka(dir, {
-        bootstrap: kafka.bootstrap,
-        topic,
-        sink: `${FAST}\ndead_letter.topic = "${dead}"\nheaders = { file = "{{file}}" }\n${more}`,
-      });
-      for (let round = 0; round < (delivery === "transactional" ? 3 : 6); round++) {
-        log.append(150, 3);
-        await using shipper = startShipper({ config, testBuild: true, env: QUICK });
-        await Bun.sleep(random.between(150, 900));
-        await shipper.kill();
-      }
-      const exit = await runShipper({
-        config,
-        args: ["--once"],
-        testBuild: true,
-        env: QUICK,
-        timeoutMs: 60_000,
-      });
-      expect(exit).toMatchObject({ code: 0 });
-      if (delivery === "transactional") await expectExactlyCommitted(kafka, topic, [log.writer]);
-      else await expectExactly(kafka, topic, [log.writer]);
-      const call = async (...args: string[]) => {
-        const file = dir.file("dlq.toml");
-        writeFileSync(file, config);
-        return (await runShipper({ args: [...args, "--config", file, "--sink", "out", "--json"] })).stdout;
-      };
-      const { letters: listed } = JSON.parse(await call("dlq", "ls")).sinks[0];
-      const letters: StoredLetter[] = [];
-      for (const { id } of listed) letters.push(decodeLetter(await call("dlq", "show", "--id", id))!);
-      expect(expectLetters(letters, log)).toBe(0);
-      expect(letters[0]!.headers.map(([name, value]) => [name, String(value)])).toEqual([["file", log.path]]);
-      const other = await kafka.createTopic();
-      expect(JSON.parse(await call("dlq", "replay", "--to", other))).toMatchObject({
-        replayed: log.big.length,
-      });
-      expect(JSON.parse(await call("dlq", "replay", "--to", other))).toMatchObject({ replayed: 0 });
-      const values = (await kafka.readTopic(other)).map(({ value }) => String(value));
-      expect(values.sort()).toEqual([...log.big].sort());
-    },
-    120_000,
-  );
-}
-
-test.concurrent("a topic of dead letters that is missing holds events back until it is there", async () => {
-  await using dir = tempDir("letters-missing");
-  const topic = await kafka.createTopic();
-  const log = new MixedLog("letters-missing", dir);
-  const dead = `${topic}-dead`;
-  const config = filesToKafka(dir, {
-    bootstrap: kafka.bootstrap,
-    topic,
-    sink: `${FAST}\nmax_message_bytes = 3000\ndead_letter.topic = "${dead}"`,
-  });
-  log.append(300, 2);
-  await using shipper = startShipper({ config });
-  await shipper.waitForLog(
-    new RegExp(`Cannot send to topic \\\\"${dead}\\\\": the cluster does not know it`, "u"),
-  );
-  expect(await kafka.countRecords(topic)).toBeLessThan(log.writer.count);
-  await kafka.createTopic({ name: dead });
-  await waitUntil("all is delivered", async () => await kafka.countRecords(topic) === log.writer.count, {
-    timeoutMs: 20_000,
-  });
-  shipper.signal("SIGTERM");
-  const exit = await shipper.waitForExit();
-  expect(exit).toMatchObject({ code: 0 });
-  expect(exit.stderr).toContain(`"delivered":${log.writer.count},"dropped":0,"dead_lettered":2`);
-  await expectExactly(kafka, topic, [log.writer]);
-  const parts = (await kafka.readTopic(dead)).map(({ value }) => String(value));
-  expect(parts.join("").length).toBe(log.big.join("").length);
-}, 60_000);
 
 test.concurrent("letters are replayed once, byte by byte, and not again", async () => {
   await using dir = tempDir("letters-replayed");

@@ -17,6 +17,7 @@ export const plainSink: KafkaSinkConfig = {
   bootstrapServers: [],
   topic: "logs",
   topicPolicy: { allowed: null, fallback: null, reserved: [] },
+  onTemplateError: "drop",
   topicMissingTimeoutMs: null,
   keyField: null,
   key: null,
@@ -98,6 +99,7 @@ export interface HarnessOptions {
   readonly now?: () => number;
   readonly compressor?: Compressor;
   readonly deadLetters?: DeadLetters;
+  readonly stallMs?: number;
 }
 
 export interface HarnessBatchOptions extends TestBatchOptions {
@@ -132,6 +134,7 @@ export class ProducerHarness implements AsyncDisposable {
       log: this.log,
       hasTopicTemplate: options.hasTopicTemplate ?? false,
       deadLetters: options.deadLetters ?? null,
+      ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
       now: options.now ?? Date.now,
       random: () => 0.5,
     });

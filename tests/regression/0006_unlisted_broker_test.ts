@@ -28,6 +28,7 @@ test("a connection that fails at once is not tried again in the same turn of the
     onAnswer: () => {},
     onFailure: () => {},
     onUnreachable: () => triesCount++,
+    onThrottled: () => {},
     // Without the bound a failure of this test would never end.
     onReady: () => queueMicrotask(() => triesCount < 1_000 && sender.send([])),
   });

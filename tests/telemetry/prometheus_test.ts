@@ -51,6 +51,7 @@ function fullMetrics(): Metrics {
   sink.sentBatchesCount = 2;
   sink.sentUnconfirmedEventsCount = 1;
   sink.dropped.add("app\u0000buffer_full", 2);
+  sink.stalls.add("refresh", 1);
   sink.deadLettered.add("app\u0000record_too_large", 1);
   sink.fallbacks.add("app\u0000topic_invalid", 1);
   sink.undelivered.add("app", 1);

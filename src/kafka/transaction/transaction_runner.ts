@@ -21,6 +21,7 @@ import {
   type ProduceResult,
 } from "../protocol/produce.ts";
 import { pause } from "../../pause.ts";
+import { tellThrottled } from "../throttling.ts";
 import { JoinRules } from "./join_rules.ts";
 import { Transaction, type TransactionFailure } from "./transaction.ts";
 import type { TransactionPositions } from "./transaction_positions.ts";
@@ -332,6 +333,7 @@ export class TransactionRunner {
           if (this.#options.cluster.leaderOf(topic, id) === nodeId) wantMetadata(topic);
         }
       },
+      onThrottled: (ms, broker) => tellThrottled(ms, broker, config.clientId, this.#options),
       onReady,
     });
   }
