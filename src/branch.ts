@@ -42,6 +42,7 @@ export interface LaneShape extends Pick<LaneOptions, "whenFull"> {
   readonly key: string | null;
   readonly partitionField: string | null;
   readonly headers: readonly HeaderConfig[];
+  readonly timestampSource: "ship" | "event";
   readonly topic: string;
   readonly topicPolicy: TopicPolicyConfig | undefined;
 }
@@ -52,8 +53,8 @@ export type RecordShape = Omit<LaneShape, "isAlone" | "whenFull">;
 export function recordShapeOf(sink: SinkConfig): RecordShape {
   const { encoding } = sink;
   if (sink.type !== "kafka") return { ...BARE_RECORD, encoding, topic: "" };
-  const { keyField, key, partitionField, headers, topic, topicPolicy } = sink;
-  return { encoding, keyField, key, partitionField, headers, topic, topicPolicy };
+  const { keyField, key, partitionField, headers, timestampSource, topic, topicPolicy } = sink;
+  return { encoding, keyField, key, partitionField, headers, timestampSource, topic, topicPolicy };
 }
 
 /** Nothing stands around the value. */
@@ -62,5 +63,6 @@ export const BARE_RECORD = {
   key: null,
   partitionField: null,
   headers: [],
+  timestampSource: "ship",
   topicPolicy: undefined,
-};
+} as const;

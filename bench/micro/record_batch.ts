@@ -25,6 +25,7 @@ const batch: EventBatch = {
   keys: null,
   headers: null,
   partitions: null,
+  timestamps: null,
   topics: ["logs"],
   topicIndexes: null,
   receivedMs: 0,

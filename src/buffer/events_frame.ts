@@ -23,9 +23,10 @@ import { ByteEncoder } from "../storage/byte_codec.ts";
  *       u32 * events   ends of keys, in the keys                  flag KEYS; else there are none. + ABSENT: the event has none
  *       u32 * events   ends of headers, in the headers            flag HEADERS; with ONE_HEADERS all have the same, else there are none
  *       u32 * events   number of the partition that is wanted     flag PARTITIONS; else none is
+ *       u48 * events   the event's time, ms                       flag TIMES; with TIMES_OF_READING all have the time of reading, else none
  *       keys | headers (src/event/record_headers.ts) | values
  *
- * HEADERS, ONE_HEADERS, PARTITIONS and ABSENT came with version 2 of the format; everything else is as it was in version 1.
+ * HEADERS, ONE_HEADERS, PARTITIONS, TIMES, TIMES_OF_READING and ABSENT came with version 2 of the format; everything else is as it was in version 1.
  */
 export const KEYS = 1;
 export const TOPICS = 2;
@@ -39,6 +40,8 @@ export const TRACKED = 128;
 export const HEADERS = 256;
 export const ONE_HEADERS = 512;
 export const PARTITIONS = 1024;
+export const TIMES = 2048;
+export const TIMES_OF_READING = 4096;
 /** Added to the end of a key: no column is so long. */
 export const ABSENT = 0x80000000;
 
@@ -86,7 +89,8 @@ export function measureEvents(batch: EventBatch, region: TrackedRegion): EventsF
     (lineNumbers === null ? 0 : LINES) | (values.hasStarts ? STARTS : 0) |
     (isRawLikeValues(batch, values, rawEnds) ? 0 : RAW_ENDS) |
     (region.startsInsideCutLine ? STARTS_INSIDE : 0) | (region.endsInsideCutLine ? ENDS_INSIDE : 0) |
-    (region.streamNumber === 0 ? 0 : TRACKED) | headerFlag | (batch.partitions === null ? 0 : PARTITIONS);
+    (region.streamNumber === 0 ? 0 : TRACKED) | headerFlag | (batch.partitions === null ? 0 : PARTITIONS) |
+    timesFlag(batch);
   const sizeBytes = fixedBytes(flags) + texts.length + columnBytes(flags) * count + keyBytes + headerBytes +
     values.bytes;
   return { batch, region, sizeBytes, values, flags, texts, keyBytes, headerBytes };
@@ -126,6 +130,9 @@ export function writeEvents(
   if ((flags & KEYS) !== 0) to = putEnds(batch.keys!, count, target, to);
   if ((flags & HEADERS) !== 0) to = putEnds(batch.headers!, count, target, to);
   if ((flags & PARTITIONS) !== 0) to = putNumbers(batch.partitions!, count, target, to);
+  if ((flags & TIMES) !== 0) {
+    for (let i = 0; i < count; i++, to += 8) putU48(target, batch.timestamps![i]!, to);
+  }
   if ((flags & KEYS) !== 0) to = putBytes(batch.keys!, count, target, to);
   if ((flags & HEADERS) !== 0) to = putBytes(batch.headers!, count, target, to);
   else if ((flags & ONE_HEADERS) !== 0) to = putBytes(batch.headers!, 1, target, to);
@@ -168,7 +175,8 @@ export function fixedBytes(flags: number): number {
 
 /** Bytes of an event in the columns. */
 export function columnBytes(flags: number): number {
-  return 4 + ((flags & HEADERS) !== 0 ? 4 : 0) + ((flags & PARTITIONS) !== 0 ? 4 : 0) +
+  return 4 + ((flags & TIMES) !== 0 ? 8 : 0) + ((flags & HEADERS) !== 0 ? 4 : 0) +
+    ((flags & PARTITIONS) !== 0 ? 4 : 0) +
     ((flags & STARTS) !== 0 ? 4 : 0) +
     ((flags & RAW_ENDS) !== 0 ? 4 : 0) +
     ((flags & LINES) !== 0 ? 4 : 0) + ((flags & TOPICS) !== 0 ? 2 : 0) + ((flags & KEYS) !== 0 ? 4 : 0);
@@ -227,6 +235,14 @@ function headersFlag(headers: ByteColumn | null, count: number): number {
   const { starts, ends } = headers;
   for (let i = 1; i < count; i++) if (starts[i] !== starts[0] || ends[i] !== ends[0]) return HEADERS;
   return ends[0] === starts[0] ? 0 : ONE_HEADERS;
+}
+
+/** Lines of text have the time of reading, which is stored anyway. */
+function timesFlag({ timestamps, receivedMs, count }: EventBatch): number {
+  if (timestamps === null) return 0;
+  const sameMs = Math.max(0, Math.trunc(receivedMs));
+  for (let i = 0; i < count; i++) if (timestamps[i] !== sameMs) return TIMES;
+  return TIMES_OF_READING;
 }
 
 /** Where each event's bytes end when they lie one behind the other. */

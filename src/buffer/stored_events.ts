@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib";
 import type { RegionInfo } from "../checkpoint/region.ts";
 import type { ByteColumn, EventBatch } from "../event/event_batch.ts";
 import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
-import { takeNumbers } from "../event/pooled_numbers.ts";
+import { type PooledTimes, takeNumbers, takeTimes } from "../event/pooled_numbers.ts";
 import { areHeaders } from "../event/record_headers.ts";
 import type { Stream } from "../event/stream.ts";
 import { ByteDecoder, CodecError } from "../storage/byte_codec.ts";
@@ -21,6 +21,8 @@ import {
   RAW_ENDS,
   STARTS,
   STARTS_INSIDE,
+  TIMES,
+  TIMES_OF_READING,
   TOPICS,
   TRACKED,
 } from "./events_frame.ts";
@@ -175,11 +177,14 @@ export function decodeEvents(
     : packedColumn(data, columns.next(take(storedCount)), keysAt, keyBytes, take);
   const headers = headerColumn(stored, columns, headersAt, headerBytes, take);
   const partitions = (flags & PARTITIONS) === 0 ? null : columns.next(take(storedCount));
+  const times = timesOf(stored, columns, pool);
+  if (times !== null && times.owner !== null) owners.push(times.owner);
   const rawStarts = kept?.map((event) => event === 0 ? 0 : raw.numbers[event - 1]!) ?? null;
   if (kept !== null) {
     for (const column of [starts, ends, raw.numbers]) keep(column, kept);
     if (topicIndexes !== null) keep(topicIndexes, kept);
     if (partitions !== null) keep(partitions, kept);
+    if (times !== null) keep(times.times, kept);
     for (const packed of [keys, headers]) {
       if (packed !== null) { for (const column of [packed.starts, packed.ends]) keep(column, kept); }
     }
@@ -191,6 +196,7 @@ export function decodeEvents(
     keys,
     headers,
     partitions,
+    timestamps: times?.times ?? null,
     topics: origin.topics,
     topicIndexes,
     receivedMs: receivedMsOf(stored),
@@ -221,6 +227,11 @@ class Columns {
     const bytes = new Uint8Array(target.buffer, target.byteOffset, this.#count * 4);
     bytes.set(this.#data.subarray(this.#at, this.#at + bytes.length));
     this.#at += bytes.length;
+    return target;
+  }
+
+  nextTimes(target: Float64Array): Float64Array {
+    for (let i = 0; i < this.#count; i++, this.#at += 8) target[i] = this.#data.readUIntLE(this.#at, 6);
     return target;
   }
 
@@ -257,6 +268,15 @@ function packedColumn(
     end = next;
   }
   return { data, starts, ends };
+}
+
+function timesOf(stored: StoredEvents, columns: Columns, pool: BufferPool): PooledTimes | null {
+  const flags = stored.data.readUInt32LE(stored.start + 20);
+  if ((flags & (TIMES | TIMES_OF_READING)) === 0) return null;
+  const taken = takeTimes(pool, stored.count);
+  if ((flags & TIMES) !== 0) columns.nextTimes(taken.times);
+  else taken.times.fill(receivedMsOf(stored));
+  return taken;
 }
 
 /** The headers from `at` on; null: there are none. */
@@ -301,6 +321,6 @@ function contradiction(): CodecError {
   return new CodecError("A frame of events contradicts itself");
 }
 
-function keep(column: Uint32Array | Uint16Array, kept: Uint32Array): void {
+function keep(column: Uint32Array | Uint16Array | Float64Array, kept: Uint32Array): void {
   for (let i = 0; i < kept.length; i++) column[i] = column[kept[i]!]!;
 }

@@ -127,6 +127,7 @@ function deliveryOf(
     topics: [topic],
     topicIndexes: null,
     partitions: null,
+    timestamps: null,
     receivedMs: nowMs,
     origin: {
       stream: { id, source, path, sourceType: path === "" ? "stdin" as const : "file" as const },

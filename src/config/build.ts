@@ -105,6 +105,7 @@ export function buildKafkaSink(
     keyField: values.key_field,
     key: values.key,
     headers: (values.headers ?? []).map(([header, value]) => ({ name: header, value })),
+    timestampSource: values.timestamp_source,
     ...buildPartitioner(values),
     acks: values.acks,
     ...buildDelivery(values),

@@ -136,6 +136,8 @@ export interface KafkaSinkConfig {
   readonly key: string | null;
   /** Of every record, in the order in which they are written. */
   readonly headers: readonly HeaderConfig[];
+  /** The time that records carry: that of sending, or the event's own. */
+  readonly timestampSource: "ship" | "event";
   readonly partitioner: PartitionerName;
   /** Dotted path of the field that holds the number of the partition, for "field" alone; else null. */
   readonly partitionField: string | null;

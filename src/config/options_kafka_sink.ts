@@ -219,6 +219,5 @@ export const kafkaSinkGroup = group({
   planned: [
     ...plannedEncodingOptions,
     "on_lost_state",
-    "timestamp_source",
   ],
 });

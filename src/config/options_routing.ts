@@ -82,6 +82,15 @@ export const routingOptions = {
       "`%%` is a percent sign. A header is left out of records whose event lacks one of its fields.",
     example: '{ trace = "{{trace_id}}", env = "prod" }',
   }),
+  timestamp_source: choice({
+    values: ["ship", "event"],
+    default: "ship",
+    doc:
+      "The time that a record carries. `ship`: when its batch was sent. `event`: the event's own: its field `timestamp`, where that is a string as in " +
+      "RFC 3339, else the time of reading. Brokers forget what they have of a producer by the time of its records, and delete records by it: see " +
+      "[delivery.md](delivery.md#times-of-records).",
+    example: '"event"',
+  }),
   partitioner: choice({
     values: [
       "sticky",

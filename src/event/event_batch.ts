@@ -43,6 +43,11 @@ export interface EventBatch {
   readonly headers: ByteColumn | null;
   /** Number of the partition that each event wants; `NO_PARTITION`: it names none. Null: nothing is wanted. */
   readonly partitions: Uint32Array | null;
+  /**
+   * The event's own time, whole milliseconds since the epoch, from 0 on, where its record is to carry it. Null: records carry the time at which
+   * they are sent.
+   */
+  readonly timestamps: Float64Array | null;
   /** The distinct topics of this batch; one element when the topic is fixed. */
   readonly topics: readonly string[];
   /** `topics[topicIndexes[i]]` is the topic of event `i`; null when all events have `topics[0]`. */

@@ -25,7 +25,26 @@ export function writeVarint(target: Buffer, at: number, value: number): number {
   return at + 1;
 }
 
-/** Reads a zigzag varint that was written here: a non-negative number, or -1. */
+/** Bytes that the varint of any whole number takes. */
+export function varlongBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = zigzag(value); rest > 0x7f; rest = Math.floor(rest / 128)) bytes++;
+  return bytes;
+}
+
+/** Writes any whole number of up to 52 bits as a zigzag varint at `at`; returns where it ends. */
+export function writeVarlong(target: Buffer, at: number, value: number): number {
+  let rest = zigzag(value);
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) target[at++] = (rest % 128) | 0x80;
+  target[at] = rest;
+  return at + 1;
+}
+
+function zigzag(value: number): number {
+  return value < 0 ? -2 * value - 1 : 2 * value;
+}
+
+/** Reads a zigzag varint that was written here. */
 export function readVarint(source: Buffer, start: number): { value: number; at: number } {
   let at = start;
   let raw = 0;
@@ -33,7 +52,7 @@ export function readVarint(source: Buffer, start: number): { value: number; at: 
   for (;;) {
     const byte = source[at++]!;
     raw += (byte & 0x7f) * scale;
-    if (byte < 0x80) return { value: raw === 1 ? -1 : raw / 2, at };
+    if (byte < 0x80) return { value: raw % 2 === 0 ? raw / 2 : -(raw + 1) / 2, at };
     scale *= 128;
   }
 }

@@ -15,6 +15,7 @@ import type { ProduceBatch } from "./produce_batch.ts";
 import { certaintyOf, outcomeOf } from "./produce_outcome.ts";
 import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
 import type { ProduceResult } from "./protocol/produce.ts";
+import type { TimeLimits } from "./record_times.ts";
 import { RefusedRecords } from "./refused_records.ts";
 
 export interface AnswerHandlerOptions {
@@ -37,6 +38,8 @@ export interface AnswerHandlerOptions {
   readonly exact: () => ExactDelivery | null;
   /** See `RefusedRecordsOptions`. */
   readonly topicBytesMax: (topic: string) => number | null;
+  /** What times of events the topic takes now, as far as that is known. */
+  readonly timeLimits: (topic: string) => TimeLimits;
   readonly deadLetters: DeadLetters | null;
   readonly onSafe: () => void;
   /** The sink must not go on. */
@@ -238,6 +241,7 @@ export class AnswerHandler {
     const exact = this.#options.exact();
     const { name, hint } = errorInfo(result.errorCode);
     this.#backOff(queue, name, nodeId);
+    if (batch.hasOwnTimes) return this.#giveTimes(queue, batch, name);
     const date = new Date(batch.timestampMs).toISOString();
     this.#options.problem(
       `Cannot write to partition ${queue.id} of topic "${queue.topic}": the broker refuses records of ${date} (${name}), which was the time ` +
@@ -246,6 +250,25 @@ export class AnswerHandler {
     );
     if (exact !== null) exact.exactlyOnce.renumber(queue, [batch], "invalid-timestamp");
     else batch.clearNumbers();
+  }
+
+  /** The topic does not take times of events: they get the time of now, all of them where it is not known what it takes. */
+  #giveTimes(queue: PartitionSender, batch: ProduceBatch, name: string): void {
+    const { pool, timeLimits, metrics, now, learnLimit } = this.#options;
+    learnLimit(queue.topic);
+    let fitting = batch.withTimes(timeLimits(queue.topic), pool);
+    if (fitting.redatedCount === 0) {
+      fitting.release();
+      const nowMs = now();
+      fitting = batch.withTimes({ minMs: nowMs, maxMs: nowMs, insteadMs: nowMs }, pool);
+    }
+    const { redatedCount } = fitting;
+    metrics.redatedRecordsCount += redatedCount;
+    this.#options.problem(
+      `Topic "${queue.topic}" does not take the times of ${redatedCount} event(s) (${name}): their records get the time of now`,
+      "raise message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic",
+    );
+    this.#replaceBy(queue, batch, [fitting], "invalid-timestamp");
   }
 
   #renumber(queue: PartitionSender, batch: ProduceBatch, errorCode: number, nodeId: number): void {

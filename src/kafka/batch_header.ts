@@ -20,8 +20,10 @@ export interface BatchHeader {
   readonly recordCount: number;
   /** 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd. */
   readonly codecId: number;
-  /** Milliseconds since the epoch; the timestamp of every record of the batch. */
+  /** Milliseconds since the epoch; the times of records are relative to it. */
   readonly timestampMs: number;
+  /** The latest time of a record. Default: the same. */
+  readonly maxTimestampMs?: number;
   readonly producer: ProducerNumbers;
   /** Part of a transaction. Default: false. */
   readonly isTransactional?: boolean;
@@ -47,18 +49,17 @@ const TRANSACTIONAL = 16;
  *     57 recordsCount         int32
  */
 export function writeBatchHeader(batch: Buffer, header: BatchHeader): void {
-  const timestampHigh = Math.floor(header.timestampMs / 0x1_0000_0000);
-  const timestampLow = header.timestampMs >>> 0;
+  const { timestampMs, maxTimestampMs = timestampMs } = header;
   batch.fill(0, 0, 8);
   batch.writeInt32BE(batch.length - 12, 8);
   batch.writeInt32BE(-1, 12);
   batch[16] = 2;
   batch.writeInt16BE(header.codecId | (header.isTransactional === true ? TRANSACTIONAL : 0), 21);
   batch.writeInt32BE(header.recordCount - 1, 23);
-  batch.writeInt32BE(timestampHigh, 27);
-  batch.writeUInt32BE(timestampLow, 31);
-  batch.writeInt32BE(timestampHigh, 35);
-  batch.writeUInt32BE(timestampLow, 39);
+  batch.writeInt32BE(Math.floor(timestampMs / 0x1_0000_0000), 27);
+  batch.writeUInt32BE(timestampMs >>> 0, 31);
+  batch.writeInt32BE(Math.floor(maxTimestampMs / 0x1_0000_0000), 35);
+  batch.writeUInt32BE(maxTimestampMs >>> 0, 39);
   batch.writeInt32BE(header.producer.producerIdHigh, 43);
   batch.writeInt32BE(header.producer.producerIdLow, 47);
   batch.writeInt16BE(header.producer.epoch, 51);

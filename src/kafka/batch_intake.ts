@@ -9,6 +9,7 @@ import type { PartitionSender } from "./partition_sender.ts";
 import { ProduceBatch } from "./produce_batch.ts";
 import type { ProducerOptions } from "./producer_options.ts";
 import { BATCH_HEADER_BYTES, type RecordBatchLimits } from "./record_batch.ts";
+import { ANY_TIME, type TimeLimits } from "./record_times.ts";
 import { RoomWaiters } from "./room_waiters.ts";
 import { TopicDirectory } from "./topic_directory.ts";
 import { TopicLimitsStore } from "./topic_limits.ts";
@@ -210,9 +211,24 @@ export class BatchIntake {
   #limitsOf(topic: string): RecordBatchLimits {
     const { maxMessageBytes } = this.limits.of(topic);
     const { batchMaxBytes, batchMaxEvents } = this.#batchLimits;
-    return maxMessageBytes === null || maxMessageBytes >= batchMaxBytes
+    const limits = maxMessageBytes === null || maxMessageBytes >= batchMaxBytes
       ? this.#batchLimits
       : { batchMaxBytes: maxMessageBytes, batchMaxEvents };
+    if (this.#options.config.timestampSource === "ship") return limits;
+    return { ...limits, times: this.timeLimitsOf(topic) };
+  }
+
+  /** What times of events the topic takes now, as far as that is known; it takes the time of now in any case. */
+  timeLimitsOf(topic: string): TimeLimits {
+    const { timestampType, timestampBeforeMsMax, timestampAfterMsMax } = this.limits.of(topic);
+    const nowMs = this.#options.now();
+    // The brokers put their own time there.
+    if (timestampType === "LogAppendTime") return { ...ANY_TIME, insteadMs: nowMs };
+    return {
+      minMs: Math.max(0, nowMs - (timestampBeforeMsMax ?? Infinity)),
+      maxMs: nowMs + (timestampAfterMsMax ?? Infinity),
+      insteadMs: nowMs,
+    };
   }
 
   /**
@@ -239,11 +255,24 @@ export class BatchIntake {
 
   #sealed(queue: PartitionSender, batch: ProduceBatch): void {
     batch.sealNumber = ++this.#sealCount;
+    if (batch.redatedCount > 0) this.#tellRedated(queue, batch.redatedCount);
     // A record that is larger than a batch is always alone in one.
     const why = this.tooLarge(queue, batch);
     if (why !== null) {
       this.#options.onTooLarge(queue, batch, why);
       this.room.wake();
     } else this.compress(batch);
+  }
+
+  #tellRedated({ topic }: PartitionSender, count: number): void {
+    const { metrics, log } = this.#options;
+    metrics.redatedRecordsCount += count;
+    log.warn(
+      `Topic "${topic}" does not take the times of ${count} event(s): their records get the time of now`,
+      {
+        topic,
+        hint: "raise message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic",
+      },
+    );
   }
 }

@@ -158,6 +158,7 @@ function deliveryOf(
     topics: [topic],
     topicIndexes: null,
     partitions: null,
+    timestamps: null,
     receivedMs: timeMs,
     origin: {
       stream: { ...stream, sourceType: stream.path === "" ? "stdin" : "file" },

@@ -27,7 +27,10 @@ export class LiveDoubt {
   mustResolve(batch: ProduceBatch, leaderEpoch: number): boolean {
     if (!batch.isInDoubt || batch.firstSentMs === 0) return false;
     const ageMs = this.#options.monotonic() - batch.firstSentMonotonicMs;
-    return ageMs > this.#options.config.dedupWindowMs / 2 || this.#hasClockJumped(batch) ||
+    const halfMs = this.#options.config.dedupWindowMs / 2;
+    // Brokers count from the records' time.
+    const isOld = batch.hasOwnTimes && this.#options.now() - batch.timestampMs > halfMs;
+    return isOld || ageMs > halfMs || this.#hasClockJumped(batch) ||
       (leaderEpoch >= 0 && batch.leaderEpoch >= 0 && leaderEpoch !== batch.leaderEpoch);
   }
 
@@ -189,6 +192,6 @@ function doubtOf(batch: ProduceBatch): DoubtfulBatch {
     hintOffset: batch.hintOffset,
     clusterId: batch.clusterId,
     topicId: batch.topicId,
-    sentMs: batch.firstSentMs === 0 ? batch.timestampMs : batch.firstSentMs,
+    sentMs: batch.firstSentMs === 0 || batch.hasOwnTimes ? batch.timestampMs : batch.firstSentMs,
   };
 }

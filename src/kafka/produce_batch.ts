@@ -1,6 +1,7 @@
 import type { OpenBatch } from "../batch/partition_queue.ts";
 import type { Delivery } from "../event/delivery.ts";
 import type { ArenaPool } from "./arena_pool.ts";
+import type { TimeLimits } from "./record_times.ts";
 import { BATCH_HEADER_BYTES, RecordBatchBuilder, type RecordBatchLimits } from "./record_batch.ts";
 import type { EncodedRecord } from "./encoded_records.ts";
 import { NO_PRODUCER, type ProducerNumbers, writeBatchHeader } from "./batch_header.ts";
@@ -129,9 +130,19 @@ export class ProduceBatch implements OpenBatch {
     return this.#youngestMs;
   }
 
-  /** Time of its records, milliseconds since the epoch. */
+  /** Time of its records, or of the first where they have those of their events; milliseconds since the epoch. */
   get timestampMs(): number {
     return this.#timestampMs;
+  }
+
+  /** Its records have the times of their events: brokers remember it by these. */
+  get hasOwnTimes(): boolean {
+    return this.#records.times !== null;
+  }
+
+  /** Records that have another time than their event, because their topic does not take that. */
+  get redatedCount(): number {
+    return this.#records.times?.replacedCount ?? 0;
   }
 
   appendRange(delivery: Delivery, from: number, to: number): number {
@@ -167,6 +178,7 @@ export class ProduceBatch implements OpenBatch {
         recordCount: this.count,
         codecId: this.#codecId,
         timestampMs: this.#timestampMs,
+        maxTimestampMs: this.#records.times?.maxMs ?? this.#timestampMs,
         producer: this.#numbers ?? NO_PRODUCER,
         isTransactional: this.#isTransactional,
       });
@@ -174,11 +186,11 @@ export class ProduceBatch implements OpenBatch {
     return bytes;
   }
 
-  /** Gives the batch its numbers and its time. Only before the first attempt, or after a definite refusal. */
+  /** Gives the batch its numbers and its time, unless its records have times of their own. Only before the first attempt, or after a definite refusal. */
   number(numbers: ProducerNumbers | null, timestampMs: number, isTransactional = false): void {
     this.#isTransactional = isTransactional;
     this.#numbers = numbers;
-    this.#timestampMs = timestampMs;
+    this.#timestampMs = this.#records.times?.baseMs ?? timestampMs;
     this.#isNumbered = true;
     this.#isHeaderWritten = false;
   }
@@ -201,6 +213,11 @@ export class ProduceBatch implements OpenBatch {
   /** Records `[from, to)` as a batch of its own, neither compressed nor numbered. */
   copyRecords(from: number, to: number, pool: ArenaPool): ProduceBatch {
     return new ProduceBatch(pool, this.#limits, this.#records.copyRecords(from, to));
+  }
+
+  /** Its records within these times, as a batch of its own, neither compressed nor numbered. Only where they have times of their own. */
+  withTimes(limits: TimeLimits, pool: ArenaPool): ProduceBatch {
+    return new ProduceBatch(pool, this.#limits, this.#records.copyRecords(0, this.count, limits));
   }
 
   /** The one record of this batch with another value, as a batch of its own, neither compressed nor numbered. */

@@ -63,6 +63,7 @@ export class Producer {
       renewIdentity: (spent) => this.#identities.renew(spent),
       problem: (message, hint) => this.#problem(message, hint),
       topicBytesMax: (topic) => limits.of(topic).maxMessageBytes,
+      timeLimits: (topic) => this.#intake.timeLimitsOf(topic),
       deadLetters: options.deadLetters ?? null,
       onSafe: () => this.#intake.queuePump(),
       exact: () => this.#exact,

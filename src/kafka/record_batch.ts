@@ -1,8 +1,9 @@
 import { Membership } from "../batch/membership.ts";
 import type { Delivery } from "../event/delivery.ts";
-import { readVarint, varintBytes, writeVarint } from "../event/varint.ts";
+import { readVarint, varintBytes, varlongBytes, writeVarint, writeVarlong } from "../event/varint.ts";
 import type { ArenaPool } from "./arena_pool.ts";
 import type { EncodedRecord } from "./encoded_records.ts";
+import { ANY_TIME, eventTimeMs, RecordTimes, type TimeLimits } from "./record_times.ts";
 
 /**
  * Records of one batch, encoded as they arrive into one arena (record batch format v2, KIP-98). The batch header is written in front of
@@ -13,7 +14,7 @@ import type { EncodedRecord } from "./encoded_records.ts";
  *
  *     record  length         varint    bytes after this field
  *             attributes     int8      0
- *             timestampDelta varlong   0: all records of a batch carry its base timestamp (ship time)
+ *             timestampDelta varlong   0: all records of a batch carry its base timestamp (ship time); or from that to the event's own
  *             offsetDelta    varint    0, 1, 2 ...
  *             keyLength      varint    -1: no key
  *             key            bytes
@@ -27,6 +28,8 @@ export interface RecordBatchLimits {
   /** Encoded size at which a batch is full, header included. A single larger record still gets a batch of its own. */
   readonly batchMaxBytes: number;
   readonly batchMaxEvents: number;
+  /** Records carry the times of their events, within these; not there: that of the batch. */
+  readonly times?: TimeLimits;
 }
 
 export class RecordBatchBuilder {
@@ -35,6 +38,7 @@ export class RecordBatchBuilder {
   #arena: Buffer;
   #end = BATCH_HEADER_BYTES;
   #payloadBytes = 0;
+  #times: RecordTimes | null = null;
   #isReleased = false;
 
   constructor(pool: ArenaPool, sizeHintBytes: number, members = new Membership()) {
@@ -57,6 +61,11 @@ export class RecordBatchBuilder {
     return this.#payloadBytes;
   }
 
+  /** Times of the records where they are their events'; null: all have that of the batch. */
+  get times(): RecordTimes | null {
+    return this.#times;
+  }
+
   get capacityBytes(): number {
     return this.#arena.length;
   }
@@ -71,7 +80,9 @@ export class RecordBatchBuilder {
    * the batch is full. One record always fits into an empty batch.
    */
   appendRange(delivery: Delivery, from: number, to: number, limits: RecordBatchLimits): number {
-    if (delivery.batch.headers !== null) return this.#appendEach(delivery, from, to, limits);
+    if (delivery.batch.headers !== null || limits.times !== undefined) {
+      return this.#appendEach(delivery, from, to, limits);
+    }
     const { data, starts, ends } = delivery.batch.values;
     const countStart = this.members.count;
     const last = Math.min(to, from + limits.batchMaxEvents - countStart);
@@ -119,14 +130,27 @@ export class RecordBatchBuilder {
     const keyBytes = keys === null ? 0 : Math.max(0, keys.ends[index]! - keys.starts[index]!);
     const keyFieldBytes = keys === null ? 1 : varintBytes(keyBytes) + keyBytes;
     const headerBytes = headers === null ? 0 : headers.ends[index]! - headers.starts[index]!;
-    const bodyBytes = 2 + varintBytes(offsetDelta) + keyFieldBytes + varintBytes(valueBytes) + valueBytes +
+    const { times } = limits;
+    let timeMs = 0;
+    let fitMs = 0;
+    let timeDelta = 0;
+    if (times !== undefined) {
+      this.#times ??= new RecordTimes();
+      timeMs = eventTimeMs(delivery.batch, index);
+      fitMs = this.#times.fit(timeMs, times);
+      timeDelta = this.#times.deltaOf(fitMs, offsetDelta);
+    }
+    const timeBytes = timeDelta === 0 ? 1 : varlongBytes(timeDelta);
+    const bodyBytes = 1 + timeBytes + varintBytes(offsetDelta) + keyFieldBytes + varintBytes(valueBytes) +
+      valueBytes +
       (headerBytes || 1);
     const recordEnd = this.#end + varintBytes(bodyBytes) + bodyBytes;
     if (recordEnd > limits.batchMaxBytes && offsetDelta > 0) return false;
     const arena = recordEnd > this.#arena.length ? this.#grow(recordEnd, this.#end) : this.#arena;
     let at = writeVarint(arena, this.#end, bodyBytes);
     arena[at++] = 0;
-    arena[at++] = 0;
+    if (timeDelta === 0) arena[at++] = 0;
+    else at = writeVarlong(arena, at, timeDelta);
     at = writeVarint(arena, at, offsetDelta);
     if (keys === null) arena[at++] = 1;
     else {
@@ -139,21 +163,26 @@ export class RecordBatchBuilder {
     else at += headers!.data.copy(arena, at, headers!.starts[index]!, headers!.ends[index]!);
     this.#end = at;
     this.#payloadBytes += keyBytes + valueBytes;
+    this.#times?.added(timeMs, fitMs, offsetDelta);
     this.members.addRange(delivery, index, index + 1);
     return true;
   }
 
   /**
-   * A new builder with records `[from, to)` of this one, numbered from 0 again. For splitting a batch that the broker finds too large
+   * A new builder with records `[from, to)` of this one, numbered from 0 again, with their times within `limits`. For splitting a batch that the broker finds too large
    * and for taking single records out; off the hot path.
    */
-  copyRecords(from: number, to: number): RecordBatchBuilder {
+  copyRecords(from: number, to: number, limits = ANY_TIME): RecordBatchBuilder {
     const part = new RecordBatchBuilder(this.#pool, this.#end, this.members.slice(from, to));
+    if (this.#times !== null) part.#times = new RecordTimes();
+    const baseMs = this.#times?.baseMs ?? 0;
     let at = BATCH_HEADER_BYTES;
     for (let record = 0; record < to; record++) {
       const body = readVarint(this.#arena, at);
       const bodyEnd = body.at + body.value;
-      if (record >= from) part.#appendRenumbered(this.#arena, body.at, bodyEnd, record - from);
+      if (record >= from) {
+        part.#appendRenumbered(this.#arena, body.at, bodyEnd, record - from, baseMs, limits);
+      }
       at = bodyEnd;
     }
     return part;
@@ -171,6 +200,7 @@ export class RecordBatchBuilder {
     at += back.copy(made.#arena, at);
     made.#end = at;
     made.#payloadBytes = (key?.length ?? 0) + value.length;
+    made.#times = this.#times;
     return made;
   }
 
@@ -181,17 +211,33 @@ export class RecordBatchBuilder {
     this.#pool.give(this.#arena);
   }
 
-  /** `source[bodyStart .. bodyEnd)` is a record without its length field; its offset delta becomes `offsetDelta`. */
-  #appendRenumbered(source: Buffer, bodyStart: number, bodyEnd: number, offsetDelta: number): void {
-    const oldDelta = readVarint(source, bodyStart + 2);
-    const bodyBytes = 2 + varintBytes(offsetDelta) + (bodyEnd - oldDelta.at);
+  /**
+   * `source[bodyStart .. bodyEnd)` is a record without its length field; its offset delta becomes `offsetDelta`, and its time, which is relative to
+   * `baseMs`, relative to that of the first record here.
+   */
+  #appendRenumbered(
+    source: Buffer,
+    bodyStart: number,
+    bodyEnd: number,
+    offsetDelta: number,
+    baseMs: number,
+    limits: TimeLimits,
+  ): void {
+    const oldTime = readVarint(source, bodyStart + 1);
+    const oldDelta = readVarint(source, oldTime.at);
+    const timeMs = baseMs + oldTime.value;
+    const fitMs = this.#times?.fit(timeMs, limits) ?? timeMs;
+    const timeDelta = this.#times?.deltaOf(fitMs, offsetDelta) ?? 0;
+    const bodyBytes = 1 + varlongBytes(timeDelta) + varintBytes(offsetDelta) + (bodyEnd - oldDelta.at);
     const recordEnd = this.#end + varintBytes(bodyBytes) + bodyBytes;
     if (recordEnd > this.#arena.length) this.#grow(recordEnd, this.#end);
     let at = writeVarint(this.#arena, this.#end, bodyBytes);
-    at += source.copy(this.#arena, at, bodyStart, bodyStart + 2);
+    at += source.copy(this.#arena, at, bodyStart, bodyStart + 1);
+    at = writeVarlong(this.#arena, at, timeDelta);
     at = writeVarint(this.#arena, at, offsetDelta);
     at += source.copy(this.#arena, at, oldDelta.at, bodyEnd);
     this.#end = at;
+    this.#times?.added(timeMs, fitMs, offsetDelta);
     const key = readVarint(source, oldDelta.at);
     const keyBytes = Math.max(key.value, 0);
     this.#payloadBytes += keyBytes + readVarint(source, key.at + keyBytes).value;

@@ -1,3 +1,4 @@
+import type { KafkaSinkConfig } from "../config/config.ts";
 import type { Delivery } from "../event/delivery.ts";
 import type { HeldLines } from "../event/tracked_region.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -6,6 +7,7 @@ import type { ArenaPool } from "./arena_pool.ts";
 import { backoffMs } from "./backoff.ts";
 import type { RebuiltEvents, RecoveredIntent } from "./intent_log.ts";
 import { ProduceBatch } from "./produce_batch.ts";
+import { ANY_TIME, eventTimeMs } from "./record_times.ts";
 import { pause } from "../pause.ts";
 
 /** A batch that was sent goes out as it was, whatever the limits are today. */
@@ -14,6 +16,7 @@ const READ_AGAIN_MS = 100;
 const READ_AGAIN_MS_MAX = 5_000;
 
 export interface RebuildContext {
+  readonly config: Pick<KafkaSinkConfig, "timestampSource">;
   readonly pool: ArenaPool;
   readonly log: Log;
   readonly random: () => number;
@@ -42,7 +45,7 @@ export async function rebuildBatch(
   if (events === null) return null;
   const { deliveries, gone } = events;
   if (deliveries.length === 0) return { batch: null, isSame: false, gone };
-  const batch = fill(deliveries, context);
+  const batch = fill(deliveries, context, intent.baseTimestampMs);
   batch.place = intent.place;
   const isSame = intent.isWhole && batch.count === intent.count;
   if (isSame) {
@@ -58,8 +61,15 @@ export async function rebuildBatch(
   return { batch, isSame, gone };
 }
 
-function fill(deliveries: readonly Delivery[], { pool }: RebuildContext): ProduceBatch {
-  const batch = new ProduceBatch(pool, NO_LIMITS);
+/** Its records get the times of their events if the first one's is that of the intent, as it was then; else all get the intent's. */
+function fill(
+  deliveries: readonly Delivery[],
+  { pool, config }: RebuildContext,
+  baseTimestampMs: number,
+): ProduceBatch {
+  const hasOwnTimes = config.timestampSource === "event" &&
+    eventTimeMs(deliveries[0]!.batch, 0) === baseTimestampMs;
+  const batch = new ProduceBatch(pool, hasOwnTimes ? { ...NO_LIMITS, times: ANY_TIME } : NO_LIMITS);
   for (const delivery of deliveries) {
     const { count, keys } = delivery.batch;
     if (keys === null) batch.appendRange(delivery, 0, count);

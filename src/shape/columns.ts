@@ -2,7 +2,7 @@ import type { Chunk } from "../event/chunk.ts";
 import type { ByteColumn, EventBatch } from "../event/event_batch.ts";
 import type { LineBatch } from "../event/line_batch.ts";
 import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
-import { type PooledNumbers, takeNumbers } from "../event/pooled_numbers.ts";
+import { type PooledNumbers, type PooledTimes, takeNumbers } from "../event/pooled_numbers.ts";
 import { ByteWriter, USED_SHARE_MIN } from "./byte_writer.ts";
 
 /** The lines that stay, after those without a topic were dropped, and where they go. The arrays may be the splitter's. */
@@ -120,6 +120,7 @@ export interface RecordColumns {
   readonly keys: OwnedColumn | null;
   readonly headers: OwnedColumn | null;
   readonly partitions: PooledNumbers | null;
+  readonly times: PooledTimes | null;
 }
 
 /** Joins columns to a batch that stands for everything the lines were taken from. */
@@ -127,7 +128,7 @@ export function joinBatch(
   lines: LineBatch,
   kept: KeptLines,
   values: OwnedColumn,
-  { keys, headers, partitions }: RecordColumns,
+  { keys, headers, partitions, times }: RecordColumns,
   pool: BufferPool,
 ): EventBatch {
   const owners: PooledBuffer[] = [];
@@ -139,10 +140,9 @@ export function joinBatch(
     pinnedBytes += column.pinnedBytes;
     owners.push(...column.owners);
   }
-  if (partitions !== null) {
-    pinnedBytes += partitions.owner?.data.length ?? partitions.numbers.byteLength;
-    if (partitions.owner !== null) owners.push(partitions.owner);
-  }
+  if (partitions !== null) pinnedBytes += partitions.owner?.data.length ?? partitions.numbers.byteLength;
+  if (times !== null) pinnedBytes += times.owner?.data.length ?? times.times.byteLength;
+  for (const owner of [partitions?.owner, times?.owner]) if (owner) owners.push(owner);
   const { stream, offset, receivedMs } = lines.chunk;
   return {
     count: kept.count,
@@ -150,6 +150,7 @@ export function joinBatch(
     keys: keys?.column ?? null,
     headers: headers?.column ?? null,
     partitions: partitions?.numbers ?? null,
+    timestamps: times?.times ?? null,
     topics: kept.topics,
     topicIndexes: kept.topicIndexes,
     receivedMs,
@@ -187,8 +188,9 @@ export function releaseColumn(column: OwnedColumn): void {
 }
 
 /** As `releaseColumn`, for all around the values. */
-export function releaseColumns({ keys, headers, partitions }: RecordColumns): void {
+export function releaseColumns({ keys, headers, partitions, times }: RecordColumns): void {
   if (keys !== null) releaseColumn(keys);
   if (headers !== null) releaseColumn(headers);
   partitions?.owner?.release();
+  times?.owner?.release();
 }

@@ -1,5 +1,5 @@
 import type { BufferPool } from "../event/pooled_buffer.ts";
-import { type PooledNumbers, takeNumbers } from "../event/pooled_numbers.ts";
+import { type PooledNumbers, type PooledTimes, takeNumbers, takeTimes } from "../event/pooled_numbers.ts";
 import { ColumnWriter, type RecordColumns } from "./columns.ts";
 import { fieldAt, type FieldPath } from "./fields.ts";
 import type { Fields } from "./json_fields.ts";
@@ -16,17 +16,25 @@ export interface RecordPlan {
   readonly partitionPath: FieldPath | null;
   /** Null: there are none. */
   readonly headers: HeaderTemplates | null;
+  /** Records carry the time of their event. */
+  readonly hasTimes: boolean;
   readonly pool: BufferPool;
 }
 
 /** Something around the value comes from fields of the event. */
-export function takesFields({ key, partitionPath, headers }: RecordPlan): boolean {
-  return (key !== null && !key.isConstant) || partitionPath !== null || headers?.isConstant === false;
+export function takesFields({ key, partitionPath, headers, hasTimes }: RecordPlan): boolean {
+  return hasTimes || (key !== null && !key.isConstant) || partitionPath !== null ||
+    headers?.isConstant === false;
 }
 
 /** The event's own time, where it has one that can be read. */
 export function eventMs(fields: Fields, receivedMs: number): number {
   return parseRfc3339(fields["timestamp"]) ?? receivedMs;
+}
+
+/** As a record can carry it: whole milliseconds, and none before 1970. */
+export function recordTimeMs(timeMs: number): number {
+  return timeMs >= 0 ? Math.trunc(timeMs) : 0;
 }
 
 /** Writes what stands around the values, event by event. */
@@ -36,12 +44,14 @@ export class RecordWriter {
   readonly #keys: ColumnWriter | null;
   readonly #headers: ColumnWriter | null;
   readonly #partitions: PooledNumbers | null;
+  readonly #times: PooledTimes | null;
   #count = 0;
 
   constructor(plan: RecordPlan, eventsMax: number) {
-    const { key, headers, partitionPath, pool } = plan;
+    const { key, headers, partitionPath, hasTimes, pool } = plan;
     this.#plan = plan;
-    this.#usesTime = key?.usesTime === true || headers?.usesTime === true;
+    this.#usesTime = hasTimes || key?.usesTime === true || headers?.usesTime === true;
+    this.#times = hasTimes ? takeTimes(pool, eventsMax) : null;
     this.#keys = key === null ? null : new ColumnWriter(pool, eventsMax, eventsMax * KEY_ESTIMATE_BYTES);
     this.#headers = headers === null
       ? null
@@ -62,13 +72,18 @@ export class RecordWriter {
       const own = Object.hasOwn(fields, partitionPath![0]!) ? fields : defaults;
       this.#partitions.numbers[this.#count] = partitionNumber(fieldAt(own, partitionPath!));
     }
+    if (this.#times !== null) this.#times.times[this.#count] = recordTimeMs(timeMs);
     this.#count++;
   }
 
   /** The columns. The writer must not be used afterwards. */
   finish(): RecordColumns {
     const { numbers, owner } = this.#partitions ?? NO_NUMBERS;
+    const times = this.#times === null
+      ? null
+      : { times: this.#times.times.subarray(0, this.#count), owner: this.#times.owner };
     return {
+      times,
       keys: this.#keys?.finish() ?? null,
       headers: this.#headers?.finish() ?? null,
       partitions: this.#partitions === null ? null : { numbers: numbers.subarray(0, this.#count), owner },

@@ -23,6 +23,8 @@ export interface ShaperOptions {
   readonly partitionField?: string | null;
   /** Of every record; none where there are none. */
   readonly headers?: readonly HeaderConfig[];
+  /** "event": records carry the time of their event; "ship", the default: that of sending. */
+  readonly timestampSource?: "ship" | "event";
   /** Template. A text without fields and times is taken as it is; "" where the sink knows no topics. */
   readonly topic: string;
   /** Which topics the template may name; undefined: any, and events without one are dropped. */
@@ -43,6 +45,7 @@ export function createShaper(options: ShaperOptions): Shaper {
     filter: createFieldFilter(encoding),
     key: KeySource.of(keyField, options.key ?? null),
     partitionPath: partitionField === null ? null : parseFieldPath(partitionField),
+    hasTimes: options.timestampSource === "event",
     headers: headers.length === 0 ? null : new HeaderTemplates(headers),
     topics,
     eventFields: new EventFieldsMaker({ hostname, timestampFormat }),

@@ -1,6 +1,6 @@
 import type { Fields } from "./json_fields.ts";
 import type { LineBatch } from "../event/line_batch.ts";
-import { type PooledNumbers, takeNumbers } from "../event/pooled_numbers.ts";
+import { type PooledNumbers, type PooledTimes, takeNumbers, takeTimes } from "../event/pooled_numbers.ts";
 import { ByteWriter, exactCopy } from "./byte_writer.ts";
 import {
   absentColumn,
@@ -18,6 +18,7 @@ import { KEY_ESTIMATE_BYTES } from "./key_source.ts";
 import { LineEncoder } from "./line_encoder.ts";
 import { partitionNumber } from "./partition_numbers.ts";
 import { HEADERS_ESTIMATE_BYTES } from "./record_headers.ts";
+import { recordTimeMs } from "./record_writer.ts";
 import { NO_EVENTS, type ShapePlan, type Shaper, type ShapeResult } from "./shape_result.ts";
 import { keepAll, LineSelection, NONE_REFUSED, refuseAll, type RefusedLines } from "./topics.ts";
 
@@ -48,6 +49,7 @@ export class TextShaper implements Shaper {
       keys: this.#keys(kept, fields, values),
       headers: this.#headers(kept, fields),
       partitions: this.#partitions(kept, fields),
+      times: this.#times(kept),
     };
     return {
       batch: joinBatch(lines, kept, values, columns, pool),
@@ -118,6 +120,14 @@ export class TextShaper implements Shaper {
     if (!isLine) wanted.numbers.fill(partitionNumber(fieldAt(fields.values, partitionPath)));
     else for (let i = 0; i < kept.count; i++) wanted.numbers[i] = partitionNumber(textOf(kept, i));
     return wanted;
+  }
+
+  /** A line of text has no time of its own but that of reading. */
+  #times(kept: KeptLines): PooledTimes | null {
+    if (!this.#plan.hasTimes) return null;
+    const taken = takeTimes(this.#plan.pool, kept.count);
+    taken.times.fill(recordTimeMs(kept.chunk.receivedMs));
+    return taken;
   }
 
   #headers(kept: KeptLines, fields: EventFields): OwnedColumn | null {

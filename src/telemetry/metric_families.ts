@@ -166,6 +166,11 @@ export const FAMILIES = {
     SINK,
     "Records whose value was cut because they were too large.",
   ),
+  sinkRedated: counter(
+    "shipper_sink_redated_records_total",
+    SINK,
+    "Records that did not get the time of their event, because their topic does not take it.",
+  ),
   sinkUndelivered: counter(
     "shipper_sink_undelivered_events_total",
     ["sink", "source"],

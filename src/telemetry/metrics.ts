@@ -122,6 +122,8 @@ export class SinkMetrics {
   heldEvents = 0;
   /** Records whose value was cut because they were too large. */
   truncatedRecordsCount = 0;
+  /** Records that did not get the time of their event, because their topic does not take it. */
+  redatedRecordsCount = 0;
   /** Events whose bytes were taken and are nowhere any more, or whose fate was given up, by cause. */
   readonly lost = new LabelledCounter();
   /** Of those, events of an earlier run's batches that could not be made again. */

@@ -133,6 +133,7 @@ function addSink(page: Exposition, name: string, sink: SinkMetrics, extra: Prome
   }
   page.add(F.sinkHeld, labels, sink.heldEvents);
   page.add(F.sinkTruncated, labels, sink.truncatedRecordsCount);
+  page.add(F.sinkRedated, labels, sink.redatedRecordsCount);
   for (const [source, count] of sink.undelivered.values) page.add(F.sinkUndelivered, [name, source], count);
   for (const [error, count] of sink.retries.values) page.add(F.sinkRetries, [name, error], count);
   for (const [step, count] of sink.stalls.values) page.add(F.sinkStalls, [name, step], count);

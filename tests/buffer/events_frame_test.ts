@@ -8,6 +8,7 @@ import { decodeHeaders, encodeHeaders } from "../../src/event/record_headers.ts"
 import type { TrackedRegion } from "../../src/event/tracked_region.ts";
 import { column } from "../support/events.ts";
 
+const RECEIVED_MS = 1_700_000_000_000;
 const BUFFER_ID = Buffer.from("0123456789abcdef", "hex");
 
 interface Shape {
@@ -16,6 +17,7 @@ interface Shape {
     /** Null: absent. */
     readonly key: Uint8Array | null;
     readonly partition: number;
+    readonly timeMs: number;
     readonly gapBytes: number;
     readonly skippedLines: number;
     readonly topic: number;
@@ -24,6 +26,8 @@ interface Shape {
   }[];
   readonly hasKeys: boolean;
   readonly hasPartitions: boolean;
+  /** "same": that of reading. */
+  readonly hasTimes: "none" | "same" | "own";
   /** "one": the first event's are those of all. */
   readonly hasHeaders: "none" | "one" | "each";
   readonly hasTopics: boolean;
@@ -45,6 +49,7 @@ const shape: fc.Arbitrary<Shape> = fc.record({
       value: bytes(30),
       key: fc.option(bytes(6)),
       partition: fc.constantFrom(0, 7, 0xffffffff),
+      timeMs: fc.constantFrom(0, 1, RECEIVED_MS, 253_402_300_799_999),
       gapBytes: fc.oneof({ weight: 3, arbitrary: fc.constant(1) }, fc.nat(40)),
       skippedLines: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat(3)),
       topic: fc.nat(2),
@@ -55,6 +60,7 @@ const shape: fc.Arbitrary<Shape> = fc.record({
   ),
   hasKeys: fc.boolean(),
   hasPartitions: fc.boolean(),
+  hasTimes: fc.constantFrom("none", "same", "own"),
   hasHeaders: fc.constantFrom("none", "one", "each"),
   hasTopics: fc.boolean(),
   hasLines: fc.boolean(),
@@ -93,17 +99,6 @@ function batchOf(it: Shape): { batch: EventBatch; region: TrackedRegion } {
     line += events[i]!.skippedLines;
     lineNumbers[i] = line++;
   }
-  const keyStarts = new Uint32Array(count);
-  const keyEnds = new Uint32Array(count);
-  const keys: Buffer[] = [Buffer.alloc(3)];
-  let keyAt = 3;
-  for (let i = 0; i < count; i++) {
-    const { key } = events[i]!;
-    keyStarts[i] = key === null ? keyAt + 1 : keyAt;
-    keyEnds[i] = keyAt += key?.length ?? 0;
-    keys.push(Buffer.from(key ?? []), Buffer.alloc(1));
-    keyAt++;
-  }
   const stream = { id: "1:2:é", source: "app", sourceType: "file" as const, path: "/log/ü" };
   const data = Buffer.concat(parts);
   const place = { startOffset: 2 ** 40 + 5, endOffset: 2 ** 40 + 5 + data.length };
@@ -111,11 +106,14 @@ function batchOf(it: Shape): { batch: EventBatch; region: TrackedRegion } {
     count,
     values: { data, starts, ends },
     headers: headersOf(it),
+    timestamps: it.hasTimes === "none"
+      ? null
+      : Float64Array.from(events, ({ timeMs }) => it.hasTimes === "own" ? timeMs : RECEIVED_MS),
     partitions: it.hasPartitions ? Uint32Array.from(events, ({ partition }) => partition) : null,
-    keys: it.hasKeys ? { data: Buffer.concat(keys), starts: keyStarts, ends: keyEnds } : null,
+    keys: it.hasKeys ? keysOf(events) : null,
     topics: ["a", "b", "c"],
     topicIndexes: it.hasTopics ? Uint16Array.from(events, ({ topic }) => topic) : null,
-    receivedMs: 1_700_000_000_000,
+    receivedMs: RECEIVED_MS,
     origin: { stream, ...place },
     rawEnds,
     rawEndsOwner: null,
@@ -134,6 +132,23 @@ function batchOf(it: Shape): { batch: EventBatch; region: TrackedRegion } {
     endsInsideCutLine: it.isCut[1],
   } as TrackedRegion;
   return { batch, region };
+}
+
+/** Keys with a gap of one byte between them. */
+function keysOf(events: Shape["events"]): ByteColumn {
+  const count = events.length;
+  const keyStarts = new Uint32Array(count);
+  const keyEnds = new Uint32Array(count);
+  const keys: Buffer[] = [Buffer.alloc(3)];
+  let keyAt = 3;
+  for (let i = 0; i < count; i++) {
+    const { key } = events[i]!;
+    keyStarts[i] = key === null ? keyAt + 1 : keyAt;
+    keyEnds[i] = keyAt += key?.length ?? 0;
+    keys.push(Buffer.from(key ?? []), Buffer.alloc(1));
+    keyAt++;
+  }
+  return { data: Buffer.concat(keys), starts: keyStarts, ends: keyEnds };
 }
 
 function headersOf({ events, hasHeaders }: Shape): ByteColumn | null {
@@ -158,13 +173,16 @@ function frameOf({ batch, region }: { batch: EventBatch; region: TrackedRegion }
 }
 
 /** What a sink sees of the events. */
-function contentOf({ values, keys, headers, partitions, topics, topicIndexes, rawEnds, count }: EventBatch) {
+function contentOf(
+  { values, keys, headers, partitions, timestamps, topics, topicIndexes, rawEnds, count }: EventBatch,
+) {
   return Array.from({ length: count }, (_, i) => ({
     value: values.data.toString("hex", values.starts[i], values.ends[i]),
     key: keys === null || keys.starts[i]! > keys.ends[i]!
       ? null
       : keys.data.toString("hex", keys.starts[i], keys.ends[i]),
     partition: partitions?.[i],
+    timeMs: timestamps?.[i],
     headers: headers === null ? "" : headers.data.toString("hex", headers.starts[i], headers.ends[i]),
     topic: topics[topicIndexes?.[i] ?? 0],
     rawEnd: rawEnds[i],
@@ -218,6 +236,7 @@ describe("A frame of events", () => {
       value: new Uint8Array(i % 7),
       key: i % 5 === 0 ? null : new Uint8Array(i % 3),
       partition: i,
+      timeMs: i,
       gapBytes: i % 5,
       skippedLines: 0,
       topic: 0,
@@ -229,6 +248,7 @@ describe("A frame of events", () => {
       events,
       hasKeys: true,
       hasPartitions: true,
+      hasTimes: "own",
       hasHeaders: "each",
       ...more,
       before: 0,

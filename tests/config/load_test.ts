@@ -37,6 +37,7 @@ const DEFAULT_ROUTING = {
   key: null,
   headers: [],
   partitionField: null,
+  timestampSource: "ship",
   partitioner: "sticky",
 } as const;
 

@@ -5,6 +5,7 @@ import { OracleWriter } from "../support/oracle.ts";
 import { expectExactly, filesToKafka, SteadyLoad } from "../support/scenario.ts";
 import { runShipper, startShipper } from "../support/shipper.ts";
 import { tempDir } from "../support/temp_dir.ts";
+import { seqOf, TimedWriter } from "../support/timed_lines.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
 // Keys, headers and topics of events, against a real cluster.
@@ -222,3 +223,92 @@ for (const partitioner of ["murmur2_random", "fnv1a", "consistent", "round_robin
     40_000,
   );
 }
+
+describe("timestamp_source", () => {
+  const DAY_MS = 86_400_000;
+  const source = 'decoding.codec = "json"';
+
+  test(
+    '"event" gives records the times that lines name, else that of reading; "ship", the default, that of sending',
+    async () => {
+      await using dir = tempDir("times");
+      const startMs = Date.now() - 3 * DAY_MS;
+      const writer = new TimedWriter("times", "a.log", startMs);
+      writer.append(dir.file("a.log"), 500);
+      const beforeMs = Date.now();
+      writeFileSync(dir.file("b.log"), '{"message":"untimed"}\n');
+      for (const [timestampSource, codec] of [["event", "zstd"], ["event", "none"], ["ship", "none"]]) {
+        await using data = tempDir("times-data");
+        const topic = await kafka.createTopic();
+        const include = [dir.file("*.log")];
+        const sink = `timestamp_source = "${timestampSource}"\ncompression = "${codec}"`;
+        const config = filesToKafka(data, { bootstrap: kafka.bootstrap, topic, source, sink, include });
+        const exit = await runShipper({ config, args: ["--once"] });
+        expect(exit.code, exit.stderr).toBe(0);
+        const records = await kafka.readTopic(topic);
+        expect(records).toHaveLength(501);
+        for (const { value, timestampMs, timestampType } of records) {
+          expect(timestampType).toBe("create");
+          if (timestampSource === "event" && String(value) !== "untimed") {
+            expect(timestampMs).toBe(writer.timeMs(seqOf(value)));
+          } else expect(timestampMs).toBeGreaterThanOrEqual(beforeMs);
+        }
+      }
+    },
+    40_000,
+  );
+
+  for (const delivery of ["exactly_once", "transactional"]) {
+    test(
+      `times that the topic does not take are replaced by the time of now, and counted (${delivery})`,
+      async () => {
+        await using dir = tempDir("redated");
+        const configs = {
+          "message.timestamp.before.max.ms": String(DAY_MS),
+          "message.timestamp.after.max.ms": String(3_600_000),
+        };
+        const topic = await kafka.createTopic({ configs });
+        const nowMs = Date.now();
+        const times = [nowMs - 2 * DAY_MS, nowMs - DAY_MS / 2, nowMs, nowMs + DAY_MS, nowMs - 5_000];
+        const line = (i: number) =>
+          JSON.stringify({ message: `m${i}`, timestamp: new Date(times[i % times.length]!).toISOString() });
+        writeFileSync(dir.file("a.log"), Array.from({ length: 50 }, (_, i) => line(i) + "\n").join(""));
+        const sink = `timestamp_source = "event"\ndelivery = "${delivery}"` +
+          (delivery === "transactional" ? `\ntransactional_id = "${topic}"` : "");
+        const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, source, sink });
+        const exit = await runShipper({ config, args: ["--once"] });
+        expect(exit.code, exit.stderr).toBe(0);
+        expect(exit.stderr).toContain("does not take the times of");
+        const isolation = delivery === "transactional"
+          ? "read_committed" as const
+          : "read_uncommitted" as const;
+        const records = await kafka.readTopic(topic, { isolation });
+        expect(records.map(({ value }) => String(value))).toEqual(
+          Array.from({ length: 50 }, (_, i) => `m${i}`),
+        );
+        for (const [i, { timestampMs }] of records.entries()) {
+          const timeMs = times[i % times.length]!;
+          const isTaken = timeMs >= nowMs - DAY_MS && timeMs <= nowMs + 3_600_000;
+          if (isTaken) expect(timestampMs).toBe(timeMs);
+          else expect(Math.abs(timestampMs - Date.now())).toBeLessThan(60_000);
+        }
+      },
+      40_000,
+    );
+  }
+
+  test("a topic with LogAppendTime takes any", async () => {
+    await using dir = tempDir("append-time");
+    const topic = await kafka.createTopic({ configs: { "message.timestamp.type": "LogAppendTime" } });
+    writeFileSync(dir.file("a.log"), '{"message":"a","timestamp":"1971-01-01T00:00:00Z"}\n{"message":"b"}\n');
+    const sink = 'timestamp_source = "event"';
+    const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, source, sink });
+    const exit = await runShipper({ config, args: ["--once"] });
+    expect(exit.code).toBe(0);
+    expect(exit.stderr).not.toContain("does not take the times");
+    expect((await kafka.readTopic(topic)).map(({ timestampType }) => timestampType)).toEqual([
+      "append",
+      "append",
+    ]);
+  }, 30_000);
+});

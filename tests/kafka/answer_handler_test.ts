@@ -8,6 +8,7 @@ import { ProduceBatch } from "../../src/kafka/produce_batch.ts";
 import { outcomeOf } from "../../src/kafka/produce_outcome.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import type { ProduceResult } from "../../src/kafka/protocol/produce.ts";
+import { ANY_TIME } from "../../src/kafka/record_times.ts";
 import { SinkMetrics } from "../../src/telemetry/metrics.ts";
 import { delivery } from "../support/events.ts";
 import { FakePartitionLog } from "../support/fake_partition.ts";
@@ -52,6 +53,7 @@ function setup() {
     problem: (message) => (metrics.lastError = message),
     exact: () => null,
     topicBytesMax: () => null,
+    timeLimits: () => ANY_TIME,
     deadLetters: null,
     onSafe: () => {},
     onFatal: (message) => log.error(message),

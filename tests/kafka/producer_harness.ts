@@ -23,6 +23,7 @@ export const plainSink: KafkaSinkConfig = {
   key: null,
   headers: [],
   partitionField: null,
+  timestampSource: "ship",
   partitioner: "murmur2_random",
   acks: "all",
   delivery: "at_least_once",

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { ArenaPool } from "../../src/kafka/arena_pool.ts";
 import { writeBatchHeader } from "../../src/kafka/batch_header.ts";
+import { ANY_TIME } from "../../src/kafka/record_times.ts";
 import { BATCH_HEADER_BYTES, RecordBatchBuilder } from "../../src/kafka/record_batch.ts";
 import { delivery } from "../support/events.ts";
 import { readBatchHeader, readRecords } from "../support/record_batches.ts";
@@ -126,6 +127,55 @@ describe("RecordBatchBuilder", () => {
       ),
       { numRuns: 200 },
     );
+  });
+
+  test("writes each record's own time, whatever order they are in, and keeps it when cut", () => {
+    const time = fc.oneof(fc.constantFrom(0, 1_000, 1_700_000_000_000, 4_102_444_800_000), fc.nat());
+    fc.assert(
+      fc.property(
+        fc.array(time, { minLength: 1, maxLength: 60 }),
+        fc.nat(),
+        fc.nat(),
+        fc.tuple(time, time, time),
+        (timestamps, a, b, [one, other, insteadMs]) => {
+          const values = timestamps.map((_, i) => `v${i}`);
+          const limits = { minMs: Math.min(one, other), maxMs: Math.max(one, other), insteadMs };
+          const fits = (timeMs: number) =>
+            timeMs >= limits.minMs && timeMs <= limits.maxMs ? timeMs : insteadMs;
+          const { delivery: from } = delivery(values, { timestamps });
+          const builder = new RecordBatchBuilder(newPool(), 0);
+          const taken = builder.appendRange(from, 0, values.length, { ...wide, times: ANY_TIME });
+          expect(taken).toBe(values.length);
+          const cutStart = a % values.length;
+          const cutEnd = cutStart + 1 + (b % (values.length - cutStart));
+          const within = new RecordBatchBuilder(newPool(), 0);
+          within.appendRange(from, 0, values.length, { ...wide, times: limits });
+          const replacedCount = timestamps.filter((timeMs) => fits(timeMs) !== timeMs).length;
+          const cases: [RecordBatchBuilder, number[], number][] = [
+            [builder, timestamps, 0],
+            [builder.copyRecords(cutStart, cutEnd), timestamps.slice(cutStart, cutEnd), 0],
+            [within, timestamps.map(fits), replacedCount],
+            [builder.copyRecords(0, values.length, limits), timestamps.map(fits), replacedCount],
+          ];
+          for (const [built, wanted, replaced] of cases) {
+            const { baseMs, maxMs, replacedCount: found } = built.times!;
+            const records = readRecords(built.bytes.subarray(BATCH_HEADER_BYTES), built.count);
+            expect(records.map(({ timestampDelta }) => baseMs + timestampDelta)).toEqual(wanted);
+            expect([baseMs, maxMs, found]).toEqual([wanted[0]!, Math.max(...wanted), replaced]);
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  test("of events without a time of their own gives them that of reading, where times are asked for", () => {
+    const builder = new RecordBatchBuilder(newPool(), 0);
+    builder.appendRange(delivery(["a", "b"]).delivery, 0, 2, { ...wide, times: ANY_TIME });
+    expect(builder.times).toMatchObject({ baseMs: 1_000, maxMs: 1_000 });
+    const without = new RecordBatchBuilder(newPool(), 0);
+    without.appendRange(delivery(["a"], { timestamps: [5] }).delivery, 0, 1, wide);
+    expect(without.times).toBeNull();
   });
 
   test("refuses to be released twice, because its memory may be someone else's by then", () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeRandomUuid } from "../../src/shape/random_uuid.ts";
 import { KeySource } from "../../src/shape/key_source.ts";
+import { RECEIVED_MS } from "../decode/chunks.ts";
 import { shapeText } from "./shape_text.ts";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/u;
@@ -69,6 +70,30 @@ test("random UUIDs take no more than their place, and their bits are even", () =
   for (const count of ones) {
     if (count !== 0 && count !== 2_000) expect(Math.abs(count - 1_000)).toBeLessThan(200);
   }
+});
+
+test("timestamp_source = event: the time that a line names, else that of reading", () => {
+  const lines = [
+    '{"timestamp":"2001-01-01T00:00:00.5Z"}',
+    '{"timestamp":5}',
+    "{}",
+    "plain",
+    '{"timestamp":"1969-12-31T00:00:00Z"}',
+  ];
+  const setup = { decode: "json", timestampSource: "event" } as const;
+  expect(shapeText(setup, lines.join("\n") + "\n").timestamps).toEqual([
+    Date.UTC(2001, 0) + 500,
+    RECEIVED_MS,
+    RECEIVED_MS,
+    RECEIVED_MS,
+    0,
+  ]);
+  const more = { receivedMs: RECEIVED_MS + 0.7 };
+  expect(shapeText({ timestampSource: "event" }, "a\nb\n", more).timestamps).toEqual([
+    RECEIVED_MS,
+    RECEIVED_MS,
+  ]);
+  expect(shapeText({ ...setup, timestampSource: "ship" }, "{}\n").timestamps).toBeUndefined();
 });
 
 describe("partition_field", () => {

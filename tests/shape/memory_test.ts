@@ -33,6 +33,7 @@ describe("memory", () => {
       topic: fc.constantFrom("fixed", "t-{{t}}", "{{message}}", "{{host}}", "{{absent}}"),
       keyField: fc.constantFrom(null, "message", "t", "host"),
       key: fc.constantFrom(null, "{{uuid}}", "{{t}}-{{message}}", "{{absent}}", "%Y"),
+      timestampSource: fc.constantFrom("ship" as const, "event" as const),
       partitionField: fc.constantFrom(null, "t", "host"),
       headers: fc.subarray([
         { name: "fixed", value: "x" },

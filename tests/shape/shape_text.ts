@@ -15,6 +15,7 @@ export interface ShapeSetup extends Partial<EncodingConfig> {
   readonly keyField?: string;
   readonly key?: string;
   readonly partitionField?: string;
+  readonly timestampSource?: "ship" | "event";
   readonly headers?: readonly HeaderConfig[];
   readonly topic?: string;
   readonly topicPolicy?: TopicPolicyConfig;
@@ -34,6 +35,7 @@ export function shaperOf(setup: ShapeSetup = {}): Shaper {
     keyField: setup.keyField ?? null,
     key: setup.key ?? null,
     partitionField: setup.partitionField ?? null,
+    timestampSource: setup.timestampSource ?? "ship",
     headers: setup.headers ?? [],
     topic: setup.topic ?? "logs",
     topicPolicy: setup.topicPolicy,
@@ -57,6 +59,7 @@ export interface SeenBatch {
   readonly keys: (string | null)[] | null;
   /** Not there: null, as they mostly are. */
   readonly partitions?: number[];
+  readonly timestamps?: number[];
   /** Not there: null, as they mostly are. */
   readonly headers?: [name: string, value: string][][];
   readonly topics: string[];
@@ -79,6 +82,7 @@ export function seenOf(batch: EventBatch): SeenBatch {
     values: texts(batch.values),
     keys: keysOf(batch, texts),
     ...(batch.partitions === null ? {} : { partitions: [...batch.partitions] }),
+    ...(batch.timestamps === null ? {} : { timestamps: [...batch.timestamps] }),
     ...headersOf(batch),
     topics: Array.from({ length: batch.count }, (_, i) => batch.topics[batch.topicIndexes?.[i] ?? 0]!),
     rawEnds: [...batch.rawEnds.subarray(0, batch.count)],

@@ -29,6 +29,7 @@ export function deliveryOf(values: readonly (string | Buffer)[]): { delivery: De
     keys: null,
     headers: null,
     partitions: null,
+    timestamps: null,
     topics: [""],
     topicIndexes: null,
     receivedMs: 1_000,

@@ -34,6 +34,7 @@ export interface TestBatchOptions {
   /** Of each event. */
   readonly headers?: readonly (readonly RecordHeader[])[];
   readonly partitions?: readonly number[];
+  readonly timestamps?: readonly number[];
   readonly topics?: readonly string[];
   readonly topicIndexes?: readonly number[];
   readonly offset?: number;
@@ -58,6 +59,7 @@ export function eventBatch(values: readonly (string | Buffer)[], options: TestBa
     count: values.length,
     values: valueColumn,
     keys,
+    timestamps: options.timestamps === undefined ? null : Float64Array.from(options.timestamps),
     partitions: options.partitions === undefined ? null : Uint32Array.from(options.partitions),
     headers: options.headers === undefined ? null : column(options.headers.map(encodeHeaders)),
     topics: options.topics ?? ["logs"],

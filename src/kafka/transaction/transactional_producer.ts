@@ -143,6 +143,7 @@ export class TransactionalProducer {
       renewIdentity: () => {},
       problem: (message, hint) => this.#problem(message, hint),
       topicBytesMax: (topic) => limits.of(topic).maxMessageBytes,
+      timeLimits: (topic) => this.#intake.timeLimitsOf(topic),
       deadLetters: this.#options.deadLetters ?? null,
       onSafe: () => this.#intake.queuePump(),
       exact: () => null,
