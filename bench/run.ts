@@ -21,6 +21,7 @@ import { memory } from "./memory.ts";
 import { onePartition } from "./one_partition.ts";
 import { outage } from "./outage.ts";
 import { recovery } from "./recovery.ts";
+import { routing } from "./routing.ts";
 import { start } from "./start.ts";
 import { throughput } from "./throughput.ts";
 import { wear } from "./wear.ts";
@@ -36,6 +37,7 @@ const PROGRAMS: readonly Program[] = [
   config,
   lag,
   exactly,
+  routing,
   recovery,
   journal,
   wear,
@@ -58,7 +60,7 @@ Without a name: all of them. Without options: as the kept figures under bench/ru
   --codecs LIST   for example lz4,zstd
   --rsyslog       latency, outage: rsyslog beside shipper (its packages are unpacked aside, not installed)
   --out DIR       folder for the results instead of bench/runs/DATE-N
-SHIPPER_BIN names another shipper than dist/shipper.`;
+SHIPPER_BIN names another shipper than dist/shipper, SHIPPER_BASE_BIN one that routing compares it with.`;
 
 const options = readOptions();
 if (options.help) {

@@ -9,9 +9,15 @@ import { type ShipperSetup, writeShipperConfig } from "./shipper_config.ts";
 export type Tool = "shipper" | "kcat";
 
 /** A file that is to be in a topic as a whole. What has a default is for shipper alone; see `ShipperSetup`. */
-export interface ShipJob
-  extends
-    Pick<ShipperSetup, "encoding" | "apiAddress" | "guarantee" | "keyField" | "dataDir" | "diskBufferBytes"> {
+export interface ShipJob extends
+  Pick<
+    ShipperSetup,
+    "encoding" | "apiAddress" | "guarantee" | "keyField" | "dataDir" | "diskBufferBytes" | "sinkLines"
+  > {
+  /** Path of the shipper. Default: the one that is built here. */
+  readonly binary?: string;
+  /** What the run is called in the results. */
+  readonly label?: string;
   readonly input: Input;
   /** shipper finds the input on its stdin. Default: it opens the file. */
   readonly isOnStdin?: boolean;
@@ -30,6 +36,7 @@ export interface ShipRun extends ProcessUsage {
   readonly guarantee?: Guarantee;
   readonly isKeyed?: boolean;
   readonly buffer?: "disk";
+  readonly label?: string;
   readonly cpuSeconds: number;
   readonly linesPerSecond: number;
   readonly topicBytes: number;
@@ -65,6 +72,7 @@ export async function ship(bench: Bench, tool: Tool, job: ShipJob): Promise<Ship
       ...(job.guarantee === undefined ? {} : { guarantee: job.guarantee }),
       ...(job.keyField === undefined ? {} : { isKeyed: true }),
       ...(job.diskBufferBytes === undefined ? {} : { buffer: "disk" }),
+      ...(job.label === undefined ? {} : { label: job.label }),
       ...usage,
       cpuSeconds: cpuSecondsOf(usage),
       linesPerSecond: job.input.lines / usage.wallSeconds,
@@ -91,10 +99,10 @@ function kcatCommand(bootstrap: string, topic: string, job: ShipJob): string[] {
 }
 
 function shipperCommand(dir: string, bootstrap: string, topic: string, job: ShipJob): string[] {
-  const { input, partitions: _, isOnStdin, ...setup } = job;
+  const { input, partitions: _, isOnStdin, binary = shipperBinary(), ...setup } = job;
   const source = isOnStdin ? {} : { include: [input.path] };
   const config = writeShipperConfig(dir, { ...setup, bootstrap, topic, ...source });
-  return [shipperBinary(), "--config", config, "--once"];
+  return [binary, "--config", config, "--once"];
 }
 
 /** Reads the file once, so that no run waits for the disk. */
@@ -130,6 +138,7 @@ export function describeRun(run: ShipRun): string {
     ...(run.guarantee === undefined ? [] : [guaranteeLabel(run.guarantee)]),
     ...(run.isKeyed ? ["keyed"] : []),
     ...(run.buffer === undefined ? [] : ["disk buffer"]),
+    ...(run.label === undefined ? [] : [run.label]),
   ].join(", ");
   return `${run.tool} ${how}, ${run.lines} lines: ${run.wallSeconds.toFixed(2)} s, ${rate}, CPU ${
     run.cpuSeconds.toFixed(2)

@@ -18,6 +18,8 @@ export interface ShipperSetup {
   readonly guarantee?: Guarantee;
   /** The field that is the record's key; no keys by default. */
   readonly keyField?: string;
+  /** More lines of the sink, as they stand in the file. */
+  readonly sinkLines?: readonly string[];
   /** Folder of positions and journal. Default: "data" beside the configuration. */
   readonly dataDir?: string;
   /** Size limit of a buffer on disk. Default: the buffer is in memory, and has shipper's own limits. */
@@ -46,6 +48,7 @@ export function writeShipperConfig(dir: string, setup: ShipperSetup): string {
     ...(setup.diskBufferBytes === undefined
       ? []
       : ['buffer.type = "disk"', `buffer.max_size = ${setup.diskBufferBytes}`]),
+    ...(setup.sinkLines ?? []),
     `compression = ${JSON.stringify(setup.codec ?? "none")}`,
     `encoding.codec = ${JSON.stringify(setup.encoding ?? "text")}`,
   ];

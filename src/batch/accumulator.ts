@@ -106,11 +106,12 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     if (members.count > 0) this.#options.onGivenUp(name, members);
   }
 
-  /** Forgets a topic that was given up: its next event waits for it anew. */
+  /** Forgets a topic that nothing is there of: its next event waits for it anew. */
   forgetTopic(name: string): void {
     const topic = this.#topics.get(name);
     // What an earlier run has sent to it may have a queue.
-    if (topic?.isGivenUp !== true || topic.retired.size > 0) return;
+    if (topic === undefined || topic.retired.size > 0 || topic.parked.length > 0) return;
+    if (topic.queues.some((queue) => !queue.isEmpty)) return;
     this.#topics.delete(name);
     this.unknownTopics.delete(name);
     if (this.#lastTopic?.name === name) this.#lastTopic = null;

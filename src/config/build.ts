@@ -96,11 +96,15 @@ export function buildKafkaSink(
     bootstrapServers: [...new Set(values.bootstrap_servers)],
     topic: values.topic,
     onTemplateError: values.on_template_error ?? (buildDeadLetter(values) === null ? "drop" : "dead_letter"),
-    topicMissingTimeoutMs: values.on_topic_missing === "drop" ? values.topic_missing_timeout_ms : null,
+    topicMissingTimeoutMs: values.on_topic_missing === "wait" ? null : values.topic_missing_timeout_ms,
+    onTopicMissing: values.on_topic_missing,
     topicPolicy: {
       allowed: values.allowed_topics,
       fallback: values.on_template_error === "fallback_topic" ? values.fallback_topic : null,
-      reserved: values.delivery === "transactional" ? [values.position_topic] : [],
+      reserved: [
+        ...(values.delivery === "transactional" ? [values.position_topic] : []),
+        ...(values["dead_letter.topic"] === null ? [] : [values["dead_letter.topic"]]),
+      ],
     },
     keyField: values.key_field,
     key: values.key,

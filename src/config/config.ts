@@ -112,7 +112,7 @@ export type DeadLetterConfig =
 export interface TopicPolicyConfig {
   /** Patterns, with "*" for any text; null: all that begin as the template does. */
   readonly allowed: readonly string[] | null;
-  /** Where events go for which no topic can be named; null: they are dropped. */
+  /** Where events go for which no topic can be named; null: to no topic. */
   readonly fallback: string | null;
   /** Topics that hold something else, such as positions. */
   readonly reserved: readonly string[];
@@ -128,8 +128,10 @@ export interface KafkaSinkConfig {
   readonly topic: string;
   readonly topicPolicy: TopicPolicyConfig;
   readonly onTemplateError: "drop" | "fallback_topic" | "dead_letter";
-  /** How long events wait for a topic that is not there before they are dropped; null: until it is. */
+  /** How long events wait for a topic that is not there; null: until it is. */
   readonly topicMissingTimeoutMs: number | null;
+  /** What becomes of them then. */
+  readonly onTopicMissing: "wait" | "drop" | "dead_letter";
   /** Dotted path of the field that becomes the key; null: `key` does, if that is there. */
   readonly keyField: string | null;
   /** Template of the key: `{{field}}`, `{{uuid}}`, strftime. */

@@ -37,11 +37,11 @@ export const topicOptions = {
     example: '"logs-unsorted"',
   }),
   on_topic_missing: choice({
-    values: ["wait", "drop"],
+    values: ["wait", "drop", "dead_letter"],
     default: "wait",
     doc:
       "What becomes of events of a topic that the cluster does not have, and that is not created. `wait`: until somebody creates it; other topics of " +
-      "the sink go on, until many events wait. `drop`: after `topic_missing_timeout_ms` they are dropped and counted, as `topic_missing`.",
+      "the sink go on, until many events wait. `drop`: after `topic_missing_timeout_ms` they are dropped and counted, as `topic_missing`. `dead_letter`: then they become dead letters.",
     example: '"drop"',
   }),
   topic_missing_timeout_ms: milliseconds({
@@ -49,7 +49,7 @@ export const topicOptions = {
     min: 0,
     max: 86_400_000,
     doc:
-      'How long events wait for a topic with `on_topic_missing = "drop"`, counted from when the cluster first said that it has none.',
+      'How long events wait for a topic with `on_topic_missing = "drop"` or `"dead_letter"`, counted from when the cluster first said that it has none.',
     example: "300000",
   }),
 };

@@ -40,11 +40,23 @@ function checkFallback(table: CheckedTable, report: Report): void {
 }
 
 function checkMissing(table: CheckedTable, report: Report): void {
+  const found = given(table, "on_topic_missing");
+  const hasPlace = table.found.has("dead_letter.file") || table.found.has("dead_letter.topic");
+  if (found !== null && table.values["on_topic_missing"] === "dead_letter" && !hasPlace) {
+    report.add({
+      code: "missing-key",
+      message:
+        'Cannot use on_topic_missing = "dead_letter" without "dead_letter.file" or "dead_letter.topic": there is no place ' +
+        "for dead letters",
+      at: found.at,
+      hint: 'add, for example, dead_letter.file = "/var/lib/shipper/dead_letters.jsonl"',
+    });
+  }
   const timeout = given(table, "topic_missing_timeout_ms");
   if (table.found.get("on_topic_missing")?.valid === false) return;
   const { on_topic_missing: policy } = table.values as KafkaValues;
   warnUnused({
-    options: timeout === null || policy === "drop" ? [] : [timeout],
+    options: timeout === null || policy !== "wait" ? [] : [timeout],
     off: given(table, "on_topic_missing") ?? undefined,
     reason: 'on_topic_missing is "wait"',
     remedy: 'use on_topic_missing = "drop"',

@@ -4,7 +4,7 @@ import { AlarmClock } from "./alarm_clock.ts";
 import { ArenaPool } from "./arena_pool.ts";
 import type { Expiry } from "./expiry.ts";
 import { KnownTopics } from "./known_topics.ts";
-import { MissingTopics } from "./missing_topics.ts";
+import { MissingTopics, TOPIC_MISSING } from "./missing_topics.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import { ProduceBatch } from "./produce_batch.ts";
 import type { ProducerOptions } from "./producer_options.ts";
@@ -28,6 +28,8 @@ export interface BatchIntakeOptions extends
   readonly onTopicKnown: (topic: string, partitionCount: number, isNew: boolean) => void;
   /** The only record of the batch will never be taken. */
   readonly onTooLarge: (queue: PartitionSender, batch: ProduceBatch, why: string) => void;
+  /** The batch can never be sent, and was not: it becomes dead letters, or is dropped. `why` is a clause. */
+  readonly onDiverted: (queue: PartitionSender, batch: ProduceBatch, reason: string, why: string) => void;
   /** Something may be sealed or sent. */
   readonly pump: () => void;
   readonly problem: (message: string, hint: string | null) => void;
@@ -78,7 +80,8 @@ export class BatchIntake {
       ...options,
       timeoutMs: config.topicMissingTimeoutMs,
       giveUp: (topic) => {
-        this.accumulator.giveUpTopic(topic);
+        if (config.onTopicMissing === "dead_letter") this.#divert(topic);
+        else this.accumulator.giveUpTopic(topic);
         this.wake();
       },
       forget: (topic) => {
@@ -105,6 +108,7 @@ export class BatchIntake {
       want: (topic) => this.topics.want(topic),
       onKnown: (topic, count, isNew) => {
         this.#missing.known(topic);
+        this.accumulator.queueBeyond(topic, 0).divertedFor = null;
         options.onTopicKnown(topic, count, isNew);
       },
       wantLimits: (topic) => this.limits.want(topic),
@@ -143,6 +147,12 @@ export class BatchIntake {
     if (isAwaited && nextMs !== this.#sweepAtMs) this.room.wake();
     this.#sweepAtMs = nextMs;
     return isAwaited || !this.isEmpty ? nextMs : Infinity;
+  }
+
+  /** Events of the topic wait no longer for it: they are sorted into one queue, whose batches become dead letters. */
+  #divert(topic: string): void {
+    this.accumulator.queueBeyond(topic, 0).divertedFor = TOPIC_MISSING;
+    this.accumulator.setPartitionCount(topic, 1, this.#options.monotonic());
   }
 
   /** Resolves when something was finished or became known, so that `append` may take more, or after `abandon`. */
@@ -256,6 +266,10 @@ export class BatchIntake {
   #sealed(queue: PartitionSender, batch: ProduceBatch): void {
     batch.sealNumber = ++this.#sealCount;
     if (batch.redatedCount > 0) this.#tellRedated(queue, batch.redatedCount);
+    if (queue.divertedFor !== null) {
+      this.#options.onDiverted(queue, batch, queue.divertedFor, "the cluster has no such topic");
+      return this.room.wake();
+    }
     // A record that is larger than a batch is always alone in one.
     const why = this.tooLarge(queue, batch);
     if (why !== null) {

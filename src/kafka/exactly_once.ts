@@ -88,6 +88,7 @@ export class ExactlyOnce {
     if (identity === null) return;
     const due: { queue: PartitionSender; batch: ProduceBatch }[] = [];
     for (const queue of this.#options.accumulator.active) {
+      if (queue.divertedFor !== null) continue;
       if (queue.replacement !== null) this.#performReplacement(queue, identity);
       // Where nothing can be sent, runs that end before it can would leave more and more behind. Without keys the order needs it.
       if (queue.isInDoubt && this.#options.hasKeys) continue;

@@ -5,7 +5,8 @@ import type { SinkMetrics } from "../telemetry/metrics.ts";
 /** Topics that were given up and are asked for all the same, in case that somebody creates them. Of more the first ones are forgotten. */
 export const GIVEN_UP_TOPICS_MAX = 1_000;
 
-const REASON = "topic_missing";
+/** Of drops, and of dead letters. */
+export const TOPIC_MISSING = "topic_missing";
 
 export interface MissingTopicsOptions {
   /** How long events wait for a topic; null: for ever. */
@@ -15,7 +16,7 @@ export interface MissingTopicsOptions {
   /** Wall clock, milliseconds. */
   readonly now: () => number;
   readonly monotonic: () => number;
-  /** `Accumulator.giveUpTopic`: events of it are given to `drop`, now and until it is there. */
+  /** Events of it wait no longer, now and until it is there: they are given to `drop`, or become dead letters. */
   readonly giveUp: (topic: string) => void;
   /** Nobody asks for it any more; its next event waits for it anew. */
   readonly forget: (topic: string) => void;
@@ -56,15 +57,15 @@ export class MissingTopics {
   drop(topic: string, members: Membership): void {
     const { metrics, log, now, timeoutMs } = this.#options;
     members.forEachRun((delivery, _first, count) => {
-      metrics.dropped.add(`${delivery.batch.origin.stream.source}\u0000${REASON}`, count);
+      metrics.dropped.add(`${delivery.batch.origin.stream.source}\u0000${TOPIC_MISSING}`, count);
     });
-    members.drop(REASON, metrics.gaps);
+    members.drop(TOPIC_MISSING, metrics.gaps);
     log.error(
       `Cannot deliver ${members.count} event(s): the cluster has had no topic "${topic}" for ${timeoutMs} ms; dropped and counted`,
-      { topic, reason: REASON, hint: "create the topic, or set topics_autocreate = true" },
+      { topic, reason: TOPIC_MISSING, hint: "create the topic, or set topics_autocreate = true" },
     );
     members.cover();
-    for (const { region, count } of members.heldLines()) region.countGone("dropped", REASON, count);
+    for (const { region, count } of members.heldLines()) region.countGone("dropped", TOPIC_MISSING, count);
     metrics.inFlightEvents -= members.count;
     metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? now() : 0;
     members.settle("rejected");

@@ -46,6 +46,12 @@ export class PartitionSender extends PartitionQueue<ProduceBatch> {
   /** Of the topic that `logEndOffset` belongs to. */
   topicId: string | null = null;
 
+  /**
+   * Not null: no partition of the cluster. Its batches are not journalled and never sent; they are dead letters for this reason, or dropped, as soon
+   * as they are sealed.
+   */
+  divertedFor: string | null = null;
+
   /** Numbers for the next batch of this partition under `identity`; a new identity starts at sequence 0. */
   nextNumbers(identity: ProducerIdentity): ProducerNumbers {
     if (this.identity !== identity) {

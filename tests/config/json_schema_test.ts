@@ -62,6 +62,7 @@ const BEYOND_A_SCHEMA: readonly string[] = [
   "missing_key_client", // between two options
   "missing_key_region", // what the environment has
   "missing_key_fallback_topic", // between two options
+  "missing_key_missing_letters", // between two options
   "missing_key_partition_field", // between two options
   "missing_key_security_protocol", // between two options
   "missing_key_token", // one of several options

@@ -33,6 +33,7 @@ const DEFAULT_ROUTING = {
   topicPolicy: { allowed: null, fallback: null, reserved: [] },
   onTemplateError: "drop",
   topicMissingTimeoutMs: null,
+  onTopicMissing: "wait",
   keyField: null,
   key: null,
   headers: [],

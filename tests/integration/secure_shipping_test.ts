@@ -162,6 +162,40 @@ test("sessions that end while it ships are renewed, and nothing is lost or repea
 }, 40_000);
 
 test(
+  "topics_autocreate without the right to create: it says which one is missing, and goes on when the topic is there",
+  async () => {
+    await using dir = tempDir("no-create");
+    const topic = `no-create-${crypto.randomUUID()}`;
+    await own.kafka.addAcl({ user: "stranger", resource: "topic", name: topic, operation: "write" });
+    const writer = new OracleWriter("no-create", "app.log");
+    writer.append(dir.file("app.log"), 100);
+    const options = { bootstrap: own.kafka.listeners.SASL_PLAINTEXT!, topic };
+    const sink = login("PLAIN", "stranger", "stranger-secret") + "topics_autocreate = true\n";
+    const config = filesToKafka(dir, { ...options, sink });
+    {
+      await using shipper = startShipper({ config });
+      await shipper.waitForLog(/Cannot create topic.*TOPIC_AUTHORIZATION_FAILED/);
+      await own.kafka.createTopic({ name: topic });
+      await waitUntil("it is there", async () => await own.kafka.countRecords(topic) === 100);
+      shipper.signal("SIGTERM");
+      expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
+    }
+    await expectExactly(own.kafka, topic, [writer]);
+    const other = `${topic}-2`;
+    await own.kafka.addAcl({ user: "stranger", resource: "topic", name: other, operation: "write" });
+    writer.append(dir.file("app.log"), 50);
+    const dropping = `${sink}on_topic_missing = "drop"\ntopic_missing_timeout_ms = 300\n`;
+    const exit = await runShipper({
+      config: filesToKafka(dir, { ...options, topic: other, sink: dropping }),
+      args: ["--once"],
+    });
+    expect(exit.code).toBe(1);
+    expect(exit.stderr).toContain('"dropped":50');
+  },
+  40_000,
+);
+
+test(
   "a right to write that is taken away and given back: it waits, and says which right is missing",
   async () => {
     await using dir = tempDir("rights");

@@ -19,6 +19,7 @@ export const plainSink: KafkaSinkConfig = {
   topicPolicy: { allowed: null, fallback: null, reserved: [] },
   onTemplateError: "drop",
   topicMissingTimeoutMs: null,
+  onTopicMissing: "wait",
   keyField: null,
   key: null,
   headers: [],

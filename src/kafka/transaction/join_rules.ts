@@ -46,7 +46,7 @@ export class JoinRules {
     let isHeld = false;
     let hasSealed = false;
     for (const queue of this.#options.accumulator.active) {
-      if (queue.sealed.length === 0) continue;
+      if (!hasAny(queue)) continue;
       hasSealed = true;
       if (this.#isUsable(queue, nowMs)) continue;
       blocked.add(this.#unit(queue));
@@ -56,7 +56,7 @@ export class JoinRules {
     if (!hasSealed || blocked.size === 0) return { canJoin: hasSealed, isHeld, wakeAtMs };
     let canJoin = false;
     for (const queue of this.#options.accumulator.active) {
-      if (queue.sealed.length === 0) continue;
+      if (!hasAny(queue)) continue;
       if (!blocked.has(this.#unit(queue))) canJoin = true;
       // In its topic another partition is held.
       else isHeld ||= queue.sealed.some((batch) => batch.isCovered);
@@ -70,11 +70,15 @@ export class JoinRules {
     const blocked = new Set<PartitionSender | string>();
     for (const queue of this.#options.accumulator.active) {
       const isIn = queue.sealed[0] !== undefined && transaction.joined.has(queue.sealed[0]);
-      if (queue.sealed.length > 0 && !isIn && !this.#isUsable(queue, nowMs)) blocked.add(this.#unit(queue));
+      if (hasAny(queue) && !isIn && !this.#isUsable(queue, nowMs)) blocked.add(this.#unit(queue));
     }
     for (const queue of this.#options.accumulator.active) {
-      if (queue.sealed.length === 0 || blocked.has(this.#unit(queue))) continue;
-      for (const batch of queue.sealed) if (!transaction.joined.has(batch)) due.push(batch);
+      if (!hasAny(queue) || blocked.has(this.#unit(queue))) continue;
+      for (const batch of queue.sealed) {
+        // Nothing behind it is sent before its dead letters are safe.
+        if (batch.hold !== null) break;
+        if (!transaction.joined.has(batch)) due.push(batch);
+      }
     }
     due.sort((a, b) => a.sealNumber - b.sealNumber);
     for (const batch of due) {
@@ -109,7 +113,7 @@ export class JoinRules {
   #moveAway(): void {
     const { accumulator, cluster, partitionCount } = this.#options;
     for (const queue of [...accumulator.active]) {
-      if (queue.sealed.length === 0 || cluster.leaderOf(queue.topic, queue.id) >= 0) continue;
+      if (!hasAny(queue) || cluster.leaderOf(queue.topic, queue.id) >= 0) continue;
       const isGone = queue.id >= (partitionCount(queue.topic) ?? Infinity);
       const target = isGone
         ? accumulator.heirOf(queue)
@@ -121,4 +125,9 @@ export class JoinRules {
       target.sealed.sort((a, b) => a.sealNumber - b.sealNumber);
     }
   }
+}
+
+/** Something is there to be sent now: what becomes a dead letter never is, and holds what is behind it. */
+function hasAny({ sealed, divertedFor }: PartitionSender): boolean {
+  return sealed.length > 0 && divertedFor === null && sealed[0]!.hold === null;
 }
