@@ -1,4 +1,5 @@
 import { Accumulator } from "../batch/accumulator.ts";
+import type { Membership } from "../batch/membership.ts";
 import type { Delivery } from "../event/delivery.ts";
 import { AlarmClock } from "./alarm_clock.ts";
 import { ArenaPool } from "./arena_pool.ts";
@@ -30,6 +31,8 @@ export interface BatchIntakeOptions extends
   readonly onTooLarge: (queue: PartitionSender, batch: ProduceBatch, why: string) => void;
   /** The batch can never be sent, and was not: it becomes dead letters, or is dropped. `why` is a clause. */
   readonly onDiverted: (queue: PartitionSender, batch: ProduceBatch, reason: string, why: string) => void;
+  /** As `MissingTopicsOptions.dropEvents`. */
+  readonly dropEvents: (members: Membership, reason: string) => void;
   /** Something may be sealed or sent. */
   readonly pump: () => void;
   readonly problem: (message: string, hint: string | null) => void;

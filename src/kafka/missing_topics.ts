@@ -1,6 +1,5 @@
 import type { Membership } from "../batch/membership.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { SinkMetrics } from "../telemetry/metrics.ts";
 
 /** Topics that were given up and are asked for all the same, in case that somebody creates them. Of more the first ones are forgotten. */
 export const GIVEN_UP_TOPICS_MAX = 1_000;
@@ -11,13 +10,12 @@ export const TOPIC_MISSING = "topic_missing";
 export interface MissingTopicsOptions {
   /** How long events wait for a topic; null: for ever. */
   readonly timeoutMs: number | null;
-  readonly metrics: SinkMetrics;
   readonly log: Log;
-  /** Wall clock, milliseconds. */
-  readonly now: () => number;
   readonly monotonic: () => number;
   /** Events of it wait no longer, now and until it is there: they are given to `drop`, or become dead letters. */
   readonly giveUp: (topic: string) => void;
+  /** Counts and settles events that are in no batch, and of which nothing is in the journal. */
+  readonly dropEvents: (members: Membership, reason: string) => void;
   /** Nobody asks for it any more; its next event waits for it anew. */
   readonly forget: (topic: string) => void;
 }
@@ -55,20 +53,12 @@ export class MissingTopics {
 
   /** Drops and counts events of a topic that was given up. Nothing of them is in the journal. */
   drop(topic: string, members: Membership): void {
-    const { metrics, log, now, timeoutMs } = this.#options;
-    members.forEachRun((delivery, _first, count) => {
-      metrics.dropped.add(`${delivery.batch.origin.stream.source}\u0000${TOPIC_MISSING}`, count);
-    });
-    members.drop(TOPIC_MISSING, metrics.gaps);
+    const { log, timeoutMs, dropEvents } = this.#options;
     log.error(
       `Cannot deliver ${members.count} event(s): the cluster has had no topic "${topic}" for ${timeoutMs} ms; dropped and counted`,
       { topic, reason: TOPIC_MISSING, hint: "create the topic, or set topics_autocreate = true" },
     );
-    members.cover();
-    for (const { region, count } of members.heldLines()) region.countGone("dropped", TOPIC_MISSING, count);
-    metrics.inFlightEvents -= members.count;
-    metrics.waitingSinceMs = metrics.inFlightEvents + metrics.bufferedEvents > 0 ? now() : 0;
-    members.settle("rejected");
+    dropEvents(members, TOPIC_MISSING);
   }
 
   #forgetFirst(): void {

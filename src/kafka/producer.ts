@@ -47,6 +47,7 @@ export class Producer {
       newQueue: (topic, partition) => this.#newQueue(topic, partition),
       onTopicKnown: (topic, count, isNew) => this.#topicKnown(topic, count, isNew),
       onTooLarge: (queue, batch, why) => this.#answers.refused.tooLarge(queue, batch, why),
+      dropEvents: (members, reason) => this.#answers.refused.dropMembers(members, reason),
       onDiverted: (queue, batch, reason, why) => this.#answers.refused.reject(queue, batch, reason, why),
       pump: () => this.#pump(),
       problem: (message, hint) => this.#problem(message, hint),

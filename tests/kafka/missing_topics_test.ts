@@ -1,24 +1,21 @@
 import { expect, test } from "bun:test";
 import { GIVEN_UP_TOPICS_MAX, MissingTopics } from "../../src/kafka/missing_topics.ts";
 import { Membership } from "../../src/batch/membership.ts";
-import { SinkMetrics } from "../../src/telemetry/metrics.ts";
 import { delivery } from "../support/events.ts";
 import { KeptLog } from "./producer_harness.ts";
 
 function start(timeoutMs: number | null) {
-  const state = { nowMs: 0, givenUp: [] as string[], forgotten: [] as string[] };
-  const metrics = new SinkMetrics();
+  const state = { nowMs: 0, givenUp: [] as string[], forgotten: [] as string[], dropped: [] as unknown[] };
   const log = new KeptLog();
   const missing = new MissingTopics({
     timeoutMs,
-    metrics,
     log,
-    now: () => 5,
+    dropEvents: (members, reason) => state.dropped.push([members, reason]),
     monotonic: () => state.nowMs,
     giveUp: (topic) => state.givenUp.push(topic),
     forget: (topic) => state.forgotten.push(topic),
   });
-  return { state, metrics, log, missing };
+  return { state, log, missing };
 }
 
 test("a topic is given up when it has been missing for so long, once, and waited for again after it was there", () => {
@@ -54,16 +51,11 @@ test("only so many are remembered", () => {
   expect(state.forgotten).toEqual(["t0", "t1", "t2"]);
 });
 
-test("what is dropped is counted, told and settled", () => {
-  const { metrics, log, missing } = start(1_000);
-  metrics.inFlightEvents = 5;
-  const { delivery: from, statuses } = delivery(["a", "b", "c"]);
-  from.take(3);
+test("what is dropped is told", () => {
+  const { state, log, missing } = start(1_000);
   const members = new Membership();
-  members.addRange(from, 0, 3);
+  members.addRange(delivery(["a", "b", "c"]).delivery, 0, 3);
   missing.drop("a", members);
-  expect(statuses).toEqual(["rejected"]);
-  expect([...metrics.dropped.values]).toEqual([["app\u0000topic_missing", 3]]);
-  expect([metrics.inFlightEvents, metrics.waitingSinceMs]).toEqual([2, 5]);
-  expect(log.texts("error")[0]).toContain('the cluster has had no topic "a" for 1000 ms');
+  expect(state.dropped).toEqual([[members, "topic_missing"]]);
+  expect(log.texts("error")[0]).toContain('3 event(s): the cluster has had no topic "a" for 1000 ms');
 });

@@ -46,6 +46,7 @@ export class TransactionalProducer {
       newQueue: (topic, partition) => new PartitionSender(topic, partition),
       onTopicKnown: (topic, count) => this.#topicKnown(topic, count),
       onTooLarge: (queue, batch, why) => this.#answers.refused.tooLarge(queue, batch, why),
+      dropEvents: (members, reason) => this.#answers.refused.dropMembers(members, reason),
       onDiverted: (queue, batch, reason, why) => this.#answers.refused.reject(queue, batch, reason, why),
       pump: () => this.#pump(),
       problem: (message, hint) => this.#problem(message, hint),
