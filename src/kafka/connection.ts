@@ -14,7 +14,8 @@ import { apiName } from "./protocol/api_keys.ts";
 import { decodeCorrelationId, encodeRequestHeader, responseBody } from "./protocol/headers.ts";
 import { isTokenLogin, type LoginMessage } from "./login/login.ts";
 import { type AwaitedRequest, RequestWatch } from "./request_watch.ts";
-import type { SeenCertificate, TlsMaterial } from "./security.ts";
+import type { TlsMaterial } from "./security.ts";
+import type { SeenCertificate } from "./tls/seen_certificate.ts";
 import { SocketWriter } from "./socket_writer.ts";
 
 /** Re-authentication starts this much before the end of a session, or a fifth of it if that is less. */
