@@ -124,7 +124,7 @@ function describe(cluster: Pick<Cluster | ClusterState, "listeners" | "certifica
   console.log("OAUTHBEARER:     scripts/kafka token");
   console.log(`\nUsers (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512): ${users}`);
   for (const [name, value] of Object.entries(cluster.certificates)) {
-    console.log(`${name.padEnd(18)} ${value}`);
+    console.log(`${name.padEnd(22)} ${value}`);
   }
 }
 

@@ -94,6 +94,7 @@ function valueText({ key, value }: EffectiveOption): string {
 function originText({ key, value, option, origin }: EffectiveOption): string {
   if (origin.kind === "default") {
     if (value !== null) return "default";
+    if (option.requiredUnless !== null) return "not needed here";
     return option.requiredWhen === null
       ? `default: ${(option.defaultText ?? "nothing").replaceAll("`", "")}`
       : `not needed without ${option.requiredWhen} = true`;

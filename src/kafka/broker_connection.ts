@@ -2,8 +2,8 @@ import type { TlsConfig } from "../config/config_security.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RequestError } from "./errors.ts";
 import type { Login } from "./login/login.ts";
-import type { SeenCertificate } from "./security.ts";
 import type { SocketBuffers } from "./socket_buffers.ts";
+import type { SeenCertificate } from "./tls/seen_certificate.ts";
 
 export interface BrokerConnectionOptions {
   readonly host: string;

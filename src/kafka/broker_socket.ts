@@ -1,7 +1,7 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
-import { seen, type SeenCertificate } from "./security.ts";
 import type { SocketBuffers } from "./socket_buffers.ts";
+import { seen, type SeenCertificate } from "./tls/seen_certificate.ts";
 
 const KEEP_ALIVE_DELAY_MS = 60_000;
 

@@ -25,8 +25,8 @@ import {
   type TopicMetadata,
 } from "./protocol/metadata.ts";
 import { ProtocolError } from "./protocol/wire.ts";
-import type { SeenCertificate } from "./security.ts";
 import { SocketBuffers } from "./socket_buffers.ts";
+import type { SeenCertificate } from "./tls/seen_certificate.ts";
 import { findPartition, TopicCache } from "./topic_cache.ts";
 
 export interface ClusterOptions {

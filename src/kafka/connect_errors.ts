@@ -2,7 +2,7 @@ import { ConnectError, KafkaError } from "./errors.ts";
 import { ForeignPeerError } from "./frame_reader.ts";
 import { ProtocolError } from "./protocol/wire.ts";
 import { explainSasl } from "./sasl_errors.ts";
-import type { SeenCertificate } from "./security.ts";
+import type { SeenCertificate } from "./tls/seen_certificate.ts";
 import { explainTls } from "./tls_errors.ts";
 
 /** How far an attempt came. Later ones say more about the reason. */

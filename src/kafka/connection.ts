@@ -14,7 +14,7 @@ import { apiName } from "./protocol/api_keys.ts";
 import { decodeCorrelationId, encodeRequestHeader, responseBody } from "./protocol/headers.ts";
 import { isTokenLogin, type LoginMessage } from "./login/login.ts";
 import { type AwaitedRequest, RequestWatch } from "./request_watch.ts";
-import type { SeenCertificate, TlsMaterial } from "./security.ts";
+import type { TlsMaterial } from "./security.ts";
 import { SocketWriter } from "./socket_writer.ts";
 
 /** Re-authentication starts this much before the end of a session, or a fifth of it if that is less. */
@@ -59,7 +59,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   #offeredMechanisms: readonly string[] = [];
   /** What was prepared for the next login with a token. */
   #loginMessage: LoginMessage | null;
-  readonly #client: SeenCertificate | null;
+  readonly #secure: TlsMaterial | null;
   bytesReadCount = 0;
   throttledUntilMs = 0;
 
@@ -72,7 +72,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   ) {
     this.#options = options;
     this.#loginMessage = message;
-    this.#client = secure?.certificates.find(({ role }) => role === "client") ?? null;
+    this.#secure = secure;
     this.broker = brokerName(options.host, options.port);
     this.#versions = new BrokerVersions(this.broker, new Map());
     this.#closed.promise.catch(() => {});
@@ -270,7 +270,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
       advertised,
       connectTimeoutMs,
       offeredMechanisms: this.#offeredMechanisms,
-      clientCertificate: this.#client,
+      clientCertificate: this.#secure?.certificates.find(({ role }) => role === "client") ?? null,
       isRenewal: false,
     };
   }

@@ -6,7 +6,7 @@ import { brokerName, KafkaJsBrokerConnection } from "./connection.ts";
 import { withDeadline } from "./deadline.ts";
 import { type ConnectError, KafkaError } from "./errors.ts";
 import { isTokenLogin, type LoginMessage } from "./login/login.ts";
-import { loadTls, type TlsMaterial } from "./security.ts";
+import type { TlsMaterial } from "./security.ts";
 
 const STAGES: readonly ConnectStage[] = ["resolve", "connect", "tls", "versions", "sasl"];
 /** Addresses of one name that are tried in one attempt. */
@@ -29,13 +29,8 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
     throw explainConnectError(error, context("resolve"));
   });
   let secure: TlsMaterial | null = null;
-  let message: LoginMessage | null = null;
   try {
     if (options.tls !== null) secure = await prepareTls(options);
-    // Fetched before there is a connection: a broker does not wait long for a login.
-    if (options.login !== null && isTokenLogin(options.login)) {
-      message = await options.login.prepare(options.host, options.signal);
-    }
   } catch (error) {
     throw explainConnectError(error, context("connect"));
   }
@@ -43,6 +38,10 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
   let furthestStage = -1;
   for (const address of addresses) {
     const host = await hostAt(address, options);
+    // Fetched before there is a connection: a broker does not wait long for a login.
+    const message = await prepareLogin(options, host).catch((error: unknown) => {
+      throw explainConnectError(error, context("connect"));
+    });
     const attempt = new KafkaJsBrokerConnection({ ...options, host }, address, secure, message);
     try {
       await attempt.open();
@@ -61,7 +60,16 @@ export async function openBrokerConnection(options: BrokerConnectionOptions): Pr
   throw furthest!;
 }
 
+async function prepareLogin(
+  { login, signal }: BrokerConnectionOptions,
+  host: string,
+): Promise<LoginMessage | null> {
+  return login !== null && isTokenLogin(login) ? await login.prepare(host, signal) : null;
+}
+
 async function prepareTls({ tls, onCertificates }: BrokerConnectionOptions): Promise<TlsMaterial> {
+  // Loaded when it is needed: a start without TLS does not pay for it.
+  const { loadTls } = await import("./security.ts");
   const material = await loadTls(tls!);
   onCertificates?.(material.certificates);
   return material;

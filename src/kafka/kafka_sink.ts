@@ -8,7 +8,6 @@ import type { SinkMetrics } from "../telemetry/metrics.ts";
 import { Cluster } from "./cluster.ts";
 import { DeadLetterTopic } from "./dead_letter_topic.ts";
 import { diagnoseCluster } from "./cluster_health.ts";
-import { loadTls } from "./security.ts";
 import { CertificateWatch } from "./tls/certificate_watch.ts";
 import { type Compressor, createCompressor } from "./compression.ts";
 import type { IntentLog } from "./intent_log.ts";
@@ -216,6 +215,6 @@ function watchCertificates({ config, metrics, log, now }: KafkaSinkOptions): Cer
     log,
     now,
     show: (figures) => metrics.certificates = figures,
-    reload: async () => (await loadTls(tls)).certificates,
+    reload: async () => (await (await import("./security.ts")).loadTls(tls)).certificates,
   });
 }

@@ -1,19 +1,9 @@
-import { createHash, type X509Certificate } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { ConnectionOptions } from "node:tls";
 import type { TlsConfig } from "../config/config_security.ts";
 import { certificatesOf, type KeyPair, readKeyPair } from "./tls/certificates.ts";
+import { seen, type SeenCertificate } from "./tls/seen_certificate.ts";
 import { readTlsSource, tlsError, type TlsSource } from "./tls/tls_file.ts";
-
-/** A certificate that connections rest on. */
-export interface SeenCertificate {
-  readonly role: "client" | "ca" | "broker";
-  /** "host:port" of the broker that showed it; null for those of files. */
-  readonly broker: string | null;
-  /** For messages: "CN=shipper". */
-  readonly subject: string;
-  /** The end of its validity, milliseconds since the epoch. */
-  readonly notAfterMs: number;
-}
 
 export interface TlsMaterial {
   /** For `tls.connect`. */
@@ -87,19 +77,5 @@ function clientOptions({ key, chain }: KeyPair): ConnectionOptions {
   return {
     cert: chain.map(String).join(""),
     key: key.export({ type: "pkcs8", format: "pem" }),
-  };
-}
-
-/** What is to be remembered of a certificate. */
-export function seen(
-  certificate: X509Certificate,
-  role: SeenCertificate["role"],
-  broker: string | null = null,
-): SeenCertificate {
-  return {
-    role,
-    broker,
-    subject: certificate.subject.replaceAll("\n", ", "),
-    notAfterMs: Date.parse(certificate.validTo),
   };
 }

@@ -1,5 +1,5 @@
 import type { ConnectContext, Explanation } from "./connect_errors.ts";
-import type { SeenCertificate } from "./security.ts";
+import type { SeenCertificate } from "./tls/seen_certificate.ts";
 
 const UNKNOWN_CA: ReadonlySet<string> = new Set([
   "SELF_SIGNED_CERT_IN_CHAIN",

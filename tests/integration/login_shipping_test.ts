@@ -94,10 +94,10 @@ describe("OAUTHBEARER", () => {
       using load = new SteadyLoad(dir, [writer], 2_000);
       await waitUntil("it ships", async () => await own.kafka.countRecords(topic) > 0);
       const before = connectionCount(shipper);
-      await Bun.sleep(9_000);
+      await Bun.sleep(6_000);
       const count = load.stop();
       await waitUntil("everything is there", async () => await own.kafka.countRecords(topic) >= count);
-      // Sessions have ended twice.
+      // A session has ended at least once.
       expect(before).toBeGreaterThan(0);
       expect(connectionCount(shipper)).toBe(before);
       expect(await endWell(shipper)).not.toMatch(/"level":"(warn|error)"/);
@@ -120,7 +120,7 @@ describe("OAUTHBEARER", () => {
     using load = new SteadyLoad(dir, writers, 2_000);
     await waitUntil("it ships", async () => await own.kafka.countRecords(topic) > 0);
     const before = connectionCount(shipper);
-    await Bun.sleep(9_000);
+    await Bun.sleep(6_000);
     const count = load.stop();
     await waitUntil("everything is there", async () => await own.kafka.countRecords(topic) >= count);
     expect(connectionCount(shipper)).toBe(before);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { chmodSync, copyFileSync, readFileSync } from "node:fs";
 import type { Certificates } from "../../scripts/lib/kafka_certificates.ts";
 import { type OwnCluster, ownCluster } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
@@ -116,6 +116,32 @@ sasl.jaas_config = 'org.apache.kafka.common.security.scram.ScramLoginModule requ
     }, 30_000);
   }
 });
+
+test("a key that it has no right to read: it says so, and goes on once it has", async () => {
+  await using dir = tempDir("no-right");
+  const topic = await own.kafka.createTopic();
+  await own.kafka.addAcl({ user: "CN=shipper-client", resource: "topic", name: topic, operation: "all" });
+  const key = dir.file("client.key");
+  copyFileSync(files.clientKey, key);
+  chmodSync(key, 0o000);
+  const writer = new OracleWriter("no-right", "app.log");
+  writer.append(dir.file("app.log"), 100);
+  const sink = mutual(`key_file = "${key}"`) + "[sinks.out.retry]\nmax_interval_ms = 200\n";
+  const config = filesToKafka(dir, { bootstrap: own.kafka.listeners.SSL!, topic, sink });
+  // root may read everything: without these it is like any other user.
+  const isRoot = process.getuid?.() === 0;
+  const wrapper = isRoot ? ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] : [];
+  await using shipper = startShipper({ config, wrapper });
+  await shipper.waitForLog(
+    /cannot set up TLS: tls\.key_file \\"[^"]*client\.key\\" cannot be read \(EACCES\)","hint":"Give the user that runs shipper the right to read it"/,
+  );
+  expect(await own.kafka.countRecords(topic)).toBe(0);
+  chmodSync(key, 0o400);
+  await waitUntil("everything is there", async () => await own.kafka.countRecords(topic) === 100);
+  shipper.signal("SIGTERM");
+  expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
+  await expectExactly(own.kafka, topic, [writer]);
+}, 30_000);
 
 test("tells when certificates end", async () => {
   await using dir = tempDir("expiry");

@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { copyFileSync, readFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import type { Certificates } from "../../scripts/lib/kafka_certificates.ts";
 import type { ListenerName } from "../../scripts/lib/kafka_properties.ts";
 import { makeToken } from "../../scripts/lib/kafka_tokens.ts";
+import { runCommand } from "../../scripts/lib/run_command.ts";
 import type { SaslConfig, TlsConfig } from "../../src/config/config_security.ts";
 import { Cluster } from "../../src/kafka/cluster.ts";
 import { diagnoseCluster } from "../../src/kafka/cluster_health.ts";
-import type { SeenCertificate } from "../../src/kafka/security.ts";
+import { loadTls } from "../../src/kafka/security.ts";
+import type { SeenCertificate } from "../../src/kafka/tls/seen_certificate.ts";
 import type { HealthFailure } from "../../src/sink/sink.ts";
 import { failureOf, newCluster } from "../kafka/support.ts";
 import { type OwnCluster, ownCluster } from "../support/kafka.ts";
@@ -90,6 +92,54 @@ describe("forms of files", () => {
     });
   }
 });
+
+test("from Java's keystores and truststores, by keytool", async () => {
+  using dir = tempDir("jks");
+  const [jks, store, trust, pem] = ["a.jks", "a.p12", "trust.jks", "trust.pem"].map((name) =>
+    dir.file(name)
+  ) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  const pass = ["-storepass", "old-secret"];
+  const made = ["-genkeypair", "-alias", "a", "-keyalg", "RSA", "-dname", "CN=java", "-validity", "10"];
+  await runCommand("keytool", [
+    ...made,
+    "-storetype",
+    "JKS",
+    "-keystore",
+    jks,
+    ...pass,
+    "-keypass",
+    "old-secret",
+  ]);
+  await runCommand("keytool", [
+    ...["-importkeystore", "-srckeystore", jks, "-srcstorepass", "old-secret"],
+    ...["-destkeystore", store, "-deststoretype", "PKCS12", "-deststorepass", "new-secret"],
+  ]);
+  const { certificates } = await loadTls(tls({ crt: store, keyPass: "new-secret" }));
+  expect(certificates.find(({ role }) => role === "client")).toMatchObject({ subject: "CN=java" });
+  const entry = [
+    "-noprompt",
+    "-alias",
+    "ca",
+    "-file",
+    files.ca,
+    "-storetype",
+    "JKS",
+    "-keystore",
+    trust,
+    ...pass,
+  ];
+  await runCommand("keytool", ["-importcert", ...entry]);
+  const { stdout } = await runCommand("keytool", ["-list", "-rfc", "-keystore", trust, ...pass]);
+  writeFileSync(pem, stdout);
+  const cluster = clusterAt("SSL", tls({ ca: pem, crt: files.clientCert, key: files.clientKey }));
+  await cluster.refresh([], "test");
+  expect(cluster.clusterId).not.toBeNull();
+}, 60_000);
 
 test("the authorities in a PKCS#12 file are not trusted beside those of tls.ca_file", async () => {
   const failure = await failureAt(

@@ -69,6 +69,7 @@ export async function instanceCredentials(env: AwsEnvironment): Promise<AwsCrede
       method: "PUT",
       headers: { "x-aws-ec2-metadata-token-ttl-seconds": IMDS_TOKEN_SECONDS },
       timeoutMs: IMDS_TIMEOUT_MS,
+      isLocal: true,
     });
   } catch (error) {
     if (error instanceof HttpError) return null; // not on an instance
@@ -76,7 +77,7 @@ export async function instanceCredentials(env: AwsEnvironment): Promise<AwsCrede
   }
   if (token.status !== 200) return null;
   const headers = { "x-aws-ec2-metadata-token": token.body.trim() };
-  const found = await askHttp({ url: roles, headers }).catch((error: unknown) => {
+  const found = await askHttp({ url: roles, headers, isLocal: true }).catch((error: unknown) => {
     throw unanswered(error, "the instance's metadata service");
   });
   if (found.status === 404) return null; // an instance without a profile
@@ -87,7 +88,7 @@ export async function instanceCredentials(env: AwsEnvironment): Promise<AwsCrede
 }
 
 async function ask(request: HttpRequest, who: string): Promise<HttpAnswer> {
-  const answer = await askHttp(request).catch((error: unknown) => {
+  const answer = await askHttp({ ...request, isLocal: true }).catch((error: unknown) => {
     throw unanswered(error, who);
   });
   if (answer.status === 200) return answer;

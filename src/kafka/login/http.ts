@@ -8,6 +8,8 @@ export interface HttpRequest {
   readonly ca?: readonly string[] | null;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** Not by a proxy that the environment names (HTTP_PROXY): it is a service of this host. */
+  readonly isLocal?: boolean;
 }
 
 export interface HttpAnswer {
@@ -26,12 +28,15 @@ const ANSWER_BYTES_MAX = 1024 * 1024;
 /** Asks once. Redirects are not followed: what is sent is secret. Rejects with HttpError. */
 export async function askHttp(request: HttpRequest): Promise<HttpAnswer> {
   const { url, method = "GET", headers = {}, body, ca = null, timeoutMs = TIMEOUT_MS, signal } = request;
+  // Bun takes false for "none"; its types do not know that.
+  const proxy = request.isLocal === true ? { proxy: false as unknown as string } : {};
   const timeout = AbortSignal.timeout(timeoutMs);
   try {
     const answer = await fetch(url, {
       method,
       headers,
       redirect: "manual",
+      ...proxy,
       signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
       ...(body === undefined ? {} : { body }),
       ...(ca === null ? {} : { tls: { ca: [...ca] } }),

@@ -1,6 +1,6 @@
 import type { Log } from "../../telemetry/log.ts";
 import type { CertificateFigure } from "../../telemetry/metrics.ts";
-import type { SeenCertificate } from "../security.ts";
+import type { SeenCertificate } from "./seen_certificate.ts";
 
 const DAY_MS = 86_400_000;
 /** A certificate is warned about this long before it ends. */

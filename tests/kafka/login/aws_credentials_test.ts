@@ -266,3 +266,22 @@ aws_secret_access_key = a=b#c
     aws_secret_access_key: "a=b#c",
   });
 });
+
+test("services of this host are not asked by a proxy", async () => {
+  handler = () => json();
+  const script = `
+    const { containerCredentials } = await import(${
+    JSON.stringify(new URL("../../../src/kafka/login/aws_metadata.ts", import.meta.url).pathname)
+  });
+    console.log((await containerCredentials({ AWS_CONTAINER_CREDENTIALS_FULL_URI: "${url()}/v1" })).accessKeyId);`;
+  // Nothing listens there.
+  const env = {
+    ...process.env,
+    HTTP_PROXY: "http://127.0.0.1:9",
+    http_proxy: "http://127.0.0.1:9",
+    NO_PROXY: "",
+    no_proxy: "",
+  };
+  const child = Bun.spawn([process.execPath, "-e", script], { env, stdout: "pipe", stderr: "inherit" });
+  expect(await new Response(child.stdout).text()).toBe("AKHOST\n");
+});

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "bun:test";
-import type { SeenCertificate } from "../../../src/kafka/security.ts";
+import type { SeenCertificate } from "../../../src/kafka/tls/seen_certificate.ts";
 import { CertificateWatch } from "../../../src/kafka/tls/certificate_watch.ts";
 import type { Log } from "../../../src/telemetry/log.ts";
 import type { CertificateFigure } from "../../../src/telemetry/metrics.ts";

@@ -231,17 +231,45 @@ describe("files that cannot be used, in words", () => {
   }
 });
 
-test(
-  "a PKCS#12 file by keytool, and ones without a pass phrase, whose fields are cut and damaged at every place",
-  async () => {
-    const java = dir.file("java.p12");
-    await runCommand("keytool", [
-      ...["-genkeypair", "-alias", "a", "-keyalg", "EC", "-dname", "CN=java", "-keystore", java],
-      ...["-storetype", "PKCS12", "-storepass", "key-secret", "-validity", "10"],
+test("RSA and Ed25519 keys, as PKCS#1 and PKCS#8, in PEM and DER, beside other blocks of the file", async () => {
+  const none = { ca: null, keyPass: null, verifyHostname: true, serverName: null };
+  const self = (key: string, crt: string) =>
+    runCommand("openssl", [
+      "req",
+      "-x509",
+      "-new",
+      "-key",
+      key,
+      "-subj",
+      "/CN=self",
+      "-days",
+      "9",
+      "-out",
+      crt,
     ]);
+  const [rsa, crt] = [dir.file("rsa.key"), dir.file("rsa.crt")];
+  await runCommand("openssl", ["genrsa", "-traditional", "-out", rsa, "2048"]);
+  expect(readFileSync(rsa, "utf8")).toStartWith("-----BEGIN RSA PRIVATE KEY-----");
+  await self(rsa, crt);
+  const der = dir.file("rsa.der");
+  await runCommand("openssl", ["rsa", "-in", rsa, "-traditional", "-outform", "DER", "-out", der]);
+  const both = dir.file("both.pem");
+  const text = `some text\n${readFileSync(crt, "utf8")}\n${readFileSync(rsa, "utf8")}`;
+  writeFileSync(both, text.replaceAll("\n", "\r\n"));
+  const [ed, edCrt] = [dir.file("ed.key"), dir.file("ed.crt")];
+  await runCommand("openssl", ["genpkey", "-algorithm", "ED25519", "-out", ed]);
+  await self(ed, edCrt);
+  for (const [certificate, key] of [[crt, rsa], [crt, der], [both, both], [edCrt, ed]] as const) {
+    const { options, certificates } = await loadTls({ ...none, crt: certificate, key });
+    expect(certificates).toMatchObject([{ role: "client", subject: "CN=self" }]);
+    expect(options.key).toStartWith("-----BEGIN PRIVATE KEY-----");
+  }
+});
+
+test(
+  "a PKCS#12 file without a pass phrase, and what it is when it is cut and damaged at every place",
+  async () => {
     const none = { ca: null, key: null, verifyHostname: true, serverName: null };
-    const loaded = await loadTls({ ...none, crt: java, keyPass: "key-secret" });
-    expect(loaded.certificates).toMatchObject([{ role: "client", subject: "CN=java" }]);
     const open = dir.file("open.p12");
     const store = ["pkcs12", "-export", "-in", files.clientCert, "-inkey", files.clientKey];
     await runCommand("openssl", [...store, "-out", open, "-passout", "pass:"]);
