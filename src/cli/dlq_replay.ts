@@ -87,7 +87,14 @@ async function replay(place: LetterPlace, to: string | null, context: CommandCon
 /** As the sink has it, but for what needs a journal: what is replayed is marked elsewhere. */
 function openProducer(sink: KafkaSinkConfig, context: CommandContext) {
   const log = commandLog(context);
-  const config: KafkaSinkConfig = { ...sink, delivery: "at_least_once", onTooLarge: "dead_letter" };
+  const config: KafkaSinkConfig = {
+    ...sink,
+    delivery: "at_least_once",
+    onTooLarge: "dead_letter",
+    topicMissingTimeoutMs: null,
+    messageTimeoutMs: 0,
+    retryMaxAttempts: 0,
+  };
   const cluster = new Cluster({ ...config, clientId: config.clientId ?? `shipper-replay-${sink.name}`, log });
   const compressor = createCompressor(config.compression, config.compressionLevel, log);
   const metrics = new SinkMetrics();

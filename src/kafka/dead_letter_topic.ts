@@ -74,6 +74,10 @@ export class DeadLetterTopic implements DeadLetters {
         compression: "none",
         onTooLarge: "drop",
         deadLetter: null,
+        // What gives events up after a time gives no letter up.
+        topicMissingTimeoutMs: null,
+        messageTimeoutMs: 0,
+        retryMaxAttempts: 0,
       },
       compressor: createCompressor("none", null, log),
       metrics: this.#metrics,

@@ -65,7 +65,8 @@ export class StallWatch {
     const seen = new Set<PartitionSender>();
     for (const queue of queues()) {
       const head = queue.sealed[0];
-      if (head === undefined || head.hold !== null || !isSendable(head)) continue;
+      // What became of a batch is asked for with timeouts of its own, and answers may say to wait for replicas.
+      if (head === undefined || head.hold !== null || queue.isInDoubt || !isSendable(head)) continue;
       seen.add(queue);
       this.#lookAt(queue, head, nowMs);
     }
@@ -106,7 +107,6 @@ export class StallWatch {
           leader,
           connected: cluster.openConnection(leader) !== null,
           in_flight: head.isInFlight,
-          in_doubt: queue.isInDoubt,
           attempts: head.attemptCount,
           ...(metrics.lastError === null ? {} : { last_error: metrics.lastError }),
         },

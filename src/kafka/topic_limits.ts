@@ -167,20 +167,17 @@ export class TopicLimitsStore {
     const { config, cluster, log } = this.#options;
     const metadata = cluster.topic(topic);
     if (minInsyncReplicas === null || config.acks !== "all" || metadata === undefined) return;
-    const few = metadata.partitions.filter(({ isr }) => isr.length < minInsyncReplicas);
+    // Brokers of today never want more than there are replicas; older ones say so themselves.
+    const few = metadata.partitions.filter(({ isr, replicas }) =>
+      isr.length < Math.min(minInsyncReplicas, replicas.length)
+    );
     if (few.length === 0) return this.#settled(topic, "replicas");
     if (!this.#isFirst(topic, "replicas")) return;
-    const { id, isr, replicas } = few[0]!;
-    const isNever = replicas.length < minInsyncReplicas;
+    const { id, isr } = few[0]!;
     log.warn(
       `Topic "${topic}" wants ${minInsyncReplicas} replicas in sync (min.insync.replicas), and partition ${id} has ${isr.length}: ` +
         `its brokers take no records with acks = "all"; events wait`,
-      {
-        partitions: few.length,
-        hint: isNever
-          ? `It has ${replicas.length} replica(s) in all: lower min.insync.replicas, or add replicas`
-          : "Start the brokers that hold its replicas",
-      },
+      { partitions: few.length, hint: "Start the brokers that hold its replicas" },
     );
   }
 

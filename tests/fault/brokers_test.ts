@@ -106,3 +106,36 @@ test(
   },
   100_000,
 );
+
+test(
+  "too few replicas in sync, kill -9 of shipper meanwhile: said why, nothing given up, exact when they are back",
+  async () => {
+    await using dir = tempDir("too-few");
+    const { kafka, cluster } = own;
+    const topic = await kafka.createTopic({ assignment: [[1, 2]], configs: { "min.insync.replicas": "2" } });
+    const writer = new OracleWriter("too-few", "a.log");
+    const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink: SINK });
+    using load = new SteadyLoad(dir, [writer], 2_000);
+    let shipper = startShipper({ config });
+    try {
+      await waitForCount(topic, 1_000);
+      await cluster.brokers[1]!.kill();
+      await shipper.waitForLog(/NOT_ENOUGH_REPLICAS/u, HEAL_TIMEOUT_MS);
+      const before = await kafka.countRecords(topic);
+      await shipper.kill();
+      shipper = startShipper({ config });
+      await shipper.waitForLog(/wants 2 replicas in sync \(min\.insync\.replicas\), and partition 0 has 1/u);
+      // Written by the leader alone before, or refused now.
+      await shipper.waitForLog(/NOT_ENOUGH_REPLICAS|has not replicated it: what comes behind it waits/u);
+      expect(await kafka.countRecords(topic) - before).toBeLessThan(1_000);
+      await cluster.startBroker(1);
+      await waitForCount(topic, load.stop());
+      shipper.signal("SIGTERM");
+      expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
+    } finally {
+      await shipper.kill();
+    }
+    await expectExactly(kafka, topic, [writer]);
+  },
+  100_000,
+);

@@ -127,9 +127,14 @@ describe("a topic of dead letters", () => {
   });
 
   test("that is missing holds them until it is there, and says so", async () => {
-    await using at = await start({});
+    await using at = await start({}, {
+      messageTimeoutMs: 50,
+      retryMaxAttempts: 1,
+      topicMissingTimeoutMs: 20,
+    });
     at.put(1);
     await waitUntil("it is told", () => at.metrics.lastError !== null);
+    await Bun.sleep(300);
     expect(at.metrics.lastError).toContain('Cannot send to topic "dead": the cluster does not know it');
     expect(at.safe).toEqual([]);
     at.kafka.addTopic("dead", 1);

@@ -66,7 +66,6 @@ describe("a partition that nobody answers for", () => {
       leader: 7,
       connected: true,
       in_flight: true,
-      in_doubt: false,
       attempts: 2,
     });
     at.abort.abort();
@@ -89,6 +88,11 @@ describe("a partition that nobody answers for", () => {
     at.lookAt(5_500);
     at.queue.sealed[0]!.hold = { reason: "", why: "", waitingCount: 1 };
     at.lookAt(9_000);
+    at.queue.sealed[0]!.hold = null;
+    at.queue.isInDoubt = true;
+    at.lookAt(15_000);
+    at.queue.isInDoubt = false;
+    at.lookAt(15_500);
     at.queue.sealed.length = 0;
     at.lookAt(20_000);
     expect(at.steps()).toEqual([]);

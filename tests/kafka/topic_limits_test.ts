@@ -123,28 +123,60 @@ describe("the store", () => {
     expect(at.store.of(`t${TOPIC_LIMITS_MAX}`).maxMessageBytes).toBe(700);
   });
 
-  test("warns once of brokers that compress anew, and of too few replicas in sync", async () => {
+  test("warns once of brokers that compress anew", async () => {
     await using at = await setup({ logs: 2 });
-    await at.cluster.refresh(["logs"], "test");
     at.kafka.topicConfigs["compression.type"] = "gzip";
-    at.kafka.topicConfigs["min.insync.replicas"] = "2";
     at.store.want("logs");
-    await until(() => at.log.lines.length === 2, "both warnings");
-    const [replicas, compression] = at.log.lines;
-    expect(replicas!.message).toContain(
-      'Topic "logs" wants 2 replicas in sync (min.insync.replicas), and partition 0 has 1',
-    );
-    expect(replicas!.fields).toEqual({
-      partitions: 2,
-      hint: "It has 1 replica(s) in all: lower min.insync.replicas, or add replicas",
-    });
-    expect(compression!.message).toBe(
+    await until(() => at.log.lines.length === 1, "the warning");
+    expect(at.log.lines[0]!.message).toBe(
       'Topic "logs" has compression.type = "gzip": its brokers compress every batch of this sink, which sends compression = "zstd"',
     );
     at.store.want("logs");
     await until(() => at.askedCount() === 2, "it is asked again");
     await Bun.sleep(20);
-    expect(at.log.lines.length).toBe(2);
+    expect(at.log.lines.length).toBe(1);
+  });
+
+  test("warns once while fewer replicas are in sync than the topic wants", async () => {
+    const log = new KeptLog();
+    const abort = new AbortController();
+    await using at = await setup({});
+    at.kafka.topicConfigs["min.insync.replicas"] = "2";
+    const isr = [1];
+    const partitions = [0, 1].map((id) => ({
+      id,
+      leader: 1,
+      leaderEpoch: 0,
+      replicas: [1, 2],
+      isr,
+      errorCode: 0,
+    }));
+    const topic = { name: "logs", topicId: null, errorCode: 0, partitions, operations: null };
+    const cluster = Object.assign(Object.create(at.cluster), { topic: () => topic });
+    cluster.ask = at.cluster.ask.bind(at.cluster);
+    const store = new TopicLimitsStore({ cluster, config: plainSink, log, signal: abort.signal });
+    const ask = async () => {
+      const count = at.askedCount();
+      store.want("logs");
+      await until(() => at.askedCount() > count, "it is asked");
+      await Bun.sleep(20);
+    };
+    for (let i = 0; i < 2; i++) await ask();
+    expect(log.texts("warn")).toEqual([
+      'Topic "logs" wants 2 replicas in sync (min.insync.replicas), and partition 0 has 1: its brokers take no records with acks = "all"; ' +
+      "events wait",
+    ]);
+    isr.push(2);
+    await ask();
+    isr.pop();
+    await ask();
+    expect(log.texts("warn").length).toBe(2);
+    // More than there are replicas is not waited for by brokers of today.
+    partitions.forEach(({ replicas }) => replicas.pop());
+    await ask();
+    await ask();
+    expect(log.texts("warn").length).toBe(2);
+    abort.abort();
   });
 
   test("stops asking when it is told to", async () => {

@@ -11,6 +11,8 @@ export interface ProxyFault {
   readonly swallow?: readonly Direction[];
   /** Each piece is held for so long; order is kept. */
   readonly delayMs?: number;
+  /** Each connection forwards so many bytes a second in each direction; its sender is held back, as by a slow line. */
+  readonly bytesPerSecond?: number;
   /**
    * A connection is cut when so many bytes of `direction` were forwarded since the fault was set; with `everyNth` only one of so many
    * connections, counted over all that were ever accepted.
@@ -31,8 +33,12 @@ interface Late {
 /** A server that has got the last of a client's bytes may need so long to act on them before its connection ends. */
 const LATE_LIFE_MS = 500;
 
+/** A slow line forwards a piece this often, and takes so much more than it has forwarded. */
+const SLOW_TICK_MS = 50;
+const SLOW_HELD_BYTES = 65_536;
+
 interface Held {
-  readonly data: Buffer;
+  data: Buffer;
   dueMs: number;
 }
 
@@ -45,6 +51,8 @@ interface Connection {
   readonly forwardedBytes: Record<Direction, number>;
   /** What was received and not forwarded yet, in order. */
   readonly held: Record<Direction, Held[]>;
+  /** A slow line waits for its next piece. */
+  readonly isPacing: Record<Direction, boolean>;
 }
 
 const DIRECTIONS: readonly Direction[] = ["request", "response"];
@@ -164,6 +172,7 @@ export class Proxy implements AsyncDisposable {
       server: connect(this.#targetPort, "127.0.0.1"),
       forwardedBytes: { request: 0, response: 0 },
       held: { request: [], response: [] },
+      isPacing: { request: false, response: false },
     };
     this.#connections.add(connection);
     for (const direction of DIRECTIONS) {
@@ -171,6 +180,9 @@ export class Proxy implements AsyncDisposable {
       from.setNoDelay(true);
       from.on("data", (data: Buffer) => {
         connection.held[direction].push({ data, dueMs: performance.now() + (this.#fault.delayMs ?? 0) });
+        if (this.#fault.bytesPerSecond !== undefined && heldBytes(connection, direction) > SLOW_HELD_BYTES) {
+          from.pause();
+        }
         this.#pump(connection, direction);
       });
       from.on("error", () => this.#drop(connection));
@@ -186,8 +198,27 @@ export class Proxy implements AsyncDisposable {
     while (queue.length > 0 && this.#connections.has(connection) && !this.#fault.stall?.includes(direction)) {
       const waitMs = queue[0]!.dueMs - performance.now();
       if (waitMs > 0) return void setTimeout(() => this.#pump(connection, direction), waitMs);
+      const { bytesPerSecond } = this.#fault;
+      if (bytesPerSecond !== undefined) return this.#pace(connection, direction, bytesPerSecond);
+      ends(connection, direction).from.resume();
       this.#forward(connection, direction, queue.shift()!.data);
     }
+  }
+
+  #pace(connection: Connection, direction: Direction, bytesPerSecond: number): void {
+    if (connection.isPacing[direction]) return;
+    connection.isPacing[direction] = true;
+    const queue = connection.held[direction];
+    const bytes = Math.max(1, Math.round(bytesPerSecond * SLOW_TICK_MS / 1_000));
+    const { data } = queue[0]!;
+    this.#forward(connection, direction, data.subarray(0, bytes));
+    if (bytes >= data.length) queue.shift();
+    else queue[0]!.data = data.subarray(bytes);
+    setTimeout(() => {
+      connection.isPacing[direction] = false;
+      if (heldBytes(connection, direction) <= SLOW_HELD_BYTES) ends(connection, direction).from.resume();
+      this.#pump(connection, direction);
+    }, SLOW_TICK_MS);
   }
 
   #forward(connection: Connection, direction: Direction, data: Buffer): void {
@@ -218,6 +249,10 @@ export class Proxy implements AsyncDisposable {
     connection.client.destroy();
     connection.server.destroy();
   }
+}
+
+function heldBytes({ held }: Connection, direction: Direction): number {
+  return held[direction].reduce((sum, { data }) => sum + data.length, 0);
 }
 
 function ends({ client, server }: Connection, direction: Direction): { from: Socket; to: Socket } {

@@ -20,6 +20,8 @@ export interface ReplicationOptions {
   readonly signal: AbortSignal;
 }
 
+/** After so long it is said what is waited for. */
+const TELL_WAITING_MS = 5_000;
 /** The high watermark is asked for this often at least. */
 const POLL_MAX_MS = 1_000;
 
@@ -32,7 +34,17 @@ const POLL_MAX_MS = 1_000;
 export async function waitReplicated(options: ReplicationOptions): Promise<boolean> {
   const { cluster, topic, log, signal } = options;
   if (options.offset < 0) throw new RangeError("Cannot wait for the replication of an unknown offset");
+  const startMs = performance.now();
+  let isTold = false;
   for (let roundCount = 1;; roundCount++) {
+    if (!isTold && performance.now() - startMs > TELL_WAITING_MS) {
+      isTold = true;
+      log.warn(
+        `Partition ${options.partition} of topic "${topic}" has a batch whose answer did not come, and has not replicated it: what comes behind ` +
+          `it waits`,
+        { hint: "start the brokers that hold its replicas" },
+      );
+    }
     if (signal.aborted) throw abortedError("wait for replication");
     try {
       const answer = await unlessAborted(lookOnce(options), signal);
