@@ -33,7 +33,7 @@ describe("dead letters", () => {
       isBad(attempt) ? { errorCode: ErrorCode.TOPIC_AUTHORIZATION_FAILED } : undefined;
     const deadLetters = new KeptLetters();
     deadLetters.isOpen = false;
-    const config = { retryMaxAttempts: 3, messageTimeoutMs: 150 };
+    const config = { retryMaxAttempts: 3, messageTimeoutMs: 1_500 };
     await using harness = new ProducerHarness(kafka, { deadLetters, config });
     await harness.send(["bad 1", "bad 2"], { receivedMs: Date.now() });
     await waitUntil("letters are written", () => deadLetters.letters.length === 2);
