@@ -5,7 +5,7 @@ import { armTestKnobs } from "../src/telemetry/test_knobs.ts";
 import { ExactShipper } from "./exact_shipper.ts";
 import { until } from "./kafka/support.ts";
 import { FakeKafka } from "./support/fake_kafka.ts";
-import { seededRandom } from "./support/seed.ts";
+import { type Random, seededRandom } from "./support/seed.ts";
 import { type TempDir, tempDir } from "./support/temp_dir.ts";
 
 // Events that are given up under exactly-once delivery, with a real journal: what is dropped is never sent, what may have arrived never dropped.
@@ -40,6 +40,23 @@ function write(dir: TempDir, from: number, to: number): void {
   let text = "";
   for (let i = from; i < to; i++) text += `{"message":"${i}","k":"k${i % 7}"}\n`;
   appendFileSync(dir.file("app.log"), text);
+}
+
+const KINDS = ["silence", "silence-after", "cut-before", "cut-after", "garbage"] as const;
+const CODES = [
+  ErrorCode.TOPIC_AUTHORIZATION_FAILED,
+  ErrorCode.NOT_ENOUGH_REPLICAS,
+  ErrorCode.NOT_LEADER_OR_FOLLOWER,
+  ErrorCode.REQUEST_TIMED_OUT,
+];
+
+/** Something else goes wrong from now on, or nothing. */
+function disturb(kafka: FakeKafka, random: Random): void {
+  const what = random.between(0, 4);
+  kafka.fault = () => what === 0 ? { kind: random.pick(KINDS) } : undefined;
+  kafka.refuse = () => what === 1 ? { errorCode: random.pick(CODES) } : undefined;
+  const leader = random.pick([-1, -1, 1, 2]);
+  if (what === 2) kafka.moveLeader(leader, "logs", random.between(0, 2));
 }
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => String(from + i));
@@ -126,30 +143,12 @@ describe("message_timeout_ms with a journal", () => {
         const toml = config(dir, kafka, `message_timeout_ms = 150\n${hasKeys ? 'key_field = "k"\n' : ""}`);
         let count = 0;
         let droppedCount = 0;
-        const kinds = ["silence", "silence-after", "cut-before", "cut-after", "garbage"] as const;
-        const codes = [
-          ErrorCode.TOPIC_AUTHORIZATION_FAILED,
-          ErrorCode.NOT_ENOUGH_REPLICAS,
-          ErrorCode.NOT_LEADER_OR_FOLLOWER,
-          ErrorCode.REQUEST_TIMED_OUT,
-        ];
         const dropsOf = () => shipper.metrics.sink("events").dropped.total();
         for (let round = 0; round <= killsMax; round++) {
           await shipper.start(toml);
           for (let step = 0; step < 24 - 6 * killsMax; step++) {
             write(dir, count, count += random.between(1, 12));
-            const what = random.between(0, 4);
-            kafka.fault = () =>
-              what === 0 ? { kind: kinds[random.between(0, kinds.length - 1)]! } : undefined;
-            kafka.refuse = () =>
-              what === 1 ? { errorCode: codes[random.between(0, codes.length - 1)]! } : undefined;
-            if (what === 2) {
-              kafka.moveLeader(
-                random.between(0, 1) === 0 ? -1 : random.between(1, 2),
-                "logs",
-                random.between(0, 2),
-              );
-            }
+            disturb(kafka, random);
             await Bun.sleep(random.between(5, 80));
             expect(shipper.differences()).toEqual([]);
           }
@@ -160,6 +159,10 @@ describe("message_timeout_ms with a journal", () => {
             await shipper.kill();
           }
         }
+        for (const partition of [0, 1, 2]) kafka.moveLeader(-1, "logs", partition);
+        await Bun.sleep(400);
+        write(dir, count, count += 10);
+        await until(() => dropsOf() > 0, "something is dropped");
         for (const partition of [0, 1, 2]) kafka.moveLeader(1, "logs", partition);
         const { metrics } = shipper;
         await until(
