@@ -27,6 +27,31 @@ class KeptLetters implements DeadLetters {
 const isBad = ({ values }: Attempt) => values.some((value) => value.startsWith("bad"));
 
 describe("dead letters", () => {
+  test("are made of a batch that retry.max_attempts gives up, not of events that are too old", async () => {
+    await using kafka = await FakeKafka.start(1, { logs: 1 });
+    kafka.refuse = (attempt) =>
+      isBad(attempt) ? { errorCode: ErrorCode.TOPIC_AUTHORIZATION_FAILED } : undefined;
+    const deadLetters = new KeptLetters();
+    deadLetters.isOpen = false;
+    const config = { retryMaxAttempts: 3, messageTimeoutMs: 1_500 };
+    await using harness = new ProducerHarness(kafka, { deadLetters, config });
+    await harness.send(["bad 1", "bad 2"], { receivedMs: Date.now() });
+    await waitUntil("letters are written", () => deadLetters.letters.length === 2);
+    expect(deadLetters.letters.map(({ reason }) => reason)).toEqual([
+      "retries_exhausted",
+      "retries_exhausted",
+    ]);
+    await harness.send(["behind"], { receivedMs: Date.now() });
+    await waitUntil("what waits behind it is dropped", () => harness.metrics.dropped.total() === 1);
+    expect([...harness.metrics.dropped.values]).toEqual([["app\u0000message_timeout", 1]]);
+    deadLetters.open();
+    await harness.send(["next"], { receivedMs: Date.now() });
+    await harness.producer.flush();
+    expect(kafka.values()).toEqual(["next"]);
+    expect([...harness.metrics.deadLettered.values]).toEqual([["app\u0000retries_exhausted", 2]]);
+    expect(harness.metrics.inFlightEvents).toBe(0);
+  });
+
   test("of records that the broker refuses hold what is behind them, until they are safe", async () => {
     await using kafka = await FakeKafka.start(1, { logs: 1 });
     kafka.refuse = (attempt) => {
