@@ -112,7 +112,7 @@ class Shipper {
   #runCount = 0;
   #journal: Journal | null = null;
   #pipeline: Pipeline | null = null;
-  #diskBuffers: ReadonlyMap<string, DiskBuffer> = new Map();
+  #diskBuffers: Map<string, DiskBuffer> = new Map();
   #running: Promise<void> = Promise.resolve();
   #audits: ReturnType<typeof setInterval> | undefined;
   metrics = new Metrics(0);

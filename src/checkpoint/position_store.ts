@@ -299,6 +299,29 @@ export class PositionStore implements SourcePositions {
     this.#timer.want();
   }
 
+  /**
+   * Nobody reads for this sink any more, and none of its events is on its way: what was covered and not delivered, and lines that were read and
+   * not covered, are as after a restart. Ledgers that were given out for it are of no use any more. What live intents hold is the caller's.
+   */
+  reopenSink(sink: string): void {
+    for (const { entry, ledger } of this.#index.reopen(sink)) {
+      // The ledger that was there may have had something to store.
+      this.#log?.append(PositionFrame.POSITION, this.#index.positionFrame(entry, sink, ledger));
+    }
+  }
+
+  /** What of this sink has come to nothing, by `Tally.giveBack` of all its streams, the forgotten ones too. Gives the number of events. */
+  giveBack(sink: string): number {
+    let count = this.#run.giveBack(sink);
+    for (const { ledgers } of this.#index.entries()) count += ledgers.get(sink)?.tally.giveBack() ?? 0;
+    return count;
+  }
+
+  /** The run goes on without these streams of the sink, of which nothing is stored; their figures stay. */
+  retireUnstored(sink: string, isMeant: (stream: Stream) => boolean): void {
+    this.#run.retire(sink, isMeant);
+  }
+
   /** After the last frame. */
   finishRestore(): void {
     this.#index.finishRestore();

@@ -32,6 +32,26 @@ export class RunAccounts {
     return ledger;
   }
 
+  /** Streams of a sink that cannot be read again, and are not read any more: their figures stay. */
+  retire(sink: string, isMeant: (stream: Stream) => boolean): void {
+    for (const [key, { sink: of, ledger }] of [...this.#unstored]) {
+      if (of !== sink || !isMeant(ledger.stream)) continue;
+      this.#unstored.delete(key);
+      this.#leaving.push({ source: ledger.stream.source, sink, tally: ledger.tally });
+    }
+    this.#settle();
+  }
+
+  /** See `PositionStore.giveBack`, for what is kept here. */
+  giveBack(sink: string): number {
+    const own = [...this.#unstored.values()].map((each) => ({ sink: each.sink, tally: each.ledger.tally }));
+    let count = 0;
+    for (const each of [...own, ...this.#leaving, ...this.#forgotten.values()]) {
+      if (each.sink === sink) count += each.tally.giveBack();
+    }
+    return count;
+  }
+
   /** The stream is forgotten; its figures stay. */
   forget({ record: { source }, ledgers }: StreamEntry): void {
     for (const [sink, { tally }] of ledgers) this.#leaving.push({ source, sink, tally });

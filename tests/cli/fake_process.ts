@@ -1,6 +1,7 @@
 import type { ExecArgs, RunArgs } from "../../src/cli/args.ts";
 import { exec, type ForwardedSignal } from "../../src/cli/exec.ts";
-import { run, type RunProcess } from "../../src/cli/run.ts";
+import { run } from "../../src/cli/run.ts";
+import type { RunProcess } from "../../src/cli/run_process.ts";
 import type { StderrWriter } from "../../src/telemetry/stderr_writer.ts";
 
 /** What a run sees of its process, as a test wants it: signals, a clock that can be moved, and everything that it prints. */
@@ -22,6 +23,7 @@ export class FakeProcess {
       requireHealthy: false,
       once: false,
       dryRun: false,
+      watchConfig: false,
       logLevel: null,
       ...args,
     }, this.#process());
