@@ -161,7 +161,7 @@ function bufferLedger(
 }
 
 /** Events of sinks that are not configured any more wait until they are again. */
-function tellForgotten({ config, log }: DiskBuffersOptions): void {
+export function tellForgotten({ config, log }: Pick<DiskBuffersOptions, "config" | "log">): void {
   const dir = path.join(config.dataDir, BUFFER_FOLDER);
   const known = new Set(config.sinks.map(({ name }) => name));
   for (const name of namesIn(dir)) {

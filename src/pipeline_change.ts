@@ -65,8 +65,10 @@ export class PipelineChange {
       return { kind: "unchanged" };
     }
     if (parts.stopReading.signal.aborted) return { kind: "ending" };
-    const pipeRefusal = this.#checkPipes(plan, before);
+    const pipeRefusal = this.#checkPipes(before);
     if (pipeRefusal !== null) return pipeRefusal;
+    const held = await this.#waitForHeldFiles(plan, before);
+    if (held !== null) return held;
     const ending = [...plan.sinks.restarted, ...plan.sinks.removed].filter((name) =>
       parts.branches.has(name)
     );
@@ -86,11 +88,12 @@ export class PipelineChange {
   }
 
   /** What was read of a pipe, and not taken yet, has nowhere to go when its source leaves; and one that comes later may have lost what was in front. */
-  #checkPipes({ sources: { added, removed } }: ChangePlan, before: Config): ChangeOutcome | null {
-    const isPipe = (sources: readonly SourceConfig[], names: readonly string[]) =>
-      sources.find((each) => names.includes(each.name) && this.#parts.kinds.isPipe(each));
-    const gone = isPipe(before.sources, removed);
-    const come = isPipe(this.#next.sources, added);
+  #checkPipes(before: Config): ChangeOutcome | null {
+    const pipes = ({ sources }: Config) => sources.filter((each) => this.#parts.kinds.isPipe(each));
+    const missingIn = (all: readonly SourceConfig[], each: SourceConfig) =>
+      !all.some(({ name }) => name === each.name);
+    const gone = pipes(before).find((each) => missingIn(pipes(this.#next), each));
+    const come = pipes(this.#next).find((each) => missingIn(pipes(before), each));
     const source = gone ?? come;
     if (source === undefined) return null;
     return {
@@ -102,6 +105,28 @@ export class PipelineChange {
         ? "restart shipper"
         : `keep [sources.${source.name}] with a sink, or restart shipper`,
     };
+  }
+
+  /** Waits until no reader that is about to stop is the last one that has something of a deleted file; a refusal when that takes too long. */
+  async #waitForHeldFiles({ keptUnits }: ChangePlan, before: Config): Promise<ChangeOutcome | null> {
+    const { sources, stopReading } = this.#parts;
+    const deadlineMs = performance.now() + before.shutdownTimeoutMs;
+    for (const [key, { source }] of sources) {
+      if (keptUnits.has(key)) continue;
+      for (let held = source.holdsAlone?.(); typeof held === "string"; held = source.holdsAlone?.()) {
+        if (stopReading.signal.aborted) return { kind: "ending" };
+        if (performance.now() >= deadlineMs) {
+          return {
+            kind: "refused",
+            message:
+              `"${held}" was deleted, and what is not delivered of it is not copied to data_dir: it would be lost`,
+            hint: "reload again when it is delivered; rescue_max_size says how much is copied",
+          };
+        }
+        await pause(IDLE_POLL_MS, stopReading.signal);
+      }
+    }
+    return null;
   }
 
   /** Stops what reads for sinks that change, and what changes itself. */

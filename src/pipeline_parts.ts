@@ -1,8 +1,9 @@
 import type { BranchMaker } from "./branch_maker.ts";
 import type { SourceKinds, SourceUnit } from "./change_plan.ts";
 import type { Config, SinkConfig, SourceConfig } from "./config/config.ts";
-import { GAP_MARKER_SOURCE } from "./event/stream.ts";
+import { GAP_MARKER_SOURCE, type Stream } from "./event/stream.ts";
 import type { StreamAccount } from "./event/tally.ts";
+import { startNotingGaps } from "./gap_markers.ts";
 import type { PipelineOptions } from "./pipeline_options.ts";
 import { RetiredAccounts } from "./retired_accounts.ts";
 import { RunningBranch } from "./running_branch.ts";
@@ -104,8 +105,10 @@ export class PipelineParts {
 
   /** Opens its disk buffer where it has one, and starts it. Throws `StartError`; nothing is left of it then. */
   async openBranch(config: SinkConfig, sources: readonly SourceConfig[]): Promise<void> {
-    const { openDiskBuffer, diskBuffers, metrics } = this.#options;
+    const { openDiskBuffer, diskBuffers, metrics, now } = this.#options;
     const again = sources.filter((source) => !this.kinds.isPipe(source)).map(({ name }) => name);
+    // Opening it may find losses.
+    startNotingGaps([config], metrics, now);
     metrics.sink(config.name).takeUp([GAP_MARKER_SOURCE, ...again]);
     const buffer = await openDiskBuffer?.(config) ?? null;
     if (buffer !== null) diskBuffers.set(config.name, buffer);
@@ -121,24 +124,23 @@ export class PipelineParts {
     const running = this.branches.get(name)!;
     const { branch } = running;
     await running.stop(this.config.shutdownTimeoutMs);
-    this.branches.delete(name);
+    const buffer = diskBuffers.get(name);
+    await buffer?.close(BUFFER_CLOSE_MAX_MS);
+    // All of the rest in one turn, so that the account adds up at every moment.
     branch.intents?.close();
     branch.deadLetters?.close();
-    const buffer = diskBuffers.get(name);
-    if (buffer !== undefined) {
-      await buffer.close(BUFFER_CLOSE_MAX_MS);
-      positions.buffers.close(buffer.ledger);
-      diskBuffers.delete(name);
-    }
+    this.branches.delete(name);
+    diskBuffers.delete(name);
+    if (buffer !== undefined) positions.buffers.close(buffer.ledger);
     const own = branch.positions === positions ? null : branch.positions;
     const buffered = [...buffer?.accounts() ?? []];
-    let givenBack = positions.giveBack(name) + (own?.giveBack(name) ?? 0);
+    const isRead = new Set(this.config.sources.map((source) => source.name));
+    const isOver = ({ source }: Stream) => !isRead.has(source);
+    let givenBack = positions.giveBack(name, isOver) + (own?.giveBack(name, isOver) ?? 0);
     for (const { tally } of buffered) givenBack += tally.giveBack();
     metrics.sink(name).startAnew(givenBack);
     this.retired.add([...own?.accounts() ?? [], ...buffered]);
     own?.close();
-    const isRead = new Set(this.config.sources.map((source) => source.name));
-    positions.retireUnstored(name, (stream) => !isRead.has(stream.source));
     if (journal !== null) journal.reopenSink(name);
     else positions.reopenSink(name);
   }

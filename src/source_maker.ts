@@ -112,4 +112,8 @@ class LateSource implements Source {
   leave(): void {
     this.#source?.leave?.();
   }
+
+  holdsAlone(): string | null {
+    return this.#source?.holdsAlone?.() ?? null;
+  }
 }

@@ -310,16 +310,14 @@ export class PositionStore implements SourcePositions {
     }
   }
 
-  /** What of this sink has come to nothing, by `Tally.giveBack` of all its streams, the forgotten ones too. Gives the number of events. */
-  giveBack(sink: string): number {
-    let count = this.#run.giveBack(sink);
+  /**
+   * What of this sink has come to nothing, by `Tally.giveBack` of all its streams, the forgotten ones too. Gives the number of events. `isOver`: a
+   * stream of which nothing is stored and that is not read any more; its figures stay.
+   */
+  giveBack(sink: string, isOver: (stream: Stream) => boolean): number {
+    let count = this.#run.giveBack(sink, isOver);
     for (const { ledgers } of this.#index.entries()) count += ledgers.get(sink)?.tally.giveBack() ?? 0;
     return count;
-  }
-
-  /** The run goes on without these streams of the sink, of which nothing is stored; their figures stay. */
-  retireUnstored(sink: string, isMeant: (stream: Stream) => boolean): void {
-    this.#run.retire(sink, isMeant);
   }
 
   /** After the last frame. */

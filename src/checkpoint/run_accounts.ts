@@ -32,22 +32,16 @@ export class RunAccounts {
     return ledger;
   }
 
-  /** Streams of a sink that cannot be read again, and are not read any more: their figures stay. */
-  retire(sink: string, isMeant: (stream: Stream) => boolean): void {
-    for (const [key, { sink: of, ledger }] of [...this.#unstored]) {
-      if (of !== sink || !isMeant(ledger.stream)) continue;
-      this.#unstored.delete(key);
-      this.#leaving.push({ source: ledger.stream.source, sink, tally: ledger.tally });
-    }
-    this.#settle();
-  }
-
   /** See `PositionStore.giveBack`, for what is kept here. */
-  giveBack(sink: string): number {
-    const own = [...this.#unstored.values()].map((each) => ({ sink: each.sink, tally: each.ledger.tally }));
+  giveBack(sink: string, isOver: (stream: Stream) => boolean): number {
+    const own = [...this.#unstored].filter(([, each]) => each.sink === sink);
+    const sums = [...this.#leaving, ...this.#forgotten.values()].filter((each) => each.sink === sink);
     let count = 0;
-    for (const each of [...own, ...this.#leaving, ...this.#forgotten.values()]) {
-      if (each.sink === sink) count += each.tally.giveBack();
+    for (const { tally } of [...own.map(([, { ledger }]) => ledger), ...sums]) count += tally.giveBack();
+    for (const [key, { ledger: { stream, tally } }] of own) {
+      if (!isOver(stream)) continue;
+      this.#unstored.delete(key);
+      this.#leaving.push({ source: stream.source, sink, tally });
     }
     return count;
   }

@@ -1,3 +1,4 @@
+import { tellForgotten } from "../disk_buffers.ts";
 import type { RunArgs } from "./args.ts";
 import type { PendingHangUps } from "./hang_up.ts";
 import { logStyle } from "./log_style.ts";
@@ -41,6 +42,7 @@ export function startReloader(options: StartReloaderOptions): Reloader | null {
     onTaken: (config, outcome) => {
       log.setStyle(logStyle(config, args, process.stderr));
       if (outcome.kind !== "changed") return;
+      if (outcome.plan.sinks.removed.length > 0) tellForgotten({ config, log });
       health.changed([...outcome.plan.sinks.added, ...outcome.plan.sinks.restarted]);
     },
     ...(watchTiming === undefined ? {} : { watchTiming }),

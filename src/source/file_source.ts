@@ -13,6 +13,7 @@ import { FileCatalog } from "./file_catalog.ts";
 import type { Walk } from "./file_discovery.ts";
 import { FileDiscovery } from "./file_discovery.ts";
 import { inodeKey } from "./file_identity.ts";
+import { heldAlone } from "./held_alone.ts";
 import type { FileOps, FileStat } from "./file_ops.ts";
 import { systemFileOps } from "./file_ops.ts";
 import { FilePaths } from "./file_paths.ts";
@@ -187,6 +188,11 @@ class FileSource implements Source {
 
   leave(): void {
     this.#catalog.leave();
+  }
+
+  holdsAlone(): string | null {
+    const { checkpoint, rescue = null } = this.#options;
+    return heldAlone(this.#catalog.byInode.values(), checkpoint, rescue);
   }
 
   async #start(stop: AbortSignal): Promise<void> {

@@ -12,6 +12,8 @@ export interface Source {
    * restart. Resolves after its files are closed. Rejects only on a bug. To be called once.
    */
   run(signal: AbortSignal): Promise<void>;
+  /** The path of a file of which something would be lost if `run` ended now; null: nothing would be. */
+  holdsAlone?(): string | null;
   /** After `run`, where shipper goes on without it: gauges do not count it any more. */
   leave?(): void;
 }
