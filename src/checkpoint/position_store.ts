@@ -299,10 +299,7 @@ export class PositionStore implements SourcePositions {
     this.#timer.want();
   }
 
-  /**
-   * Nobody reads for this sink any more, and none of its events is on its way: what was covered and not delivered, and lines that were read and
-   * not covered, are as after a restart. Ledgers that were given out for it are of no use any more. What live intents hold is the caller's.
-   */
+  /** Nobody works for the sink: its ledgers are made anew, as a restart would. What live intents hold is the caller's. */
   reopenSink(sink: string): void {
     for (const { entry, ledger } of this.#index.reopen(sink)) {
       // The ledger that was there may have had something to store.
@@ -310,10 +307,7 @@ export class PositionStore implements SourcePositions {
     }
   }
 
-  /**
-   * What of this sink has come to nothing, by `Tally.giveBack` of all its streams, the forgotten ones too. Gives the number of events. `isOver`: a
-   * stream of which nothing is stored and that is not read any more; its figures stay.
-   */
+  /** `Tally.giveBack` of all its streams; gives the sum. `isOver`: an unstored stream that nobody reads any more; its figures stay. */
   giveBack(sink: string, isOver: (stream: Stream) => boolean): number {
     let count = this.#run.giveBack(sink, isOver);
     for (const { ledgers } of this.#index.entries()) count += ledgers.get(sink)?.tally.giveBack() ?? 0;
