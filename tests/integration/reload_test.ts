@@ -103,7 +103,9 @@ async function reload(shipper: Shipper, text: string): Promise<void> {
   const count = await reloadCount(shipper);
   writeFileSync(shipper.configPath, text);
   shipper.signal("SIGHUP");
-  await waitUntil("the reload has ended", async () => await reloadCount(shipper) > count);
+  await waitUntil("the reload has ended", async () => await reloadCount(shipper) > count).catch((error) => {
+    throw new Error(`${error.message}\n${shipper.stderr.slice(-4_000)}`);
+  });
 }
 
 /** One part of the configuration changes. */
