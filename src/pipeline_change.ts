@@ -80,7 +80,8 @@ export class PipelineChange {
       this.#goOnWithPipes(plan);
       return refusal;
     }
-    await Promise.all(ending.map((name) => parts.endBranch(name)));
+    const isReplaced = (name: string) => plan.sinks.restarted.includes(name);
+    await Promise.all(ending.map((name) => parts.endBranch(name, isReplaced(name))));
     const failed = await this.#startSinks(plan, before);
     await this.#startReaders(parts.config, new Set(parts.branches.keys()));
     this.#goOnWithPipes(plan);

@@ -119,11 +119,11 @@ export class PipelineParts {
    * Ends a branch that nobody offers anything to: see `RunningBranch.stop`. Afterwards its positions and batches are as after a restart, and what it has
    * left is read again by who takes its place.
    */
-  async endBranch(name: string): Promise<void> {
+  async endBranch(name: string, isReplaced: boolean): Promise<void> {
     const { diskBuffers, journal, positions, metrics } = this.#options;
     const running = this.branches.get(name)!;
     const { branch } = running;
-    await running.stop(this.config.shutdownTimeoutMs);
+    await running.stop(this.config.shutdownTimeoutMs, isReplaced);
     const buffer = diskBuffers.get(name);
     await buffer?.close(BUFFER_CLOSE_MAX_MS);
     // All of the rest in one turn, so that the account adds up at every moment.

@@ -3,6 +3,9 @@ import type { SinkMetrics } from "./telemetry/metrics.ts";
 
 const ABORTED = AbortSignal.abort();
 
+/** How often it is looked whether all that is left are batches of earlier runs. */
+const RECOVERY_POLL_MS = 50;
+
 /** A branch at work, from the start of its sink until that has ended. */
 export class RunningBranch {
   readonly branch: Branch;
@@ -58,18 +61,29 @@ export class RunningBranch {
   }
 
   /**
-   * Ends it while others go on: what it has is delivered within `timeoutMs`, and then given up, to be read again by who takes its place. What is in a
-   * disk buffer, and not on its way, stays there. Nobody may offer anything to it any more. Never rejects: see `start`.
+   * Ends it while others go on, within `timeoutMs`; what is not delivered by then is given up. Nobody may offer anything to it any more. Never rejects:
+   * see `start`.
+   *
+   * `isReplaced`: another one takes its place. Then what is in the buffer, or was left open by an earlier run, is for that one: in a disk buffer it
+   * stays, from memory it is given back, and only what is on its way is waited for. Otherwise all of it is delivered, but for a disk buffer's.
    */
-  async stop(timeoutMs: number): Promise<void> {
+  async stop(timeoutMs: number, isReplaced: boolean): Promise<void> {
     const { buffer, diskBuffer, gapMarkers } = this.branch;
     const timer = setTimeout(() => this.#kill.abort(), timeoutMs);
+    const watch = setInterval(() => this.#endIfOnlyRecovering(), RECOVERY_POLL_MS);
     if (buffer === diskBuffer) {
       // The buffer takes what is still to be told.
       await gapMarkers?.finish(ABORTED);
       buffer.abandon();
-    } else await this.finish();
+    } else if (isReplaced && gapMarkers === null) buffer.abandon();
+    else await this.finish();
     await this.#done.catch(() => {}); // told by `start`
     clearTimeout(timer);
+    clearInterval(watch);
+  }
+
+  /** What an earlier run left open can take its time: whoever comes asks again. */
+  #endIfOnlyRecovering(): void {
+    if (this.eventCount === 0 && this.branch.isRecovering()) this.#kill.abort();
   }
 }

@@ -131,7 +131,7 @@ function change(form: Form, random: Random): Form {
   }
 }
 
-const ROUNDS = 40;
+const ROUNDS = 24;
 
 for (const seedName of ["reloads under load", "reloads under load, killed"]) {
   const isKilled = seedName.includes("killed");
@@ -145,7 +145,7 @@ for (const seedName of ["reloads under load", "reloads under load, killed"]) {
       const names = ["a.log", "b.log", "c.log", "second/d.log"];
       const writers = names.map((name) => new OracleWriter(isKilled ? "reload-kill" : "reload", name));
       for (const writer of writers) writer.append(dir.file(writer.file), 500);
-      using load = new SteadyLoad(dir, writers, 6_000);
+      using load = new SteadyLoad(dir, writers, 3_000);
       let shipper = startShipper({ config: changing.text() });
       try {
         await shipper.waitForLog(/Started shipper/);
