@@ -2,6 +2,7 @@ import { homedir, hostname } from "node:os";
 import { parseArgs } from "./src/cli/args.ts";
 import type { CommandContext } from "./src/cli/command_context.ts";
 import type { ExecProcess } from "./src/cli/exec.ts";
+import { HangUps } from "./src/cli/hang_up.ts";
 import { helpText } from "./src/cli/help.ts";
 import { comesFromTerminal } from "./src/cli/terminal_signal.ts";
 import { renderUsageError } from "./src/cli/usage_error.ts";
@@ -33,6 +34,10 @@ const context: ExecProcess = {
   onSignal: (callback) => {
     process.on("SIGTERM", () => callback("SIGTERM"));
     process.on("SIGINT", () => callback("SIGINT"));
+  },
+  onHangUp: (callback) => {
+    const hangUps = new HangUps();
+    process.on("SIGHUP", () => callback(hangUps.take()));
   },
   onEverySignal: (names, callback) => {
     for (const name of names) process.on(name, () => callback(name));

@@ -1,3 +1,4 @@
+import type { DiskBuffer } from "./buffer/disk_buffer.ts";
 import type { EventBuffer } from "./buffer/event_buffer.ts";
 import type { PositionStore } from "./checkpoint/position_store.ts";
 import type {
@@ -7,7 +8,10 @@ import type {
   SinkConfig,
   TopicPolicyConfig,
 } from "./config/config.ts";
+import type { SinkLetters } from "./dead_letter_files.ts";
 import type { GapMarkers } from "./gap_markers.ts";
+import type { SinkJournal } from "./journal/sink_journal.ts";
+import type { LettersOfLanes } from "./lane_letters.ts";
 import type { LaneOptions } from "./lane.ts";
 import type { Sink } from "./sink/sink.ts";
 import type { SourceMetrics } from "./telemetry/metrics.ts";
@@ -17,11 +21,21 @@ export interface Branch {
   readonly config: SinkConfig;
   readonly sink: Sink;
   readonly buffer: EventBuffer;
+  /** What the buffer has on disk, or an earlier configuration has left there; null: nothing. */
+  readonly diskBuffer: DiskBuffer | null;
+  /** Null where it writes none. */
+  readonly intents: SinkJournal | null;
+  /** What of its lanes waits to be kept as dead letters. */
+  readonly letters: LettersOfLanes;
+  /** The file that it keeps dead letters in; null: none. */
+  readonly deadLetters: SinkLetters | null;
   readonly hasIntents: () => boolean;
   /** Where it is in every stream: the journal's, or, where it stores them in Kafka, its own. */
   readonly positions: PositionStore;
   /** Its own positions were read; false: it ended before. Null: there is nothing to wait for. */
   readonly started: Promise<boolean> | null;
+  /** What became of batches of earlier runs is not known yet. */
+  readonly isRecovering: () => boolean;
   /** Null where nobody asked for them. */
   readonly gapMarkers: GapMarkers | null;
 }

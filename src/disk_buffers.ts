@@ -32,15 +32,24 @@ export interface DiskBuffersOptions {
  * Opens the disk buffers of all sinks that have one, or still have events in one that the configuration does not name any more: those are
  * delivered first. By sink. To be called before anything is read. Throws `StartError`.
  */
-export async function openDiskBuffers(options: DiskBuffersOptions): Promise<ReadonlyMap<string, DiskBuffer>> {
+export async function openDiskBuffers(options: DiskBuffersOptions): Promise<Map<string, DiskBuffer>> {
   const buffers = new Map<string, DiskBuffer>();
   for (const sink of options.config.sinks) {
-    const dir = bufferDir(options.config.dataDir, sink.name);
-    if (sink.buffer.type !== "disk" && !hasSegments(dir)) continue;
-    buffers.set(sink.name, await openSinkBuffer(options, sink, dir));
+    const buffer = await openBufferOf(options, sink);
+    if (buffer !== null) buffers.set(sink.name, buffer);
   }
   tellForgotten(options);
   return buffers;
+}
+
+/** The same for one sink, for which nothing is read; null: it needs none. */
+export async function openBufferOf(
+  options: DiskBuffersOptions,
+  sink: SinkConfig,
+): Promise<DiskBuffer | null> {
+  const dir = bufferDir(options.config.dataDir, sink.name);
+  if (sink.buffer.type !== "disk" && !hasSegments(dir)) return null;
+  return await openSinkBuffer(options, sink, dir);
 }
 
 /** Folder of a sink's disk buffer. */
@@ -152,7 +161,7 @@ function bufferLedger(
 }
 
 /** Events of sinks that are not configured any more wait until they are again. */
-function tellForgotten({ config, log }: DiskBuffersOptions): void {
+export function tellForgotten({ config, log }: Pick<DiskBuffersOptions, "config" | "log">): void {
   const dir = path.join(config.dataDir, BUFFER_FOLDER);
   const known = new Set(config.sinks.map(({ name }) => name));
   for (const name of namesIn(dir)) {

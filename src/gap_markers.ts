@@ -90,8 +90,7 @@ export class GapMarkers {
       await pause(DRAIN_POLL_MS, kill);
     }
     while (this.#hasPending() && outlet.hasRoom()) this.#offer();
-    const undelivered = metrics.undelivered.values.get(GAP_MARKER_SOURCE) ?? 0;
-    const count = undelivered + this.#restCount + gaps.size;
+    const count = metrics.undeliveredOf(GAP_MARKER_SOURCE) + this.#restCount + gaps.size;
     if (count === 0) return;
     const { sink } = outlet;
     log.warn(`${count} gap marker(s) of sink "${sink}" could not be delivered before the end`, { sink });

@@ -15,22 +15,26 @@ export interface LaneLettersOptions {
   readonly now: () => number;
 }
 
-/** The letters of all lanes of a pipeline. */
+/** The letters of all lanes to one sink. */
 export class LettersOfLanes {
-  readonly #all: LaneLetters[] = [];
+  /** By source: a lane that takes the place of another one goes on with what that one has waiting. */
+  readonly #all = new Map<string, LaneLetters>();
 
-  /** Of a new lane to this sink; null where it keeps none. */
+  /** Of a lane to this sink; null where it keeps none. */
   of(sink: Sink, options: Omit<LaneLettersOptions, "deadLetters">): LaneLetters | null {
     const deadLetters = sink.lineLetters ?? null;
     if (deadLetters === null) return null;
-    const made = new LaneLetters({ ...options, deadLetters });
-    this.#all.push(made);
-    return made;
+    let found = this.#all.get(options.source);
+    if (found === undefined) {
+      found = new LaneLetters({ ...options, deadLetters });
+      this.#all.set(options.source, found);
+    }
+    return found;
   }
 
   /** `LaneLetters.finish` for all. */
   async finish(kill: AbortSignal): Promise<void> {
-    await Promise.all(this.#all.map((each) => each.finish(kill)));
+    await Promise.all([...this.#all.values()].map((each) => each.finish(kill)));
   }
 }
 

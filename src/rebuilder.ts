@@ -20,7 +20,8 @@ import type { ExtentReader } from "./source/extent_reader.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 
 export interface RebuilderOptions {
-  readonly config: Config;
+  /** As they are at the time. */
+  readonly sources: () => Config["sources"];
   readonly positions: PositionStore;
   readonly extents: ExtentReader;
   /** By sink. */
@@ -77,7 +78,7 @@ export class Rebuilder {
     }
     const data = await extents.read(record.source, record.id, info.startOffset, info.endOffset);
     if (data === null || crc32(data) !== info.crc32) return null;
-    const source = this.#options.config.sources.find((each) => each.name === record.source) ?? null;
+    const source = this.#options.sources().find((each) => each.name === record.source) ?? null;
     const owner = unpooled(data);
     const splitter = new LineSplitter({
       maxLineBytes: source?.maxLineBytes ?? data.length,

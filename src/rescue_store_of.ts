@@ -7,7 +7,9 @@ import type { Log } from "./telemetry/log.ts";
 import { fileFaults } from "./telemetry/test_knobs.ts";
 
 export interface RescueStoreNeeds {
-  readonly config: Config;
+  readonly config: Pick<Config, "dataDir" | "rescueSizeBytesMax">;
+  /** As they are at the time. */
+  readonly sinks: () => Config["sinks"];
   readonly positions: PositionStore;
   readonly journal: Journal | null;
   readonly dryRun: boolean;
@@ -16,7 +18,7 @@ export interface RescueStoreNeeds {
 
 /** Null where no position is stored: nothing would find a copy again. */
 export function rescueStoreOf(
-  { config, positions, journal, dryRun, log }: RescueStoreNeeds,
+  { config, sinks: currentSinks, positions, journal, dryRun, log }: RescueStoreNeeds,
 ): RescueStore | null {
   if (journal === null || dryRun) return null;
   const faults = fileFaults();
@@ -26,7 +28,7 @@ export function rescueStoreOf(
     log,
     needs: (source, id) => {
       if (positions.record(source, id) === null) return null;
-      const sinks = config.sinks.filter(({ inputs }) => inputs.includes(source));
+      const sinks = currentSinks().filter(({ inputs }) => inputs.includes(source));
       const known = sinks.flatMap(({ name }) => positions.position(source, id, name) ?? []);
       return known.length === 0 ? 0 : Math.min(...known);
     },

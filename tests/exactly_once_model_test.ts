@@ -2,7 +2,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFileSync, cpSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import type { DiskBuffer } from "../src/buffer/disk_buffer.ts";
-import { openDiskBuffers } from "../src/disk_buffers.ts";
+import type { SinkConfig } from "../src/config/config.ts";
+import { openBufferOf, openDiskBuffers } from "../src/disk_buffers.ts";
 import { BufferPool } from "../src/event/pooled_buffer.ts";
 import { loadConfigFiles } from "../src/cli/load_config_files.ts";
 import { Journal } from "../src/journal/journal.ts";
@@ -35,6 +36,14 @@ type Step =
   | { readonly do: "cut"; readonly broker: number }
   | { readonly do: "rotate" }
   | { readonly do: "stop" }
+  /** Another configuration takes over. What its sink has is given up after `withinMs`. */
+  | {
+    readonly do: "change";
+    readonly batchMaxEvents: number;
+    readonly isOnDisk: boolean;
+    readonly withinMs: number;
+    readonly isAwaited: boolean;
+  }
   /** The broker forgets the producer meanwhile: within a run it has promised not to (dedup_window_secs). */
   | { readonly do: "kill"; readonly isForgotten: boolean };
 
@@ -64,6 +73,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant("cut" as const), broker: fc.nat(1) }),
   fc.constant({ do: "rotate" as const }),
   fc.constant({ do: "stop" as const }),
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("change" as const),
+      batchMaxEvents: fc.integer({ min: 1, max: 12 }),
+      isOnDisk: fc.boolean(),
+      withinMs: fc.integer({ min: 0, max: 30 }),
+      isAwaited: fc.boolean(),
+    }),
+  },
   { weight: 4, arbitrary: fc.record({ do: fc.constant("kill" as const), isForgotten: fc.boolean() }) },
 );
 
@@ -108,11 +127,13 @@ const plan: fc.Arbitrary<Plan> = fc.record({
 class Shipper {
   readonly #dir: TempDir;
   readonly #kafka: FakeKafka;
-  readonly #plan: Plan;
+  #plan: Plan;
+  #withinMs = 10_000;
+  #changes: Promise<unknown> = Promise.resolve();
   #runCount = 0;
   #journal: Journal | null = null;
   #pipeline: Pipeline | null = null;
-  #diskBuffers: ReadonlyMap<string, DiskBuffer> = new Map();
+  #diskBuffers: Map<string, DiskBuffer> = new Map();
   #running: Promise<void> = Promise.resolve();
   #audits: ReturnType<typeof setInterval> | undefined;
   metrics = new Metrics(0);
@@ -140,9 +161,17 @@ class Shipper {
       log,
       ops: null,
     });
+    const journal = this.#journal;
+    const openDiskBuffer = (sink: SinkConfig) =>
+      openBufferOf({ config, journal, pool, metrics, log, ops: null }, sink);
+    this.metrics.accounts = () => [
+      ...journal.positions.accounts(),
+      ...[...this.#diskBuffers.values()].flatMap((buffer) => [...buffer.accounts()]),
+    ];
     this.#pipeline = new Pipeline({
       config,
       diskBuffers: this.#diskBuffers,
+      openDiskBuffer,
       pool,
       positions: this.#journal.positions,
       journal: this.#journal,
@@ -154,14 +183,20 @@ class Shipper {
       now: Date.now,
       random: Math.random,
     });
-    const { positions } = this.#journal;
-    const buffers = [...this.#diskBuffers.values()];
-    this.metrics.accounts = () => [
-      ...positions.accounts(),
-      ...buffers.flatMap((buffer) => [...buffer.accounts()]),
-    ];
     this.#audits = setInterval(() => this.#auditRun(), 3);
     this.#running = this.#pipeline.run();
+  }
+
+  async change({ batchMaxEvents, isOnDisk, withinMs }: Step & { do: "change" }): Promise<void> {
+    this.#plan = { ...this.#plan, batchMaxEvents, isOnDisk };
+    this.#withinMs = withinMs;
+    const pipeline = this.#pipeline!;
+    const config = await this.#config();
+    const change = pipeline.change(config).then((outcome) => {
+      if (outcome.kind === "refused") this.differences.push(outcome.message);
+    });
+    this.#changes = Promise.all([this.#changes, change]);
+    await change;
   }
 
   /** At every moment, and at the end of a run: every event is somewhere. */
@@ -184,6 +219,7 @@ class Shipper {
     cpSync(before, this.#dataDir(), { recursive: true });
     this.#auditStored();
     await this.#running;
+    await this.#changes;
     await this.#closeBuffers();
     this.#endAudits();
     await this.#journal!.close(1_000);
@@ -223,6 +259,7 @@ class Shipper {
     writeFileSync(
       path,
       `data_dir = ${JSON.stringify(this.#dataDir())}
+shutdown_timeout_secs = ${this.#withinMs / 1_000}
 [sources.app]
 type = "file"
 include = [${JSON.stringify(this.#dir.file("app.log"))}]
@@ -296,6 +333,11 @@ async function execute(chosen: Plan): Promise<void> {
         await shipper.stop();
         await shipper.start();
         break;
+      case "change": {
+        const change = shipper.change(each);
+        if (each.isAwaited) await change;
+        break;
+      }
       case "kill":
         await shipper.kill();
         if (each.isForgotten) {

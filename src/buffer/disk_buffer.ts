@@ -1,3 +1,4 @@
+import type { Ledger } from "../checkpoint/ledger.ts";
 import type { RegionInfo } from "../checkpoint/region.ts";
 import { type BatchStatus, Delivery } from "../event/delivery.ts";
 import type { StreamAccount } from "../event/tally.ts";
@@ -127,6 +128,11 @@ export class DiskBuffer implements EventBuffer {
       onDropped: (range) => this.#reader.skipDropped(range),
       onReady: () => this.#wakeWriters(),
     });
+  }
+
+  /** The account of its events. */
+  get ledger(): Ledger {
+    return this.#options.journal.ledger;
   }
 
   get eventCount(): number {

@@ -36,6 +36,14 @@ export class BufferedPositions {
     this.#open.set(ledger.streamNumber, { sink, progress });
   }
 
+  /** The disk buffer with this account was closed, and may be opened again: what it has secured by now is stored with the positions. */
+  close(ledger: Ledger): void {
+    const open = this.#open.get(ledger.streamNumber);
+    if (open === undefined) return;
+    this.#open.delete(ledger.streamNumber);
+    this.#stored.set(ledger.streamNumber, open.progress.securedEvent());
+  }
+
   /** The position of a stream has moved. */
   moved(streamNumber: number): void {
     this.#open.get(streamNumber)?.progress.moved();

@@ -36,7 +36,7 @@ export class Ledger implements RegionOwner {
   readonly totals: Totals;
   readonly marks = new Marks();
   /** Of this run. */
-  readonly tally = new Tally();
+  readonly tally: Tally;
   readonly #onChange: (isUntold: boolean) => void;
   /** By offset, without overlaps; those in front of `#head` are settled and done with. */
   #entries: Region[] = [];
@@ -69,10 +69,12 @@ export class Ledger implements RegionOwner {
     onChange: (isUntold: boolean) => void,
     startsInsideCutLine = false,
     totals = new Totals(),
+    tally = new Tally(),
   ) {
     this.stream = stream;
     this.streamNumber = streamNumber;
     this.totals = totals;
+    this.tally = tally;
     this.#onChange = onChange;
     this.#position = startOffset;
     this.#isPositionInsideCutLine = startsInsideCutLine;

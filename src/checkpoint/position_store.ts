@@ -299,6 +299,21 @@ export class PositionStore implements SourcePositions {
     this.#timer.want();
   }
 
+  /** Nobody works for the sink: its ledgers are made anew, as a restart would. What live intents hold is the caller's. */
+  reopenSink(sink: string): void {
+    for (const { entry, ledger } of this.#index.reopen(sink)) {
+      // The ledger that was there may have had something to store.
+      this.#log?.append(PositionFrame.POSITION, this.#index.positionFrame(entry, sink, ledger));
+    }
+  }
+
+  /** `Tally.giveBack` of all its streams; gives the sum. `isOver`: an unstored stream that nobody reads any more; its figures stay. */
+  giveBack(sink: string, isOver: (stream: Stream) => boolean): number {
+    let count = this.#run.giveBack(sink, isOver);
+    for (const { ledgers } of this.#index.entries()) count += ledgers.get(sink)?.tally.giveBack() ?? 0;
+    return count;
+  }
+
   /** After the last frame. */
   finishRestore(): void {
     this.#index.finishRestore();

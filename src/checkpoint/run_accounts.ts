@@ -32,6 +32,20 @@ export class RunAccounts {
     return ledger;
   }
 
+  /** See `PositionStore.giveBack`, for what is kept here. */
+  giveBack(sink: string, isOver: (stream: Stream) => boolean): number {
+    const own = [...this.#unstored].filter(([, each]) => each.sink === sink);
+    const sums = [...this.#leaving, ...this.#forgotten.values()].filter((each) => each.sink === sink);
+    let count = 0;
+    for (const { tally } of [...own.map(([, { ledger }]) => ledger), ...sums]) count += tally.giveBack();
+    for (const [key, { ledger: { stream, tally } }] of own) {
+      if (!isOver(stream)) continue;
+      this.#unstored.delete(key);
+      this.#leaving.push({ source: stream.source, sink, tally });
+    }
+    return count;
+  }
+
   /** The stream is forgotten; its figures stay. */
   forget({ record: { source }, ledgers }: StreamEntry): void {
     for (const [sink, { tally }] of ledgers) this.#leaving.push({ source, sink, tally });

@@ -1,5 +1,6 @@
-import { type ByteDecoder, ByteEncoder, CodecError } from "../storage/byte_codec.ts";
+import { ByteDecoder, ByteEncoder, CodecError } from "../storage/byte_codec.ts";
 import type { Stream } from "../event/stream.ts";
+import { Tally } from "../event/tally.ts";
 import { Ledger } from "./ledger.ts";
 import { readLedger, writeLedger } from "./ledger_snapshot.ts";
 import type { FileRecord } from "./position_file.ts";
@@ -67,9 +68,16 @@ export class StreamIndex {
   }
 
   /** The sink has a number (`addSink`). */
-  newLedger(entry: StreamEntry, sink: string, stream: Stream, offset: number, isCut = false): Ledger {
+  newLedger(
+    entry: StreamEntry,
+    sink: string,
+    stream: Stream,
+    offset: number,
+    isCut = false,
+    tally = new Tally(),
+  ): Ledger {
     const onChange = (isUntold: boolean) => this.#onChange(entry, sink, ledger, isUntold);
-    const ledger = new Ledger(stream, entry.number, offset, onChange, isCut, new Totals());
+    const ledger = new Ledger(stream, entry.number, offset, onChange, isCut, new Totals(), tally);
     entry.ledgers.set(sink, ledger);
     return ledger;
   }
@@ -192,6 +200,26 @@ export class StreamIndex {
     const sink = this.#sinkNames.get(sinkNumber);
     if (entry === undefined || sink === undefined) return null;
     return entry.ledgers.get(sink) ?? this.newLedger(entry, sink, entry.stream(), 0);
+  }
+
+  /**
+   * Puts a ledger made of what a checkpoint would store in the place of each one of the sink, as if the process had started anew; the account of the
+   * run goes on. Live intents are left to the caller (`Ledger.reopen`). Gives what was put in place.
+   */
+  reopen(sink: string): { readonly entry: StreamEntry; readonly ledger: Ledger }[] {
+    const reopened: { entry: StreamEntry; ledger: Ledger }[] = [];
+    for (const entry of this.#entries.values()) {
+      const before = entry.ledgers.get(sink);
+      if (before === undefined) continue;
+      writeLedger(this.#out.reset(), before);
+      const ledger = readLedger(
+        new ByteDecoder(Buffer.from(this.#out.bytes())),
+        (offset, isCut) => this.newLedger(entry, sink, before.stream, offset, isCut, before.tally),
+      );
+      ledger.finishRestore();
+      reopened.push({ entry, ledger });
+    }
+    return reopened;
   }
 
   finishRestore(): void {

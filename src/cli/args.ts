@@ -51,6 +51,8 @@ export interface RunArgs {
   readonly once: boolean;
   /** Print what would be produced instead of producing it. */
   readonly dryRun: boolean;
+  /** The same as `watch_config`. */
+  readonly watchConfig: boolean;
   /** Wins over `log.level`; null when it was not given. */
   readonly logLevel: LogLevel | null;
 }
@@ -298,6 +300,7 @@ function buildArgs(
         requireHealthy,
         once: values.has("once"),
         dryRun: values.has("dry-run"),
+        watchConfig: values.has("watch-config"),
         logLevel,
       };
   }

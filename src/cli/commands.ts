@@ -94,6 +94,10 @@ export const commands: readonly CommandSpec[] = [
       { name: "once", doc: "Read what is there, deliver all of it, and exit." },
       { name: "dry-run", doc: "Print the records that would be produced, and produce none." },
       requireHealthyFlag,
+      {
+        name: "watch-config",
+        doc: "Take a changed configuration over when its files change, as SIGHUP does.",
+      },
       logLevelFlag,
       helpFlag,
       versionFlag,

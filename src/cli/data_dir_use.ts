@@ -7,13 +7,13 @@ import type { Log } from "../telemetry/log.ts";
 /**
  * Whether anything is kept in `data_dir`: positions of files (`hasStdinFile`: one is on stdin), or a buffer on disk. Sinks that store their
  * positions in Kafka need none, and a console beside them is not worth a disk; where something is there from before `delivery` was changed, it is
- * said that nobody looks at it.
+ * said that nobody looks at it, where there is a log.
  */
-export function needsDataDir(config: Config, hasStdinFile: boolean, log: Log): boolean {
+export function needsDataDir(config: Config, hasStdinFile: boolean, log: Log | null): boolean {
   const { sources, sinks } = config;
   if (sinks.some((sink) => sink.buffer.type === "disk")) return true;
   const hasFiles = hasStdinFile || sources.some(({ type }) => type === "file");
-  if (hasFiles && areOwnPositions(sinks)) tellUnused(config, log);
+  if (log !== null && hasFiles && areOwnPositions(sinks)) tellUnused(config, log);
   return hasFiles && !areOwnPositions(sinks);
 }
 

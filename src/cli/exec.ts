@@ -1,7 +1,8 @@
 import { Command, SIGNAL_EXIT_BASE } from "../source/command.ts";
 import { constants } from "node:os";
 import type { ExecArgs } from "./args.ts";
-import { run, type RunProcess } from "./run.ts";
+import { run } from "./run.ts";
+import type { RunProcess } from "./run_process.ts";
 
 /** What reaches the command as if it had been sent to it. */
 export const FORWARDED_SIGNALS = [
@@ -37,8 +38,9 @@ export async function exec(args: ExecArgs, process: ExecProcess): Promise<number
   const signals = new Signals(command, process);
   const { configPaths, requireHealthy, logLevel, tee } = args;
   const runCode = await run(
-    { command: "run", configPaths, requireHealthy, logLevel, once: false, dryRun: false },
-    { ...process, onSignal: (callback) => signals.onStop = callback },
+    { command: "run", configPaths, requireHealthy, logLevel, once: false, dryRun: false, watchConfig: false },
+    // SIGHUP is the command's, as every other signal.
+    { ...process, onSignal: (callback) => signals.onStop = callback, onHangUp: () => {} },
     { command, tee },
   );
   if (command.wasStarted) {

@@ -58,7 +58,8 @@ export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): 
     deadLetteredCount += sink.deadLettered.total();
     lostBatchEventsCount += sink.lost.total();
     leftInBuffersCount += sink.leftInBufferCount;
-    for (const [source, count] of sink.undelivered.values) {
+    for (const source of sink.undelivered.values.keys()) {
+      const count = sink.undeliveredOf(source);
       // No event of anybody, and told by who made them.
       if (source === GAP_MARKER_SOURCE) continue;
       if (finite.has(source)) lostCount += count;

@@ -13,6 +13,8 @@ export interface LoadFilesContext extends LoadContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Standard input as chunks, for the path "-". */
   readonly stdin: () => AsyncIterable<Uint8Array>;
+  /** Called with the path of a file right before it is read: of the configuration, or of a secret. */
+  readonly onRead?: (path: string) => void;
 }
 
 /**
@@ -26,7 +28,10 @@ export async function loadConfigFiles(
 ): Promise<LoadResult> {
   const files: (ConfigFile | Diagnostic)[] = [];
   for (const [index, path] of paths.entries()) files.push(await readConfigFile(path, index, context));
-  return loadConfig(files, context.env, context, readSecret);
+  return loadConfig(files, context.env, context, (path) => {
+    context.onRead?.(path);
+    return readSecret(path);
+  });
 }
 
 async function readConfigFile(
@@ -39,6 +44,7 @@ async function readConfigFile(
     fileDiagnostic(code, shownPath, index, `Cannot read ${quote(shownPath)}: ${reason}`, hint);
   let bytes: Uint8Array | null;
   try {
+    if (path !== "-") context.onRead?.(path);
     bytes = path === "-" ? await readAll(context.stdin()) : await readBounded(path);
   } catch (error) {
     const errno = (error as NodeJS.ErrnoException).code ?? "";
@@ -69,6 +75,20 @@ async function readConfigFile(
     return refuse("config-empty", "it is empty", "config.example.toml is a configuration to begin with");
   }
   return { path, text };
+}
+
+/** Standard input can be read once: whoever reads it again gets what came then. */
+export function readOnce(stdin: LoadFilesContext["stdin"]): LoadFilesContext["stdin"] {
+  const kept: Uint8Array[] = [];
+  let isRead = false;
+  return async function* () {
+    if (isRead) return yield* kept;
+    isRead = true;
+    for await (const chunk of stdin()) {
+      kept.push(chunk);
+      yield chunk;
+    }
+  };
 }
 
 /** Null when the file is too large. A pipe such as /dev/fd/63 has no size, and is read to its end. */

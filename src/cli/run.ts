@@ -3,59 +3,43 @@ import { PositionStore } from "../checkpoint/position_store.ts";
 import type { Config } from "../config/config.ts";
 import { renderDiagnostics } from "../config/diagnostic_render.ts";
 import { EXIT_CONFIG, StartError } from "../errors.ts";
-import type { ApiServer } from "../http/api.ts";
 import { Journal } from "../journal/journal.ts";
 import { readJournal } from "../journal/journal_reader.ts";
 import type { DiskBuffer } from "../buffer/disk_buffer.ts";
-import { openDiskBuffers } from "../disk_buffers.ts";
+import { type DiskBuffersOptions, openBufferOf, openDiskBuffers } from "../disk_buffers.ts";
 import { BufferPool } from "../event/pooled_buffer.ts";
 import { startNotingGaps } from "../gap_markers.ts";
-import { pause } from "../pause.ts";
-import { Pipeline, type WrappedCommand } from "../pipeline.ts";
+import { Pipeline } from "../pipeline.ts";
+import type { WrappedCommand } from "../pipeline_options.ts";
 import { AuditWatch } from "../telemetry/audit_watch.ts";
 import type { StreamAccount } from "../event/tally.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import type { CommandEnd } from "../source/command.ts";
-import type { StderrWriter } from "../telemetry/stderr_writer.ts";
 import type { RunArgs } from "./args.ts";
 import { renderStartError } from "./command_context.ts";
 import { originOf } from "./data_dir_origin.ts";
 import { needsDataDir } from "./data_dir_use.ts";
 import { describeExit, exitReport } from "./exit_report.ts";
 import { faultyStorage } from "./faulty_storage.ts";
-import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
+import { FileMarks } from "./file_marks.ts";
+import { exactSinks, isLaxConfig, needsJournal } from "./fixed_options.ts";
+import { PendingHangUps } from "./hang_up.ts";
+import { loadConfigFiles, readOnce } from "./load_config_files.ts";
+import { logStyle } from "./log_style.ts";
 import { startProgress } from "./progress.ts";
-import { startRunApi } from "./run_api.ts";
+import type { Reloader } from "./reloader.ts";
+import { RunApi } from "./run_api.ts";
+import { EXIT_CODES, type RunProcess, type StopSignal } from "./run_process.ts";
+import { SinkHealth } from "./sink_health.ts";
+import { startReloader } from "./start_reloader.ts";
 import { checkStdinSource } from "./stdin_source_check.ts";
 import { stdinFileOf } from "./stdin_file_of.ts";
-
-/** The health check has to be done by then; `--require-healthy` promises an answer within 15 s. */
-export const HEALTH_CHECK_MAX_MS = 12_000;
-
-/** While a sink has failed its check and delivered nothing, it is checked again this often: /ready has to learn that it works. */
-export const HEALTH_AGAIN_MS = 5_000;
 
 /** A disk that refuses to take the last of the journal is not waited for longer. */
 const JOURNAL_CLOSE_MAX_MS = 2_000;
 /** The same for the last events of a disk buffer. */
 const BUFFER_CLOSE_MAX_MS = 5_000;
-
-/** What the process gives to a run. */
-export interface RunProcess extends LoadFilesContext {
-  readonly version: string;
-  readonly stderr: StderrWriter;
-  /** Width of the terminal behind stderr, if there is one. */
-  readonly terminalColumns: () => number | undefined;
-  readonly now: () => number;
-  readonly random: () => number;
-  /** Calls back on SIGTERM and SIGINT. */
-  readonly onSignal: (callback: (signal: "SIGTERM" | "SIGINT") => void) => void;
-  /** Ends the process at once. */
-  readonly exit: (code: number) => never;
-  /** Default: `HEALTH_AGAIN_MS`. */
-  readonly healthAgainMs?: number;
-}
 
 /**
  * `shipper run`: loads, checks, ships, and returns the exit code of options.md: 0, 1 or 78; a second signal ends at once with 130 or 143. A
@@ -67,12 +51,17 @@ export async function run(
   wrapped: WrappedCommand | null = null,
 ): Promise<number> {
   const { stderr } = process;
-  const { config, diagnostics } = await loadConfigFiles(args.configPaths, process);
+  const hangUps = new PendingHangUps(process);
+  const marks = new FileMarks();
+  const context = { ...process, stdin: readOnce(process.stdin) };
+  const { config, diagnostics } = await loadConfigFiles(args.configPaths, {
+    ...context,
+    onRead: (path) => marks.note(path),
+  });
   if (diagnostics.length > 0) stderr.write(renderDiagnostics(diagnostics, { color: stderr.isTerminal }));
   if (config === null) return EXIT_CONFIG;
   const log = createLogger({
-    level: args.logLevel ?? config.log.level,
-    format: config.log.format === "auto" ? (stderr.isTerminal ? "pretty" : "json") : config.log.format,
+    ...logStyle(config, args, stderr),
     write: (text) => stderr.write(text),
     now: process.now,
     color: stderr.isTerminal,
@@ -80,7 +69,7 @@ export async function run(
   });
   try {
     if (wrapped !== null) checkStdinSource(config);
-    return await new Run(args, config, process, log, wrapped).run();
+    return await new Run({ args, config, process: context, log, wrapped, marks, hangUps }).run();
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     stderr.write(renderStartError(error));
@@ -90,41 +79,55 @@ export async function run(
   }
 }
 
+interface RunParts {
+  readonly args: RunArgs;
+  readonly config: Config;
+  readonly process: RunProcess;
+  readonly log: Logger;
+  readonly wrapped: WrappedCommand | null;
+  /** Of what the configuration was read from. */
+  readonly marks: FileMarks;
+  readonly hangUps: PendingHangUps;
+}
+
 class Run {
+  readonly #parts: RunParts;
   readonly #args: RunArgs;
-  readonly #config: Config;
+  /** Of the start. */
+  readonly #startConfig: Config;
   readonly #process: RunProcess;
   readonly #log: Logger;
   readonly #wrapped: WrappedCommand | null;
   readonly #metrics: Metrics;
   readonly #end = new AbortController();
   #signalCount = 0;
-  readonly #checkedSinks = new Set<string>();
   #isWaitingForHealth = false;
   #isUnstored = false;
   #isEnding = false;
   #pipeline: Pipeline | null = null;
+  #reloader: Reloader | null = null;
   #stdinFile: ReturnType<typeof stdinFileOf> = null;
   /** While the journal was opened. */
-  #earlySignal: "SIGTERM" | "SIGINT" | null = null;
+  #earlySignal: StopSignal | null = null;
 
-  constructor(
-    args: RunArgs,
-    config: Config,
-    process: RunProcess,
-    log: Logger,
-    wrapped: WrappedCommand | null,
-  ) {
-    this.#wrapped = wrapped;
-    this.#args = args;
-    this.#config = config;
-    this.#process = process;
-    this.#log = log;
-    this.#metrics = new Metrics(process.now());
+  constructor(parts: RunParts) {
+    this.#parts = parts;
+    this.#wrapped = parts.wrapped;
+    this.#args = parts.args;
+    this.#startConfig = parts.config;
+    this.#process = parts.process;
+    this.#log = parts.log;
+    this.#metrics = new Metrics(parts.process.now());
+  }
+
+  /** What is at work. */
+  get #config(): Config {
+    return this.#pipeline?.config ?? this.#startConfig;
   }
 
   async run(): Promise<number> {
     this.#process.onSignal((signal) => this.#onSignal(signal));
+    this.#parts.hangUps.onStop = () => this.#onSignal("SIGHUP");
     if (this.#args.dryRun) return await this.#ship(new PositionStore());
     if (this.#wrapped === null) this.#stdinFile = stdinFileOf(this.#config.sources, this.#log);
     const isNeeded = needsDataDir(this.#config, this.#stdinFile !== null, this.#log);
@@ -140,13 +143,10 @@ class Run {
   /** The journal, or, where at-least-once sinks alone could do without, the positions that are stored and cannot be stored any more. */
   async #openJournal(): Promise<Journal | PositionStore> {
     const { dataDir, sinks } = this.#config;
-    const exact = sinks.filter((sink) => sink.type === "kafka" && sink.delivery === "exactly_once");
-    const isLax = exact.length > 0 &&
-      exact.every((sink) => sink.type === "kafka" && sink.durability === "process");
-    const mustStop = exact.some((sink) => sink.type === "kafka" && sink.onClonedState === "stop");
+    const mustStop = exactSinks(this.#config).some((sink) => sink.onClonedState === "stop");
     const opening = Journal.open({
       dataDir,
-      durability: isLax ? "process" : "machine",
+      durability: isLaxConfig(this.#config) ? "process" : "machine",
       onClonedState: mustStop ? "stop" : "adopt",
       keepsSpare: sinks.some((sink) => sink.buffer.type === "disk"),
       ...originOf(dataDir),
@@ -154,7 +154,7 @@ class Run {
       now: this.#process.now,
       ...faultyStorage(),
     });
-    const isNeeded = exact.length > 0 || sinks.some((sink) => sink.buffer.type === "disk");
+    const isNeeded = needsJournal(this.#config);
     return await opening.catch((error: unknown) => {
       if (isNeeded || !(error instanceof StartError) || error.code !== "journal-unwritable") {
         throw error;
@@ -182,13 +182,15 @@ class Run {
     const { now, random, hostname, version } = this.#process;
     const pool = new BufferPool();
     startNotingGaps(this.#config.sinks, this.#metrics, now);
-    const diskBuffers = await this.#openDiskBuffers(journal, pool);
+    const bufferOptions = this.#bufferOptions(journal, pool);
+    const diskBuffers = bufferOptions === null ? new Map() : await openDiskBuffers(bufferOptions);
     this.#metrics.accounts = () => accountsOf(positions, diskBuffers);
     const pipeline = new Pipeline({
       config: this.#config,
       positions,
       journal,
       diskBuffers,
+      openDiskBuffer: async (sink) => bufferOptions === null ? null : await openBufferOf(bufferOptions, sink),
       pool,
       hostname,
       metrics: this.#metrics,
@@ -202,42 +204,44 @@ class Run {
     });
     this.#pipeline = pipeline;
     if (this.#earlySignal !== null) this.#stop(pipeline, this.#earlySignal);
-    const api = await this.#startApi();
+    const api = this.#newApi(pipeline);
+    await api.start(this.#config.api);
+    const health = this.#newHealth(pipeline);
     try {
       this.#log.info(`Started shipper ${version}`, {
         sources: this.#names("sources"),
         sinks: this.#names("sinks"),
       });
-      const isHealthy = await this.#checkHealth(pipeline);
+      const isHealthy = await this.#checkHealth(health);
       if (!isHealthy && this.#args.requireHealthy) return EXIT_CONFIG;
+      this.#startReloader(pipeline, api, health, journal !== null);
       return await this.#runPipeline(pipeline, journal, diskBuffers);
     } finally {
+      this.#reloader?.close();
       await closeAll(diskBuffers);
       // Where the pipeline has run it is closed already.
       await journal?.close(JOURNAL_CLOSE_MAX_MS);
-      await api?.stop();
+      await api.stop();
     }
   }
 
-  async #openDiskBuffers(
-    journal: Journal | null,
-    pool: BufferPool,
-  ): Promise<ReadonlyMap<string, DiskBuffer>> {
-    if (journal === null || this.#args.dryRun) return new Map();
+  /** Null where no event is kept on disk. */
+  #bufferOptions(journal: Journal | null, pool: BufferPool): DiskBuffersOptions | null {
+    if (journal === null || this.#args.dryRun) return null;
     const faulty = faultyStorage();
-    return await openDiskBuffers({
+    return {
       config: this.#config,
       journal,
       pool,
       metrics: this.#metrics,
       log: this.#log,
       ops: "ops" in faulty ? faulty.ops : null,
-    });
+    };
   }
 
-  #startApi(): Promise<ApiServer | null> {
-    return startRunApi({
-      config: this.#config,
+  #newApi(pipeline: Pipeline): RunApi {
+    return new RunApi({
+      config: () => pipeline.config,
       metrics: this.#metrics,
       log: this.#log,
       now: this.#process.now,
@@ -246,57 +250,48 @@ class Run {
     });
   }
 
+  #newHealth(pipeline: Pipeline): SinkHealth {
+    const { healthAgainMs } = this.#process;
+    return new SinkHealth({
+      pipeline,
+      metrics: this.#metrics,
+      log: this.#log,
+      requireHealthy: this.#args.requireHealthy,
+      signal: this.#end.signal,
+      ...(healthAgainMs === undefined ? {} : { againMs: healthAgainMs }),
+    });
+  }
+
   /** Under `--require-healthy` nothing is read before the answer is there; otherwise shipping starts meanwhile. */
-  async #checkHealth(pipeline: Pipeline): Promise<boolean> {
-    const checked = this.#askHealth(pipeline);
-    if (this.#args.requireHealthy) {
-      this.#isWaitingForHealth = true;
-      return await checked.finally(() => this.#isWaitingForHealth = false);
+  async #checkHealth(health: SinkHealth): Promise<boolean> {
+    if (!this.#args.requireHealthy) {
+      health.watch();
+      return true;
     }
-    checked.then((isHealthy) => isHealthy ? undefined : this.#askAgain(pipeline)).catch((error: unknown) =>
-      this.#log.error(`Cannot check the sinks' health: ${error}`)
-    );
-    return true;
+    this.#isWaitingForHealth = true;
+    return await health.check().finally(() => this.#isWaitingForHealth = false);
   }
 
-  /** Until every sink has passed, or has proved by delivering that it works. */
-  async #askAgain(pipeline: Pipeline): Promise<void> {
-    const { signal } = this.#end;
-    const isUnproved = () =>
-      [...this.#metrics.sinks.values()].some((sink) => sink.healthFailure !== null && sink.lastAckMs === 0);
-    for (let isHealthy = false; !isHealthy && !signal.aborted && isUnproved();) {
-      await pause(this.#process.healthAgainMs ?? HEALTH_AGAIN_MS, signal, false);
-      if (!signal.aborted) isHealthy = await this.#askHealth(pipeline);
-    }
-  }
-
-  /** Notes for /ready what the checks say, and logs what is new of it. */
-  async #askHealth(pipeline: Pipeline): Promise<boolean> {
-    const limits = [AbortSignal.timeout(HEALTH_CHECK_MAX_MS), this.#end.signal];
-    const failures = await pipeline.checkHealth(AbortSignal.any(limits));
-    const end = this.#args.requireHealthy
-      ? "ending, as --require-healthy asks"
-      : "trying again for as long as it takes";
-    // A check that the end of the run cut short says nothing.
-    if (this.#end.signal.aborted) return true;
-    for (const { name } of this.#config.sinks.filter((each) => each.healthcheck)) {
-      const sink = this.#metrics.sink(name);
-      const failure = failures.find((each) => each.sink === name)?.failure ?? null;
-      const isFirst = !this.#checkedSinks.has(name);
-      this.#checkedSinks.add(name);
-      const before = sink.healthFailure;
-      sink.healthFailure = failure;
-      if (failure === null && (before !== null || isFirst)) {
-        this.#log.info(`Health check of sink "${name}" passed`);
-      }
-      if (failure === null || failure.message === before?.message) continue;
-      const hint = failure.hint === null ? {} : { hint: failure.hint };
-      this.#log.error(`Health check of sink "${name}" failed: ${failure.message}; ${end}`, {
-        code: failure.code,
-        ...hint,
-      });
-    }
-    return failures.length === 0;
+  #startReloader(pipeline: Pipeline, api: RunApi, health: SinkHealth, hasJournal: boolean): void {
+    const { hangUps, marks } = this.#parts;
+    this.#reloader = startReloader({
+      args: this.#args,
+      process: this.#process,
+      isWrapping: this.#wrapped !== null,
+      hangUps,
+      marks,
+      facts: {
+        hasJournal,
+        isUnstored: this.#isUnstored,
+        isLax: isLaxConfig(this.#startConfig),
+        hasStdinFile: this.#stdinFile !== null,
+      },
+      pipeline,
+      api,
+      health,
+      metrics: this.#metrics,
+      log: this.#log,
+    });
   }
 
   async #runPipeline(
@@ -322,6 +317,7 @@ class Run {
       failure = error instanceof Error ? error.message : String(error);
       this.#log.error(`Stopped: ${failure}`);
     } finally {
+      this.#reloader?.close();
       progress.stop();
       audit.stop();
     }
@@ -338,13 +334,14 @@ class Run {
     return report.exitCode;
   }
 
-  #onSignal(signal: "SIGTERM" | "SIGINT"): void {
-    if (++this.#signalCount > 1) this.#process.exit(signal === "SIGINT" ? 130 : 143);
+  #onSignal(signal: StopSignal): void {
+    if (++this.#signalCount > 1) this.#process.exit(EXIT_CODES[signal]);
+    this.#reloader?.close();
     if (this.#pipeline === null) this.#earlySignal = signal;
     else this.#stop(this.#pipeline, signal);
   }
 
-  #stop(pipeline: Pipeline, signal: "SIGTERM" | "SIGINT"): void {
+  #stop(pipeline: Pipeline, signal: StopSignal): void {
     const { shutdownTimeoutMs } = this.#config;
     this.#log.info(
       `Stopping on ${signal}: what was read is delivered within ${

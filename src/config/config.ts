@@ -11,6 +11,8 @@ export interface Config {
   readonly log: LogConfig;
   readonly shutdownTimeoutMs: number;
   readonly rescueSizeBytesMax: number;
+  /** Its files are looked at for changes. */
+  readonly watchConfig: boolean;
   /** Those that at least one sink reads. */
   readonly sources: readonly SourceConfig[];
   readonly sinks: readonly SinkConfig[];

@@ -21,15 +21,29 @@ const BLUE = "34";
 /**
  * All diagnostics in their order with a blank line between, then one summary line. "" when there are none.
  */
-export function renderDiagnostics(diagnostics: readonly Diagnostic[], options: { color: boolean }): string {
+export function renderDiagnostics(
+  diagnostics: readonly Diagnostic[],
+  options: { readonly color: boolean; readonly consequences?: Consequences },
+): string {
   if (diagnostics.length === 0) return "";
   const paint = options.color ? paintAnsi : paintNothing;
   const blocks = diagnostics.slice(0, SHOWN_MAX).map((each) => renderDiagnostic(each, paint));
   if (diagnostics.length > SHOWN_MAX) {
     blocks.push(`... and ${diagnostics.length - SHOWN_MAX} more, not shown\n`);
   }
-  return `${blocks.join("\n")}\n${summary(diagnostics)}\n`;
+  return `${blocks.join("\n")}\n${summary(diagnostics, options.consequences ?? AT_START)}\n`;
 }
+
+/** What follows from what was found. */
+export interface Consequences {
+  readonly ofErrors: string;
+  readonly ofWarnings: string;
+}
+
+const AT_START: Consequences = {
+  ofErrors: "nothing was started",
+  ofWarnings: "warnings do not stop the start",
+};
 
 type Paint = (style: string, text: string) => string;
 
@@ -120,7 +134,7 @@ function renderSnippet(
   return lines;
 }
 
-function summary(diagnostics: readonly Diagnostic[]): string {
+function summary(diagnostics: readonly Diagnostic[], { ofErrors, ofWarnings }: Consequences): string {
   const errors = diagnostics.filter((each) => each.severity === "error").length;
   const warnings = diagnostics.length - errors;
   const paths = new Set(diagnostics.map((each) => each.path));
@@ -128,8 +142,7 @@ function summary(diagnostics: readonly Diagnostic[]): string {
   const counts = [];
   if (errors > 0) counts.push(count(errors, "error"));
   if (warnings > 0) counts.push(count(warnings, "warning"));
-  const end = errors > 0 ? "nothing was started" : "warnings do not stop the start";
-  return `Found ${counts.join(" and ")} in ${where}; ${end}.`;
+  return `Found ${counts.join(" and ")} in ${where}; ${errors > 0 ? ofErrors : ofWarnings}.`;
 }
 
 function count(number: number, noun: string): string {

@@ -104,6 +104,7 @@ export function loadConfig(
     log: buildLog(top.log),
     shutdownTimeoutMs: toMs(top.top.values["shutdown_timeout_secs"] as number),
     rescueSizeBytesMax: top.top.values["rescue_max_size"] as number,
+    watchConfig: top.top.values["watch_config"] as boolean,
     sources: sources.filter((each) => read.has(each.name)).map(buildSource),
     sinks: sinks.map((each) => buildSink(each, context, env)),
   };

@@ -34,8 +34,15 @@ export const topGroup = group({
         "its file at the next start. A second signal ends the process at once.",
       example: "30",
     }),
+    watch_config: flag({
+      default: false,
+      doc:
+        "Takes a changed configuration over when one of its files changes, or a file that a secret is read from, as SIGHUP does; the flag " +
+        "`--watch-config` sets it, too. See [reloading.md](reloading.md).",
+      example: "true",
+    }),
   },
-  planned: ["watch_config"],
+  planned: [],
   tables: ["api", "log", "sources", "sinks"],
 });
 

@@ -56,10 +56,13 @@ export class DeadLetterFile implements DeadLetters {
   #waiting: Waiting[] = [];
   #file: fs.FileHandle | null = null;
   #sizeBytes = 0;
+  /** As the option of this name; may change. */
+  sizeBytesMax: number;
   #running: Promise<void> | null = null;
 
   constructor(options: DeadLetterFileOptions) {
     this.#options = options;
+    this.sizeBytesMax = options.sizeBytesMax;
     this.#ops = options.ops ?? systemFileOps;
   }
 
@@ -107,7 +110,7 @@ export class DeadLetterFile implements DeadLetters {
     for (const { letter } of this.#waiting) {
       if (bytes >= WRITE_BYTES_MAX) break;
       const line = Buffer.from(encodeLetter(letter));
-      if (this.#sizeBytes + bytes > 0 && this.#sizeBytes + bytes + line.length > this.#options.sizeBytesMax) {
+      if (this.#sizeBytes + bytes > 0 && this.#sizeBytes + bytes + line.length > this.sizeBytesMax) {
         break;
       }
       lines.push(line);
@@ -181,9 +184,9 @@ export class DeadLetterFile implements DeadLetters {
   }
 
   #tellFull(): void {
-    const { path: name, sizeBytesMax, onProblem } = this.#options;
+    const { path: name, onProblem } = this.#options;
     onProblem(
-      `The file of dead letters "${name}" is full (dead_letter.max_size = ${sizeBytesMax}): ${this.#waiting.length} event(s) wait, and with them ` +
+      `The file of dead letters "${name}" is full (dead_letter.max_size = ${this.sizeBytesMax}): ${this.#waiting.length} event(s) wait, and with them ` +
         `what comes behind them`,
       `move it away (shipper makes a new one), or raise dead_letter.max_size`,
     );

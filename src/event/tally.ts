@@ -39,6 +39,18 @@ export class Tally {
     this.inFlightCount += count;
   }
 
+  /**
+   * Takes what is not delivered, and can never be by who has it, out of the account: it is read anew, and counted then. Gives its number.
+   */
+  giveBack(): number {
+    const count = this.leftCount + this.openCount;
+    this.readCount -= count;
+    this.leftCount = 0;
+    this.bufferedCount = 0;
+    this.inFlightCount = 0;
+    return count;
+  }
+
   get droppedCount(): number {
     return sumOf(this.dropped);
   }

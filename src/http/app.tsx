@@ -5,6 +5,7 @@ import { auditRun, type LiveAudit } from "../telemetry/audit.ts";
 import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 import { EXPOSITION_CONTENT_TYPE } from "../telemetry/exposition.ts";
 import { readProcessFigures, renderPrometheus } from "../telemetry/prometheus.ts";
+import type { Reload } from "../telemetry/metrics.ts";
 import type { Status } from "../telemetry/status.ts";
 import type { ApiOptions } from "./api.ts";
 import { StatusPage } from "./status_page.tsx";
@@ -34,12 +35,13 @@ export function createApp(options: AppOptions): Hono {
     return await next();
   });
   app.get("/health", (c) => {
-    const { state, nowMs, startedMs } = options.status();
+    const { state, nowMs, startedMs, reload } = options.status();
     return c.json({
       status: "ok",
       version: options.version,
       state,
       uptime_seconds: Math.max(0, nowMs - startedMs) / 1000,
+      configuration: configuration(reload),
     });
   });
   app.get("/ready", (c) => {
@@ -60,6 +62,17 @@ export function createApp(options: AppOptions): Hono {
     return c.json({ error: "The request failed; the log has the reason" }, 500);
   });
   return app;
+}
+
+/** "current": the configuration that was read last is at work. What is not is no reason to end the process: see docs/reloading.md. */
+function configuration(reload: Reload | null) {
+  if (reload === null) return { state: "current", last_reload: null };
+  const { result, atMs, failure } = reload;
+  const why = failure === null ? {} : { message: failure.message, hint: failure.hint };
+  return {
+    state: failure === null ? "current" : result === "partly" ? "partly" : "rejected",
+    last_reload: { result, at: new Date(atMs).toISOString(), ...why },
+  };
 }
 
 function readiness(status: Status) {

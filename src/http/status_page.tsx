@@ -1,5 +1,6 @@
 /** @jsxImportSource hono/jsx (named here too: Bun reads tsconfig.json of the folder that it is started in) */
 import { formatBytes, formatCount, formatDuration } from "../telemetry/format.ts";
+import type { Reload } from "../telemetry/metrics.ts";
 import type { FileStatus, JournalStatus, SinkStatus, SourceStatus, Status } from "../telemetry/status.ts";
 
 /** The page asks for itself again; no script is needed. */
@@ -36,6 +37,9 @@ export function StatusPage({ status, version }: { status: Status; version: strin
           {status.state}, up {formatDuration(status.nowMs - status.startedMs)};{" "}
           <span class="note">{new Date(status.nowMs).toISOString()}, every {REFRESH_SECONDS} s</span>
         </p>
+        {status.reload !== null && status.reload.failure !== null && (
+          <RejectedConfiguration reload={status.reload} />
+        )}
         {status.journal !== null && <Journal journal={status.journal} />}
         <h2>Sinks</h2>
         {status.sinks.map((sink) => <Sink key={sink.name} sink={sink} nowMs={status.nowMs} />)}
@@ -43,6 +47,15 @@ export function StatusPage({ status, version }: { status: Status; version: strin
         {status.sources.map((source) => <Source key={source.name} source={source} />)}
       </body>
     </html>
+  );
+}
+
+function RejectedConfiguration({ reload: { atMs, failure } }: { reload: Reload }) {
+  return (
+    <p class="bad">
+      The configuration that was read at {new Date(atMs).toISOString()} is not at work: {failure!.message}
+      {failure!.hint !== null && <span class="note">{` (hint: ${failure!.hint})`}</span>}
+    </p>
   );
 }
 

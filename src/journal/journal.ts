@@ -3,7 +3,7 @@ import type { PositionStore } from "../checkpoint/position_store.ts";
 import { errnoName, StartError } from "../errors.ts";
 import type { HeldLines } from "../event/tracked_region.ts";
 import type { ProducerNumbers } from "../kafka/batch_header.ts";
-import type { GoneEvents, IntentLog, NewIntent } from "../kafka/intent_log.ts";
+import type { GoneEvents, NewIntent } from "../kafka/intent_log.ts";
 import { ByteEncoder } from "../storage/byte_codec.ts";
 import type { Durability } from "../storage/log_options.ts";
 import { SegmentedLog } from "../storage/segmented_log.ts";
@@ -12,8 +12,16 @@ import type { StorageOps } from "../storage/storage_ops.ts";
 import { crashPoint } from "../telemetry/crash_point.ts";
 import type { Log } from "../telemetry/log.ts";
 import { GONE_KINDS, JournalFrame, type RunFrame, writeCheckpoint, writeRun } from "./frames.ts";
-import { writeIntent } from "./intent_frames.ts";
-import { JOURNAL_FOLDER, type JournalContent, readJournal } from "./journal_reader.ts";
+import { readIntent, writeIntent } from "./intent_frames.ts";
+import {
+  inOrder,
+  JOURNAL_FOLDER,
+  type JournalContent,
+  type LiveIntent,
+  readJournal,
+  takeRegions,
+} from "./journal_reader.ts";
+import { LiveIntents } from "./live_intents.ts";
 import { migratePositions, setMigratedAside } from "./migration.ts";
 import { checkOrigin } from "./origin.ts";
 import { heldLines, type Rebuild, SinkJournal } from "./sink_journal.ts";
@@ -46,13 +54,6 @@ export interface JournalOptions {
   readonly writer?: GroupWriter;
 }
 
-interface Live {
-  readonly payload: Buffer;
-  readonly sinkNumber: number;
-  readonly runNumber: number;
-  readonly held: readonly HeldLines[];
-}
-
 /**
  * Intents, acknowledgements and positions of all sinks, in one log: the one source of truth of what was read and what became of it. All of
  * it is in memory too, so that a checkpoint can be written at any time.
@@ -63,16 +64,14 @@ export class Journal {
   readonly content: JournalContent;
   readonly #options: JournalOptions;
   readonly #segmentBytes: number;
-  readonly #live = new Map<number, Live>();
-  /** Live intents by stream. */
-  readonly #needed = new Map<number, number>();
+  readonly #live = new LiveIntents();
   readonly #runs = new Map<number, RunFrame>();
+  /** Batches of sinks that were reopened, as they were then. */
+  readonly #reopened = new Map<string, readonly LiveIntent[]>();
   readonly #out = new ByteEncoder();
   readonly #part = new ByteEncoder();
   #nextBatchId: number;
   #nextRunNumber: number;
-  /** Of live intents, by sink. */
-  readonly #liveBytes = new Map<number, number>();
   #log: SegmentedLog | null = null;
   #failure: string | null = null;
   #closing: Promise<boolean> | null = null;
@@ -88,9 +87,9 @@ export class Journal {
     for (const [id, live] of content.live) {
       const { intent, payload } = live;
       const held = heldLines(live);
-      this.#remember(id, { payload, sinkNumber: intent.sinkNumber, runNumber: intent.runNumber, held });
+      this.#live.remember(id, { payload, sinkNumber: intent.sinkNumber, runNumber: intent.runNumber, held });
     }
-    this.positions.isNeeded = (stream) => this.#needed.has(stream);
+    this.positions.isNeeded = (stream) => this.#live.names(stream);
   }
 
   /**
@@ -115,8 +114,38 @@ export class Journal {
   }
 
   /** The journal as one sink sees it. `rebuild` makes a recovered batch again. */
-  intentsOf(sink: string, rebuild: Rebuild, isSynced: boolean): IntentLog {
+  intentsOf(sink: string, rebuild: Rebuild, isSynced: boolean): SinkJournal {
     return new SinkJournal(this, sink, rebuild, isSynced);
+  }
+
+  /** Batches of a sink that were open when the process started, or when the sink was reopened, in the order in which they go out. */
+  openOf(sink: string): readonly LiveIntent[] {
+    const all = this.#reopened.get(sink) ?? [...this.content.live.values()];
+    return all.filter(({ intent }) => this.positions.sinkName(intent.sinkNumber) === sink);
+  }
+
+  /** The producer id that intents name by this number; null where it was not known. */
+  runOf(number: number): RunFrame | null {
+    return this.#runs.get(number) ?? null;
+  }
+
+  /**
+   * The sink starts anew while the process goes on, and nobody works for it now: its batches that are neither acknowledged nor replaced are open as
+   * after a restart, and so are the lines that are in none.
+   */
+  reopenSink(sink: string): void {
+    if (!this.positions.sinkNames().includes(sink)) return;
+    const number = this.positions.sinkNumber(sink);
+    this.positions.reopenSink(sink);
+    const open = new Map<number, LiveIntent>();
+    for (const [id, { payload, sinkNumber }] of this.#live.entries()) {
+      if (sinkNumber === number) open.set(id, { intent: readIntent(payload), payload, regions: [] });
+    }
+    for (const [id, each] of open) {
+      takeRegions(this.positions, each);
+      this.#live.setHeld(id, heldLines(each));
+    }
+    this.#reopened.set(sink, [...inOrder(open).values()]);
   }
 
   /**
@@ -125,10 +154,10 @@ export class Journal {
    */
   readAgain(sink: string): void {
     const ids: number[] = [];
-    for (const [id, { intent, regions }] of this.content.live) {
-      if (this.positions.sinkName(intent.sinkNumber) !== sink || !this.#live.has(id)) continue;
+    for (const { intent, regions } of this.openOf(sink)) {
+      if (this.#live.get(intent.id) === undefined) continue;
       intent.segments.forEach(({ runs }, i) => regions[i]?.uncover(runs));
-      ids.push(id);
+      ids.push(intent.id);
     }
     if (ids.length === 0) return;
     const { log } = this.#options;
@@ -158,7 +187,7 @@ export class Journal {
 
   /** A sink that stands still takes no room of another. */
   hasRoom(sinkNumber: number): boolean {
-    return (this.#liveBytes.get(sinkNumber) ?? 0) < (this.#options.liveBytesMax ?? LIVE_BYTES_MAX);
+    return this.#live.bytesOf(sinkNumber) < (this.#options.liveBytesMax ?? LIVE_BYTES_MAX);
   }
 
   /** A producer id was obtained; returns the number by which intents name it. */
@@ -200,7 +229,7 @@ export class Journal {
       out.varint(bytes.length).raw(bytes);
       ids.push(id);
     }
-    for (const id of cancelledIds) this.#forget(id);
+    for (const id of cancelledIds) this.#live.forget(id);
     this.#log!.append(JournalFrame.REPLACE, out.bytes());
     return ids;
   }
@@ -209,7 +238,7 @@ export class Journal {
     const live = this.#live.get(id);
     if (live === undefined) throw new Error(`Cannot acknowledge batch ${id}: it is not in the journal`);
     for (const { region, count } of live.held) region.countDelivered(count);
-    this.#forget(id);
+    this.#live.forget(id);
     this.#log!.append(JournalFrame.ACK, this.#out.reset().varint(id).bytes());
     this.#log!.flushSoon(ACK_DELAY_MS);
   }
@@ -218,7 +247,9 @@ export class Journal {
   forgetSink(name: string): void {
     if (!this.positions.sinkNames().includes(name)) return;
     const number = this.positions.sinkNumber(name);
-    for (const [id, { sinkNumber }] of [...this.#live]) if (sinkNumber === number) this.#forget(id);
+    for (const [id, { sinkNumber }] of [...this.#live.entries()]) {
+      if (sinkNumber === number) this.#live.forget(id);
+    }
     for (const [run, { sinkNumber }] of this.#runs) if (sinkNumber === number) this.#runs.delete(run);
     this.positions.forgetSink(name);
   }
@@ -285,7 +316,7 @@ export class Journal {
     const start = out.length;
     const held = writeIntent(out, { id, sinkNumber, runNumber }, intent);
     const bytes = out.bytes().subarray(start);
-    this.#remember(id, { payload: Buffer.from(bytes), sinkNumber, runNumber, held });
+    this.#live.remember(id, { payload: Buffer.from(bytes), sinkNumber, runNumber, held });
     return { id, bytes };
   }
 
@@ -297,30 +328,6 @@ export class Journal {
         region.streamNumber === 0 && !counted.has(region)
       )
     );
-  }
-
-  #remember(id: number, live: Live): void {
-    this.#live.set(id, live);
-    this.#countLive(live, live.payload.length);
-    for (const { streamNumber } of live.held) {
-      this.#needed.set(streamNumber, (this.#needed.get(streamNumber) ?? 0) + 1);
-    }
-  }
-
-  #forget(id: number): void {
-    const live = this.#live.get(id);
-    if (live === undefined) return;
-    this.#live.delete(id);
-    this.#countLive(live, -live.payload.length);
-    for (const { streamNumber } of live.held) {
-      const count = this.#needed.get(streamNumber)! - 1;
-      if (count === 0) this.#needed.delete(streamNumber);
-      else this.#needed.set(streamNumber, count);
-    }
-  }
-
-  #countLive({ sinkNumber }: Live, bytes: number): void {
-    this.#liveBytes.set(sinkNumber, (this.#liveBytes.get(sinkNumber) ?? 0) + bytes);
   }
 
   /** Runs of a sink that no intent names any more. */

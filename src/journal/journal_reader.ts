@@ -112,11 +112,7 @@ export class JournalReader {
   /** After the last frame. */
   finish(found: LogReadResult): JournalContent {
     this.#positions.finishRestore();
-    for (const each of this.#live.values()) {
-      each.regions = each.intent.segments.map(({ streamNumber, info, lineCount }) =>
-        this.#positions.storedLedger(streamNumber, each.intent.sinkNumber)?.reopen(info, lineCount) ?? null
-      );
-    }
+    for (const each of this.#live.values()) takeRegions(this.#positions, each);
     return {
       positions: this.#positions,
       live: inOrder(this.#live),
@@ -190,8 +186,15 @@ export class JournalReader {
   }
 }
 
+/** Opens the lines of an intent, whose fate is not known, in their ledgers; after those were restored. */
+export function takeRegions(positions: PositionStore, live: LiveIntent): void {
+  live.regions = live.intent.segments.map(({ streamNumber, info, lineCount }) =>
+    positions.storedLedger(streamNumber, live.intent.sinkNumber)?.reopen(info, lineCount) ?? null
+  );
+}
+
 /** The order in which the batches of a partition go out: a part, and a batch with new numbers, where the first one was. */
-function inOrder(live: ReadonlyMap<number, LiveIntent>): Map<number, LiveIntent> {
+export function inOrder(live: ReadonlyMap<number, LiveIntent>): Map<number, LiveIntent> {
   const sorted = [...live].sort(([a, { intent: one }], [b, { intent: other }]) =>
     one.place - other.place || a - b
   );

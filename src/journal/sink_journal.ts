@@ -20,15 +20,23 @@ export class SinkJournal implements IntentLog {
   readonly #sink: string;
   readonly #isSynced: boolean;
   #runNumber = 0;
+  #isClosed = false;
 
   constructor(journal: Journal, sink: string, rebuild: Rebuild, isSynced: boolean) {
     this.#journal = journal;
     this.#sink = sink;
     this.#isSynced = isSynced;
-    const { live } = journal.content;
-    this.recovered = [...live.values()].filter(({ intent }) =>
-      journal.positions.sinkName(intent.sinkNumber) === sink
-    ).map((each) => this.#recovered(each, rebuild));
+    this.recovered = journal.openOf(sink).map((each) => this.#recovered(each, rebuild));
+  }
+
+  /** Another one is made for the sink: what still comes of work that was under way here must not reach the journal, and throws. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  #open(): Journal {
+    if (this.#isClosed) throw new Error(`Sink "${this.#sink}" has started anew meanwhile`);
+    return this.#journal;
   }
 
   hasRoom(): boolean {
@@ -36,11 +44,11 @@ export class SinkJournal implements IntentLog {
   }
 
   startRun(clusterId: string | null, producer: ProducerNumbers): void {
-    this.#runNumber = this.#journal.startRun(this.#sink, clusterId, producer);
+    this.#runNumber = this.#open().startRun(this.#sink, clusterId, producer);
   }
 
   append(intent: NewIntent): number {
-    return this.#journal.append(this.#journal.positions.sinkNumber(this.#sink), this.#runNumber, intent);
+    return this.#open().append(this.#journal.positions.sinkNumber(this.#sink), this.#runNumber, intent);
   }
 
   replace(
@@ -49,11 +57,11 @@ export class SinkJournal implements IntentLog {
     intents: readonly NewIntent[],
   ): number[] {
     const sinkNumber = this.#journal.positions.sinkNumber(this.#sink);
-    return this.#journal.replace(sinkNumber, this.#runNumber, cancelledIds, gone, intents);
+    return this.#open().replace(sinkNumber, this.#runNumber, cancelledIds, gone, intents);
   }
 
   acknowledge(id: number): void {
-    this.#journal.acknowledge(id);
+    this.#open().acknowledge(id);
   }
 
   durable(): Promise<void> {
@@ -63,7 +71,7 @@ export class SinkJournal implements IntentLog {
   #recovered(live: LiveIntent, rebuild: Rebuild): RecoveredIntent {
     const { intent } = live;
     const { id, topic, topicId, partition, count, place, hintOffset, baseTimestampMs, segments } = intent;
-    const run = this.#journal.content.runs.get(intent.runNumber);
+    const run = this.#journal.runOf(intent.runNumber);
     const storedCount = segments.reduce((sum, { lineCount }) => sum + lineCount, 0);
     return {
       id,

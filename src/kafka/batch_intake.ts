@@ -18,6 +18,9 @@ import { TopicLimitsStore } from "./topic_limits.ts";
 /** Memory of all record batches of a sink before compression: filled, waiting and in flight. */
 export const BATCH_MEMORY_MAX_BYTES = 24 * 1_048_576;
 
+/** Batches in flight or in the compressor may be read for a moment after they were abandoned: connections and the Worker are being closed. */
+const ABANDONED_KEPT_MS = 2_000;
+
 export interface BatchIntakeOptions extends
   Pick<
     ProducerOptions,
@@ -214,10 +217,15 @@ export class BatchIntake {
 
   /** Settles what is not settled as "errored". */
   abandon(): void {
-    // Batches in flight or in the compressor are left to the process's end: their bytes may still be read.
-    this.accumulator.abandon(() => {});
+    const abandoned: ProduceBatch[] = [];
+    this.accumulator.abandon((batch) => abandoned.push(batch));
     this.pool.clear();
     this.room.wake();
+    // Where the process goes on, the memory is needed.
+    setTimeout(() => {
+      for (const batch of abandoned) batch.release();
+      this.pool.clear();
+    }, ABANDONED_KEPT_MS).unref();
   }
 
   /** No batch is larger than its topic takes, before compression; a single record may be, as it may be smaller when it is compressed. */

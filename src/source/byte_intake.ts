@@ -9,6 +9,7 @@ import { StdinLane } from "./stdin_lane.ts";
 
 /** After the stop, what the stream has read ahead comes at once; nothing for so long means that there is nothing. */
 const READ_AHEAD_WAIT_MS = 50;
+const NEWLINE = 10;
 /** A tap that takes longer has held the reading. */
 const TAP_HELD_MS = 20;
 
@@ -56,7 +57,16 @@ export function openInput(input: ByteInput): OpenedInput {
  */
 export class ByteIntake {
   readonly #options: ByteIntakeOptions;
-  readonly #lanes: readonly StdinLane[];
+  #lanes: readonly StdinLane[];
+  /** Lanes whose `run` has not ended. */
+  readonly #running = new Set<Promise<void>>();
+  readonly #failed = new AbortController();
+  /** Reading stands still until it resolves; null: it goes on. */
+  #gate: PromiseWithResolvers<void> | null = null;
+  /** What was read last does not end with a newline. */
+  #isInsideLine = false;
+  #hasBegun = false;
+  #hasEnded = false;
   #isReading = false;
   #isHeld = false;
   #wasHeld = false;
@@ -88,16 +98,59 @@ export class ByteIntake {
    * is given as it is. An outlet that is abandoned takes (and counts) it all at once. Rejects with what `open` throws, and on a bug.
    */
   async run(open: () => OpenedInput, signal: AbortSignal): Promise<void> {
-    const failed = new AbortController();
-    // Not `signal`: what was read exists nowhere else, so it is offered after the stop, too.
-    const lanes = Promise.all(this.#lanes.map((lane) => lane.run(failed.signal)));
-    lanes.catch(() => failed.abort()); // awaited below
+    this.#hasBegun = true;
+    for (const lane of this.#lanes) this.#start(lane);
     try {
-      if (!signal.aborted) await this.#read(open(), AbortSignal.any([signal, failed.signal]));
+      if (!signal.aborted) await this.#read(open(), AbortSignal.any([signal, this.#failed.signal]));
     } finally {
+      this.#hasEnded = true;
       for (const lane of this.#lanes) lane.end();
     }
-    await lanes;
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  /** Nothing is read until `exchange`, but for what is on its way; these sinks get nothing either. */
+  pause(heldSinks: ReadonlySet<string>): void {
+    this.#gate ??= Promise.withResolvers();
+    for (const lane of this.#lanes) if (heldSinks.has(lane.outlet.sink)) lane.hold();
+  }
+
+  /** Whether the sink was given all complete lines that were read for it. */
+  isDrained(sink: string): boolean {
+    return this.#lanes.every((lane) => lane.outlet.sink !== sink || lane.isDrained);
+  }
+
+  /**
+   * Goes on with these outlets: one for a sink that had another one gets what is left for it, with the line that is not complete. A sink that is new
+   * gets the lines that begin from now on. What is left for a sink that has no outlet any more is dropped.
+   */
+  exchange(outlets: readonly Outlet[]): void {
+    const { stream, pool } = this.#options;
+    const lanes: StdinLane[] = [];
+    for (const outlet of outlets) {
+      const known = this.#lanes.find((lane) => lane.outlet.sink === outlet.sink);
+      known?.setOutlet(outlet);
+      if (known !== undefined) lanes.push(known);
+      else if (!this.#hasEnded) {
+        const start = { offset: this.#readBytes, isInsideLine: this.#isInsideLine };
+        const lane = new StdinLane(outlet, stream, pool, start);
+        if (this.#hasBegun) this.#start(lane);
+        lanes.push(lane);
+      }
+    }
+    for (const lane of this.#lanes) if (!lanes.includes(lane)) lane.leave();
+    this.#lanes = lanes;
+    this.#gate?.resolve();
+    this.#gate = null;
+  }
+
+  /** Not with the signal that stops the reading: what was read exists nowhere else, so it is offered after the stop, too. */
+  #start(lane: StdinLane): void {
+    const running: Promise<void> = lane.run(this.#failed.signal).then(() =>
+      void this.#running.delete(running)
+    );
+    running.catch(() => this.#failed.abort()); // it stays in the set, and is awaited there
+    this.#running.add(running);
   }
 
   async #read(input: OpenedInput, signal: AbortSignal): Promise<void> {
@@ -137,7 +190,9 @@ export class ByteIntake {
   /** Hands bytes to the tap and to every lane, and waits until none of them is full. */
   async #give(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
     const { tap, now } = this.#options;
+    while (this.#gate !== null) await this.#gate.promise;
     const receivedMs = now();
+    this.#isInsideLine = bytes.at(-1) !== NEWLINE;
     this.#readBytes += bytes.length;
     for (const lane of this.#lanes) lane.append(bytes, receivedMs);
     this.#isHeld = true;

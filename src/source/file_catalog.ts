@@ -15,7 +15,7 @@ import type { Opened } from "./file_opening.ts";
 import { openFile } from "./file_opening.ts";
 import type { FileStat } from "./file_ops.ts";
 import { FileTailer } from "./file_tailer.ts";
-import { KnownRecords } from "./known_records.ts";
+import { fileRecord, KnownRecords } from "./known_records.ts";
 import { knowledgeOf } from "./mark_check.ts";
 import { OpenFile } from "./open_files.ts";
 import { OwnFolders } from "./own_folders.ts";
@@ -41,6 +41,8 @@ export interface FileCatalogOptions {
   readonly isForbidden: (folder: FileStat) => boolean;
   /** Where files without a name are copied; null or not there: nowhere. */
   readonly guard?: RescueGuard | null;
+  /** Whether another source, whose place this one takes without a pause, read what is at a path. */
+  readonly wasRead?: (path: string) => boolean;
 }
 
 /** A file that is to be read, and what is known of how it came here. */
@@ -76,6 +78,7 @@ export class FileCatalog {
   readonly #ended = new Set<string>();
   /** Inodes that are being opened: an open may hang. */
   readonly #opening = new Set<string>();
+  readonly #lags = () => fileLags(this.byInode.values(), this.options.checkpoint, this.options.config.name);
   #watchedCount = 0;
   /** All files that are registered and have not ended, older generations included. */
   liveCount = 0;
@@ -84,15 +87,20 @@ export class FileCatalog {
     this.options = options;
     this.#ownFolders = new OwnFolders(options.tail.ops, options.isForbidden);
     for (const record of options.checkpoint.records(options.config.name)) this.#records.add(record);
-    const { checkpoint, config, metrics } = options;
-    const others = metrics.fileLags; // of catalogs of this source for other sinks
-    metrics.fileLags = () => [...others(), ...fileLags(this.byInode.values(), checkpoint, config.name)];
+    options.metrics.lagParts.add(this.#lags);
   }
 
   /** What other catalogs of the source have counted stays. */
   #countWatched(metrics: SourceMetrics): void {
     metrics.watchedFiles += this.byInode.size - this.#watchedCount;
     this.#watchedCount = this.byInode.size;
+  }
+
+  /** The run goes on without it: its files are in no figure any more. */
+  leave(): void {
+    this.byInode.clear();
+    this.#countWatched(this.options.metrics);
+    this.options.metrics.lagParts.delete(this.#lags);
   }
 
   /** The stored stream of an inode, also where the device got another number. */
@@ -381,19 +389,6 @@ export class FileCatalog {
 
   /** What is stored of it. */
   record(file: TailedFile): FileRecord {
-    const [dev, ino, birthtimeNs] = file.inode.split(":") as [string, string, string];
-    return {
-      source: this.options.config.name,
-      id: file.stream.id,
-      path: file.stream.path,
-      lastPath: file.lastPath,
-      dev,
-      ino,
-      birthtimeNs,
-      generation: file.generation,
-      sinceNs: String(file.sinceNs),
-      fingerprintBytes: file.fingerprint.sizeBytes,
-      fingerprint: file.fingerprint.hash,
-    };
+    return fileRecord(this.options.config.name, file);
   }
 }

@@ -141,7 +141,7 @@ export class FilePaths {
       if (prior.hasEnded && prior.inode === inodeKey(stat) && catalog.options.tail.isOnce) return;
       return await this.#replace(prior, matchedPath, stat);
     }
-    const startOffset = this.#startOffset(stat);
+    const startOffset = this.#startOffset(matchedPath, stat);
     if (startOffset === null) return;
     const sinceNs = this.#sinceNs.get(matchedPath);
     this.#sinceNs.delete(matchedPath);
@@ -324,8 +324,8 @@ export class FilePaths {
   }
 
   /** Where to start in a file that was never read; null when it is too old to be read at all. */
-  #startOffset(stat: FileStat): number | null {
-    const { config, tail } = this.#catalog.options;
+  #startOffset(matchedPath: string, stat: FileStat): number | null {
+    const { config, tail, wasRead } = this.#catalog.options;
     const inode = inodeKey(stat);
     if (this.#catalog.recordOf(stat) !== null) return 0;
     if (config.ignoreOlderMs !== null && tail.nowMs() - stat.mtimeMs > config.ignoreOlderMs) {
@@ -337,7 +337,9 @@ export class FilePaths {
     if (config.readFrom === "beginning") return 0;
     const ignoredSize = this.#ignoredSizes.get(inode);
     this.#ignoredSizes.delete(inode);
-    return ignoredSize ?? (this.#isFirstLook ? stat.sizeBytes : 0);
+    // One that came while another source took over was not there before.
+    const isOld = this.#isFirstLook && wasRead?.(matchedPath) !== true;
+    return ignoredSize ?? (isOld ? stat.sizeBytes : 0);
   }
 }
 

@@ -13,11 +13,13 @@ import { FileCatalog } from "./file_catalog.ts";
 import type { Walk } from "./file_discovery.ts";
 import { FileDiscovery } from "./file_discovery.ts";
 import { inodeKey } from "./file_identity.ts";
+import { heldAlone } from "./held_alone.ts";
 import type { FileOps, FileStat } from "./file_ops.ts";
 import { systemFileOps } from "./file_ops.ts";
 import { FilePaths } from "./file_paths.ts";
 import type { GlobRoot } from "./glob_root.ts";
 import { OpenFiles, openFilesMaxDefault } from "./open_files.ts";
+import { pathPatterns } from "./path_patterns.ts";
 import { ReadScheduler } from "./read_scheduler.ts";
 import { RescueGuard } from "./rescue_guard.ts";
 import type { RescueStore } from "./rescue_store.ts";
@@ -47,6 +49,8 @@ export interface FileSourceOptions {
   readonly pool: BufferPool;
   /** Where losses of a sink are noted to be told downstream; default: nowhere. */
   readonly gaps?: (sink: string) => Gaps | null;
+  /** The configuration of the source whose place this one takes while shipper runs; null or not there: it is the first one. */
+  readonly before?: FileSourceConfig | null;
   /** Where files without a name are copied; null or not there: nowhere. */
   readonly rescue?: RescueStore | null;
   /** Milliseconds since the epoch, and milliseconds of a clock that never jumps. */
@@ -123,6 +127,7 @@ class FileSource implements Source {
       log,
       isForbidden,
       guard: this.#guard,
+      ...(options.before ? { wasRead: pathPatterns(options.before) } : {}),
     });
     this.#paths = new FilePaths(this.#catalog);
   }
@@ -179,6 +184,15 @@ class FileSource implements Source {
       }
       this.#openFiles.closeAll();
     }
+  }
+
+  leave(): void {
+    this.#catalog.leave();
+  }
+
+  holdsAlone(): string | null {
+    const { checkpoint, rescue = null } = this.#options;
+    return heldAlone(this.#catalog.byInode.values(), checkpoint, rescue);
   }
 
   async #start(stop: AbortSignal): Promise<void> {

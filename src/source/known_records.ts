@@ -1,6 +1,25 @@
 import type { FileRecord } from "../checkpoint/position_file.ts";
 import { devicelessKey, inodeKey, recordInodeKey } from "./file_identity.ts";
 import type { FileStat } from "./file_ops.ts";
+import type { TailedFile } from "./tailed_file.ts";
+
+/** What is stored of a file. */
+export function fileRecord(source: string, file: TailedFile): FileRecord {
+  const [dev, ino, birthtimeNs] = file.inode.split(":") as [string, string, string];
+  return {
+    source,
+    id: file.stream.id,
+    path: file.stream.path,
+    lastPath: file.lastPath,
+    dev,
+    ino,
+    birthtimeNs,
+    generation: file.generation,
+    sinceNs: String(file.sinceNs),
+    fingerprintBytes: file.fingerprint.sizeBytes,
+    fingerprint: file.fingerprint.hash,
+  };
+}
 
 /** What is stored of a source's files, by inode: of a truncated one the newest generation. */
 export class KnownRecords {

@@ -132,6 +132,10 @@ class StdinFileSource implements Source {
     }
   }
 
+  leave(): void {
+    this.#catalog.leave();
+  }
+
   async #open(): Promise<void> {
     const { path, offset } = this.#options.file;
     const registered = await this.#catalog.register({

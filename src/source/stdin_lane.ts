@@ -5,6 +5,8 @@ import type { Stream } from "../event/stream.ts";
 /** Bytes that wait for one outlet before stdin is read on; a line that is still incomplete may need more, up to its own limit. */
 export const LANE_HELD_BYTES_MAX = 262_144;
 
+const NEWLINE = 10;
+
 /**
  * The bytes of stdin that one outlet has not taken yet, in one pooled buffer: `data[start .. end)`.
  *
@@ -12,7 +14,7 @@ export const LANE_HELD_BYTES_MAX = 262_144;
  * readers have seen, or copied to a new buffer.
  */
 export class StdinLane {
-  readonly outlet: Outlet;
+  #outlet: Outlet;
   readonly #stream: Stream;
   readonly #pool: BufferPool;
   #buffer: PooledBuffer | null = null;
@@ -27,11 +29,59 @@ export class StdinLane {
   #onTaken: (() => void) | null = null;
   /** What is left holds no complete line. */
   #isStarved = true;
+  /** Nothing is offered: another outlet comes. */
+  #isHeld = false;
+  #hasLeft = false;
+  /** The bytes up to the next newline belong to a line that began before this lane did. */
+  #isInsideLine: boolean;
+  /** Ends the wait for room in an outlet that is not the one any more. */
+  #waiting: AbortController | null = null;
 
-  constructor(outlet: Outlet, stream: Stream, pool: BufferPool) {
-    this.outlet = outlet;
+  /** `start`: where it begins in the stream, perhaps inside a line, of which it gets nothing. Default: at its first byte. */
+  constructor(
+    outlet: Outlet,
+    stream: Stream,
+    pool: BufferPool,
+    start: { readonly offset: number; readonly isInsideLine: boolean } = { offset: 0, isInsideLine: false },
+  ) {
+    this.#outlet = outlet;
     this.#stream = stream;
     this.#pool = pool;
+    this.#offset = start.offset;
+    this.#isInsideLine = start.isInsideLine;
+  }
+
+  get outlet(): Outlet {
+    return this.#outlet;
+  }
+
+  /** Whether nothing is left of what was appended but a line that is not complete. */
+  get isDrained(): boolean {
+    return this.#isStarved || this.#start === this.#end;
+  }
+
+  /** Offers nothing until `setOutlet`; what is appended waits. */
+  hold(): void {
+    this.#isHeld = true;
+    this.#waiting?.abort();
+  }
+
+  /** What is left, and what is appended from now on, goes there. */
+  setOutlet(outlet: Outlet): void {
+    this.#outlet = outlet;
+    this.#isHeld = false;
+    // The new one may see a line where the old one saw none.
+    this.#isStarved = false;
+    this.#waiting?.abort();
+    this.#signalWork();
+  }
+
+  /** Takes and offers nothing any more; `run` resolves. */
+  leave(): void {
+    this.#hasLeft = true;
+    this.#waiting?.abort();
+    this.#signalWork();
+    this.#signalTaken();
   }
 
   /** True when so much waits for room in the outlet that no more should be read. */
@@ -50,9 +100,12 @@ export class StdinLane {
   }
 
   append(bytes: Uint8Array, receivedMs: number): void {
-    this.#reserve(bytes.length);
-    this.#buffer!.data.set(bytes, this.#end);
-    this.#end += bytes.length;
+    if (this.#hasLeft) return;
+    const own = this.#isInsideLine ? this.#behindLine(bytes) : bytes;
+    if (own.length === 0) return;
+    this.#reserve(own.length);
+    this.#buffer!.data.set(own, this.#end);
+    this.#end += own.length;
     this.#receivedMs = receivedMs;
     this.#isStarved = false;
     this.#signalWork();
@@ -69,7 +122,7 @@ export class StdinLane {
     signal.addEventListener("abort", () => this.#signalWork(), { once: true });
     try {
       await this.#offerAll(signal);
-      if (!signal.aborted) this.outlet.endStream(this.#stream);
+      if (!signal.aborted && !this.#hasLeft) this.#outlet.endStream(this.#stream);
     } finally {
       this.#drop();
       this.#signalTaken();
@@ -77,23 +130,41 @@ export class StdinLane {
   }
 
   async #offerAll(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    while (!signal.aborted && !this.#hasLeft) {
       const isEmpty = this.#start === this.#end;
       if (isEmpty && this.#isInputEnded) return;
-      if (isEmpty || this.#isStarved) {
+      if (isEmpty || this.#isStarved || this.#isHeld) {
         await new Promise<void>((resolve) => this.#wake = resolve);
-      } else if (!this.outlet.hasRoom()) {
-        await this.outlet.waitForRoom(signal);
+      } else if (!this.#outlet.hasRoom()) {
+        await this.#waitForRoom(signal);
       } else {
         this.#offer();
       }
     }
   }
 
+  async #waitForRoom(signal: AbortSignal): Promise<void> {
+    const waiting = this.#waiting = new AbortController();
+    await this.#outlet.waitForRoom(AbortSignal.any([signal, waiting.signal]));
+    this.#waiting = null;
+  }
+
+  /** Passes over what belongs to a line that is not its own. */
+  #behindLine(bytes: Uint8Array): Uint8Array {
+    const newlineAt = bytes.indexOf(NEWLINE);
+    if (newlineAt === -1) {
+      this.#offset += bytes.length;
+      return bytes.subarray(bytes.length);
+    }
+    this.#isInsideLine = false;
+    this.#offset += newlineAt + 1;
+    return bytes.subarray(newlineAt + 1);
+  }
+
   #offer(): void {
     const owner = this.#buffer!;
     const data = owner.data.subarray(this.#start, this.#end);
-    const taken = this.outlet.offer({
+    const taken = this.#outlet.offer({
       stream: this.#stream,
       offset: this.#offset,
       data,
@@ -104,7 +175,7 @@ export class StdinLane {
     this.#start += taken;
     this.#offset += taken;
     if (this.#start === this.#end) this.#drop();
-    else if (this.outlet.hasRoom()) {
+    else if (this.#outlet.hasRoom()) {
       if (this.#isInputEnded && taken === 0) {
         throw new Error(
           `Cannot end stdin: ${data.length} final bytes were offered with room and none was taken`,

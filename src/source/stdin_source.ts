@@ -7,7 +7,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import { type ByteInput, openStdin } from "./byte_input.ts";
 import { ByteIntake, type OpenedInput, openInput } from "./byte_intake.ts";
-import type { Source } from "./source.ts";
+import type { PipeSource } from "./source.ts";
 
 export interface StdinSourceOptions {
   readonly config: StdinSourceConfig;
@@ -30,7 +30,7 @@ export interface StdinSourceOptions {
  *
  * `run` rejects with `StartError` when stdin is something that cannot be read, such as a folder. Closed stdin is an empty one.
  */
-export function createStdinSource(options: StdinSourceOptions): Source {
+export function createStdinSource(options: StdinSourceOptions): PipeSource {
   return new StdinSource(options);
 }
 
@@ -46,7 +46,7 @@ export function pipeStream(
   return pipe === undefined ? stream : { ...stream, pipe };
 }
 
-class StdinSource implements Source {
+class StdinSource implements PipeSource {
   readonly name: string;
   readonly #options: StdinSourceOptions;
   readonly #intake: ByteIntake;
@@ -65,6 +65,18 @@ class StdinSource implements Source {
 
   run(signal: AbortSignal): Promise<void> {
     return this.#intake.run(() => this.#open(), signal);
+  }
+
+  pause(heldSinks: ReadonlySet<string>): void {
+    this.#intake.pause(heldSinks);
+  }
+
+  isDrained(sink: string): boolean {
+    return this.#intake.isDrained(sink);
+  }
+
+  exchange(outlets: readonly Outlet[]): void {
+    this.#intake.exchange(outlets);
   }
 
   #open(): OpenedInput {

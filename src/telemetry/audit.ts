@@ -126,7 +126,7 @@ function figuresOf(tally: Tally): AuditFigures {
 /** The sum of a sink's streams beside what the sink, its buffer and its lanes have counted by themselves. */
 function sinkAudit(name: string, sink: SinkMetrics, sum: Tally, missingInStreams: number): SinkAudit {
   const compared: [figure: string, streams: number, sink: number][] = [
-    ["read", sum.readCount, sink.eventsInCount - sink.lostRecoveredCount],
+    ["read", sum.readCount, sink.eventsInCount - sink.lostRecoveredCount - sink.givenBackCount],
     ["acknowledged", sum.deliveredCount, sink.deliveredEventsCount],
     ["dropped", sum.droppedCount, sink.dropped.total() + sink.deadLettered.total()],
     ["lost", sum.lostCount, sink.lost.total() - sink.lostRecoveredCount],

@@ -13,6 +13,9 @@ export interface LogEntry {
 /** Characters of a message or of a field's text that are written; an error text can carry a whole record. */
 export const TEXT_CHARS_MAX = 8_192;
 
+/** The field for text of several lines. */
+export const DETAILS_FIELD = "details";
+
 const RESERVED_KEYS = new Set(["ts", "level", "message"]);
 
 const COLORS: Record<LogLevel, string> = {
@@ -37,18 +40,24 @@ export function formatJson(entry: LogEntry): string {
   return JSON.stringify(record) + "\n";
 }
 
-/** `HH:MM:SS.mmm INFO  Message  key=value` in local time, and a newline. Control characters are escaped: file names can hold any. */
+/**
+ * `HH:MM:SS.mmm INFO  Message  key=value` in local time, and a newline. Control characters are escaped: file names can hold any. Details stand on
+ * lines of their own below.
+ */
 export function formatPretty(entry: LogEntry, hasColor: boolean): string {
   const level = entry.level.toUpperCase().padEnd(5);
   let line = `${clockTime(entry.timeMs)} ${hasColor ? COLORS[entry.level] + level + RESET : level} ${
     escapeControls(cut(entry.message))
   }`;
   let separator = "  ";
-  for (const [key, value] of Object.entries(entry.fields)) {
+  const { [DETAILS_FIELD]: details, ...fields } = entry.fields;
+  for (const [key, value] of Object.entries(fields)) {
     line += `${separator}${hasColor ? `${DIM}${key}=${RESET}` : `${key}=`}${prettyValue(value)}`;
     separator = " ";
   }
-  return line + "\n";
+  if (typeof details !== "string") return line + "\n";
+  const below = cut(details.trimEnd()).split("\n").map((each) => `  | ${escapeControls(each)}`.trimEnd());
+  return `${line}\n${below.join("\n")}\n`;
 }
 
 function clockTime(timeMs: number): string {

@@ -20,6 +20,8 @@ export interface LoggerOptions {
 export interface Logger extends Log {
   /** The same log, with these fields added to every message. */
   child(fields: LogFields): Logger;
+  /** From now on; for all logs that have this one's origin. */
+  setStyle(style: Pick<LoggerOptions, "level" | "format">): void;
   /** Writes what was held back because it was repeated, and leaves no timer. To be called before the process ends. */
   close(): void;
 }
@@ -41,16 +43,20 @@ export function createLogger(options: LoggerOptions): Logger {
 class LogCore {
   readonly #options: LoggerOptions;
   readonly #limiter = new RepeatLimiter<LogEntry>();
-  readonly #rank: number;
+  #style: Pick<LoggerOptions, "level" | "format">;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(options: LoggerOptions) {
     this.#options = options;
-    this.#rank = LEVELS[options.level];
+    this.#style = options;
+  }
+
+  setStyle(style: Pick<LoggerOptions, "level" | "format">): void {
+    this.#style = style;
   }
 
   log(level: LogLevel, message: string, fields: LogFields): void {
-    if (LEVELS[level] < this.#rank) return;
+    if (LEVELS[level] < LEVELS[this.#style.level]) return;
     const timeMs = this.#options.now();
     const entry: LogEntry = { timeMs, level, message, fields };
     if (level !== "debug") {
@@ -106,8 +112,8 @@ class LogCore {
   }
 
   #write(entry: LogEntry): void {
-    const { format, write, color } = this.#options;
-    write(format === "json" ? formatJson(entry) : formatPretty(entry, color === true));
+    const { write, color } = this.#options;
+    write(this.#style.format === "json" ? formatJson(entry) : formatPretty(entry, color === true));
   }
 }
 
@@ -138,6 +144,10 @@ class LineLogger implements Logger {
 
   child(fields: LogFields): Logger {
     return new LineLogger(this.#core, this.#with(fields));
+  }
+
+  setStyle(style: Pick<LoggerOptions, "level" | "format">): void {
+    this.#core.setStyle(style);
   }
 
   close(): void {

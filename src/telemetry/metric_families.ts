@@ -24,6 +24,23 @@ export const FAMILIES = {
     "Always 1; what runs is in the labels.",
   ),
 
+  configReloads: counter(
+    "shipper_config_reloads_total",
+    ["result"],
+    "Configurations that were to take over while shipper runs: taken, unchanged, partly (a sink could not be started), " +
+      "invalid, refused (it cannot take over without a restart).",
+  ),
+  configLastReloadSuccess: gauge(
+    "shipper_config_last_reload_success",
+    [],
+    "1 when the configuration that was read last is at work whole, as after a start; 0 when it is not.",
+  ),
+  configLastReload: gauge(
+    "shipper_config_last_reload_timestamp_seconds",
+    [],
+    "When a configuration was read again last; not there before.",
+  ),
+
   sourceEventsIn: counter(
     "shipper_source_events_in_total",
     SOURCE,
@@ -119,6 +136,11 @@ export const FAMILIES = {
     "shipper_sink_source_events_in_total",
     ["sink", "source"],
     "The same, by source.",
+  ),
+  sinkGivenBack: counter(
+    "shipper_sink_given_back_events_total",
+    SINK,
+    "Of the events in, those that a sink had not delivered when a reload ended it: they are read again, and count again.",
   ),
   sinkDelivered: counter("shipper_sink_delivered_events_total", SINK, "Events that were acknowledged."),
   sinkDeliveredBytes: counter(

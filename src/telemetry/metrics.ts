@@ -12,6 +12,8 @@ export class Metrics {
   readonly sinks = new Map<string, SinkMetrics>();
   /** Null where no journal is written. */
   journal: JournalFigures | null = null;
+  /** What became of configurations that were to take over while shipper runs. */
+  readonly reloads = new ReloadFigures();
   /** What became of the events of each stream in this run; asked for only when it is shown or checked. */
   accounts: () => Iterable<StreamAccount> = () => [];
 
@@ -31,6 +33,29 @@ export class Metrics {
     let found = this.sinks.get(name);
     if (found === undefined) this.sinks.set(name, found = new SinkMetrics());
     return found;
+  }
+}
+
+/** "taken": it is at work. "unchanged": it says the same. "partly": at work but for what could not be started. The others changed nothing. */
+export const RELOAD_RESULTS = ["taken", "unchanged", "partly", "invalid", "refused"] as const;
+export type ReloadResult = typeof RELOAD_RESULTS[number];
+
+/** A reload that came to its end. */
+export interface Reload {
+  readonly result: ReloadResult;
+  /** Milliseconds since the epoch. */
+  readonly atMs: number;
+  /** Why not all of it is at work; null when it is. */
+  readonly failure: Failure | null;
+}
+
+export class ReloadFigures {
+  readonly counts = new Map<ReloadResult, number>(RELOAD_RESULTS.map((result) => [result, 0]));
+  last: Reload | null = null;
+
+  ended(reload: Reload): void {
+    this.counts.set(reload.result, this.counts.get(reload.result)! + 1);
+    this.last = reload;
   }
 }
 
@@ -72,8 +97,10 @@ export class SourceMetrics {
   rescueFailuresCount = 0;
   /** Bytes in such copies now. */
   rescueHeldBytes: () => number = () => 0;
+  /** Each gives the lags of some files; who is not there any more takes its own out. */
+  readonly lagParts = new Set<() => readonly FileLag[]>();
   /** Lag in bytes (size minus delivered position), by path and sink; asked for only when rendered. */
-  fileLags: () => readonly FileLag[] = () => [];
+  fileLags: () => readonly FileLag[] = () => [...this.lagParts].flatMap((part) => [...part()]);
 }
 
 /** Why something does not work, in a full sentence, with a hint that can be typed where there is one. Never holds a secret. */
@@ -98,10 +125,12 @@ export interface FileLag {
   readonly deliveredBytes: number;
 }
 
-/** What became of events on the way to one sink. in = delivered + dropped + dead-lettered + lost + buffered + in flight. */
+/** What became of events on the way to one sink. in - given back = delivered + dropped + dead-lettered + lost + buffered + in flight. */
 export class SinkMetrics {
   /** Events that were accepted from sources (before the buffer), and those of an earlier run's batches that were taken up. */
   eventsInCount = 0;
+  /** Of those, events that were given back undelivered when the sink was started anew: they are read again, and count again. */
+  givenBackCount = 0;
   /** Of those, by source. */
   readonly eventsInBySource = new LabelledCounter();
   deliveredEventsCount = 0;
@@ -136,6 +165,7 @@ export class SinkMetrics {
   throttledMs = 0;
   /** Events of batches that were given up at the end of the run without being delivered whole, by source. */
   readonly undelivered = new LabelledCounter();
+  readonly #takenUp = new Map<string, number>();
   /** Batches whose fate was open and was found out, by what was found: "written", "unwritten", "replaced", "undecidable". */
   readonly resolved = new LabelledCounter();
   /** Batches that got new numbers, by reason. */
@@ -209,6 +239,38 @@ export class SinkMetrics {
     this.eventsInCount += count;
     this.lostRecoveredCount += count;
     this.lost.add(cause, count);
+  }
+
+  /**
+   * The sink has ended and starts anew, or is gone, while the run goes on: nothing is in it, and nothing is known of how it works. `givenBack`: events
+   * that came to nothing in it. Counters go on.
+   */
+  startAnew(givenBack: number): void {
+    this.givenBackCount += givenBack;
+    this.bufferedEvents = 0;
+    this.bufferedBytes = 0;
+    this.carriedEvents = 0;
+    this.leftInBufferCount = 0;
+    this.bufferFailure = null;
+    this.inFlightEvents = 0;
+    this.lastAckMs = 0;
+    this.waitingSinceMs = 0;
+    this.unprotectedPartitions = 0;
+    this.heldEvents = 0;
+    this.certificates = [];
+    this.startFailure = null;
+    this.lastError = null;
+    this.healthFailure = null;
+  }
+
+  /** A sink takes the place of one that has ended. What of these sources that one has not delivered is read for it. */
+  takeUp(sources: Iterable<string>): void {
+    for (const source of sources) this.#takenUp.set(source, this.undelivered.values.get(source) ?? 0);
+  }
+
+  /** Events of a source that were given up at the end, and that nobody in this run has read again. */
+  undeliveredOf(source: string): number {
+    return (this.undelivered.values.get(source) ?? 0) - (this.#takenUp.get(source) ?? 0);
   }
 
   /** A partition's batches are in doubt from now on. */

@@ -2,7 +2,14 @@ import { addAudit } from "./audit_exposition.ts";
 import type { EventLoopLagFigures } from "./event_loop_lag.ts";
 import { Exposition } from "./exposition.ts";
 import { FAMILIES as F } from "./metric_families.ts";
-import type { FileLag, JournalFigures, Metrics, SinkMetrics, SourceMetrics } from "./metrics.ts";
+import type {
+  FileLag,
+  JournalFigures,
+  Metrics,
+  ReloadFigures,
+  SinkMetrics,
+  SourceMetrics,
+} from "./metrics.ts";
 
 /** Pairs of file and sink with series of their own; a page for ten thousand files would be some megabytes. */
 export const FILE_SERIES_MAX = 1_000;
@@ -39,6 +46,7 @@ export function readProcessFigures(): ProcessFigures {
 export function renderPrometheus(metrics: Metrics, extra: PrometheusExtra): string {
   const page = new Exposition();
   page.add(F.buildInfo, [extra.version, `bun ${Bun.version}`, process.platform, process.arch], 1);
+  addReloads(page, metrics.reloads);
   for (const [name, source] of metrics.sources) addSource(page, name, source);
   addFiles(page, metrics);
   for (const [name, sink] of metrics.sinks) addSink(page, name, sink, extra);
@@ -54,6 +62,12 @@ export function renderPrometheus(metrics: Metrics, extra: PrometheusExtra): stri
   page.add(F.residentMemory, [], extra.process.residentBytes);
   page.add(F.startTime, [], metrics.startedMs / 1000);
   return page.render();
+}
+
+function addReloads(page: Exposition, { counts, last }: ReloadFigures): void {
+  for (const [result, count] of counts) page.add(F.configReloads, [result], count);
+  page.add(F.configLastReloadSuccess, [], last === null || last.failure === null ? 1 : 0);
+  if (last !== null) page.add(F.configLastReload, [], last.atMs / 1000);
 }
 
 function addJournal(page: Exposition, journal: JournalFigures | null): void {
@@ -114,6 +128,7 @@ function addSink(page: Exposition, name: string, sink: SinkMetrics, extra: Prome
   for (const [source, count] of sink.eventsInBySource.values) {
     page.add(F.sinkEventsInBySource, [name, source], count);
   }
+  page.add(F.sinkGivenBack, labels, sink.givenBackCount);
   page.add(F.sinkDelivered, labels, sink.deliveredEventsCount);
   page.add(F.sinkDeliveredBytes, labels, sink.deliveredBytesCount);
   page.add(F.sinkUnconfirmed, labels, sink.sentUnconfirmedEventsCount);

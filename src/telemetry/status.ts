@@ -1,4 +1,4 @@
-import type { Failure, JournalFigures, Metrics, SinkMetrics, SourceMetrics } from "./metrics.ts";
+import type { Failure, JournalFigures, Metrics, Reload, SinkMetrics, SourceMetrics } from "./metrics.ts";
 import { lagBytes, largestLags, splitDropKey } from "./prometheus.ts";
 
 /** Events that wait this long without any acknowledgement make a sink not ready. */
@@ -28,6 +28,8 @@ export interface Status {
   readonly state: "running" | "stopping";
   /** True when every sink is ready. */
   readonly ready: boolean;
+  /** What became of the configuration that was read last; null: it is the one of the start. */
+  readonly reload: Reload | null;
   /** Null where none is written. */
   readonly journal: JournalStatus | null;
   readonly sources: readonly SourceStatus[];
@@ -127,7 +129,8 @@ export function auditOf(sink: SinkMetrics): Audit {
   const dropped = sink.dropped.total();
   const deadLettered = sink.deadLettered.total();
   const lost = sink.lost.total();
-  const { eventsInCount: read, deliveredEventsCount: delivered } = sink;
+  const { deliveredEventsCount: delivered } = sink;
+  const read = sink.eventsInCount - sink.givenBackCount;
   const { inFlightEvents: inFlight } = sink;
   const buffered = sink.bufferedEvents - sink.carriedEvents;
   return {
@@ -154,6 +157,7 @@ export function computeStatus(
     nowMs,
     state: facts.isStopping === true ? "stopping" : "running",
     ready: sinks.every((sink) => sink.ready),
+    reload: metrics.reloads.last,
     journal: journalStatus(metrics.journal),
     sources: facts.sources.map((source) => sourceStatus(source, metrics.source(source.name))),
     sinks,

@@ -84,9 +84,12 @@ export class Life {
     const producer = ++outside.producer;
     this.stdin = { id: `run${++outside.stdinRun}`, source: "in", sourceType: "stdin", path: "" };
     const rebuilder = new Rebuilder({
-      config: {
-        sources: [{ name: "app", maxLineBytes: MAX_LINE_BYTES, decoding: { codec: "text" } }],
-      } as unknown as Config,
+      sources: () =>
+        [{
+          name: "app",
+          maxLineBytes: MAX_LINE_BYTES,
+          decoding: { codec: "text" },
+        }] as unknown as Config["sources"],
       positions: bench.journal.positions,
       extents: {
         read: () => Promise.reject(new Error("No file is read for a disk buffer")),

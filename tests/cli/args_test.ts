@@ -10,6 +10,7 @@ const RUN = {
   requireHealthy: false,
   once: false,
   dryRun: false,
+  watchConfig: false,
   logLevel: null,
 };
 

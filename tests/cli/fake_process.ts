@@ -1,6 +1,8 @@
 import type { ExecArgs, RunArgs } from "../../src/cli/args.ts";
 import { exec, type ForwardedSignal } from "../../src/cli/exec.ts";
-import { run, type RunProcess } from "../../src/cli/run.ts";
+import type { HangUp } from "../../src/cli/hang_up.ts";
+import { run } from "../../src/cli/run.ts";
+import type { RunProcess } from "../../src/cli/run_process.ts";
 import type { StderrWriter } from "../../src/telemetry/stderr_writer.ts";
 
 /** What a run sees of its process, as a test wants it: signals, a clock that can be moved, and everything that it prints. */
@@ -12,6 +14,7 @@ export class FakeProcess {
   /** Signals come from the terminal, which sends them to the command, too. */
   isTerminalSender = false;
   #onExecSignal: (name: ForwardedSignal) => void = () => {};
+  #onHangUp: (meaning: HangUp) => void = () => {};
   readonly #onSignals: ((signal: "SIGTERM" | "SIGINT") => void)[] = [];
 
   /** Runs shipper to its end with this configuration file; gives its exit code. */
@@ -22,6 +25,7 @@ export class FakeProcess {
       requireHealthy: false,
       once: false,
       dryRun: false,
+      watchConfig: false,
       logLevel: null,
       ...args,
     }, this.#process());
@@ -49,6 +53,11 @@ export class FakeProcess {
 
   signal(name: "SIGTERM" | "SIGINT"): void {
     for (const callback of this.#onSignals) callback(name);
+  }
+
+  /** A SIGHUP that means this. */
+  hangUp(meaning: HangUp): void {
+    this.#onHangUp(meaning);
   }
 
   /** To a run of `exec`. */
@@ -83,6 +92,8 @@ export class FakeProcess {
       now: () => Date.now() + this.skewMs,
       random: () => 0.5,
       onSignal: (callback) => void this.#onSignals.push(callback),
+      onHangUp: (callback) => this.#onHangUp = callback,
+      watchTiming: { pollMs: 1_000, settleMs: 50 },
       exit: (code) => {
         this.exitCodes.push(code);
         return undefined as never;

@@ -102,6 +102,7 @@ test("defaults fill what is left out", () => {
     log: { level: "info", format: "auto" },
     shutdownTimeoutMs: 10_000,
     rescueSizeBytesMax: 1_073_741_824,
+    watchConfig: false,
     sources: [{
       type: "file",
       name: "app",

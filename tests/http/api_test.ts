@@ -68,7 +68,36 @@ test("/health says that the process is alive, whatever the sinks do", async () =
     version: "1.2.3",
     state: "running",
     uptime_seconds: 60,
+    configuration: { state: "current", last_reload: null },
   });
+});
+
+test("/health says what is wrong with a configuration that could not take over, and stays 200", async () => {
+  const { get, metrics } = await setup();
+  const failure = {
+    code: "missing-key",
+    message: "the configuration has one error: no inputs",
+    hint: "shipper validate",
+  };
+  metrics.reloads.ended({ result: "invalid", atMs: 61_000, failure });
+  const response = await get("/health");
+  expect(response.status).toBe(200);
+  expect(await response.json()).toMatchObject({
+    status: "ok",
+    configuration: {
+      state: "rejected",
+      last_reload: {
+        result: "invalid",
+        at: "1970-01-01T00:01:01.000Z",
+        message: failure.message,
+        hint: failure.hint,
+      },
+    },
+  });
+  expect(await (await get("/")).text()).toContain(failure.message);
+  metrics.reloads.ended({ result: "taken", atMs: 62_000, failure: null });
+  expect(await (await get("/health")).json()).toMatchObject({ configuration: { state: "current" } });
+  expect(await (await get("/")).text()).not.toContain("is not at work");
 });
 
 test("/ready is 200 while sinks deliver and 503 with the cause while one does not", async () => {

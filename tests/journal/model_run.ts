@@ -235,9 +235,12 @@ export class ModelRun {
     const { positions } = run.journal;
     for (const { id } of positions.records("app")) run.storedStreams.add(id);
     const rebuilder = new Rebuilder({
-      config: {
-        sources: [{ name: "app", maxLineBytes: MAX_LINE_BYTES, decoding: { codec: "text" } }],
-      } as unknown as Config,
+      sources: () =>
+        [{
+          name: "app",
+          maxLineBytes: MAX_LINE_BYTES,
+          decoding: { codec: "text" },
+        }] as unknown as Config["sources"],
       positions,
       extents: world.extents() as unknown as ExtentReader,
       hostname: "h",

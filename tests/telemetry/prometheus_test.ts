@@ -24,6 +24,7 @@ const extra: PrometheusExtra = {
 
 function fullMetrics(): Metrics {
   const metrics = new Metrics(10_500);
+  metrics.reloads.ended({ result: "taken", atMs: 90_000, failure: null });
   const source = metrics.source("app");
   source.eventsInCount = 10;
   source.bytesInCount = 1_000;
