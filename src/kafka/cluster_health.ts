@@ -146,7 +146,8 @@ async function checkRights(cluster: Cluster, topics: readonly string[]): Promise
   return null;
 }
 
-async function checkCreatable(
+/** Whether this user may create the topic with the broker's defaults, by a request that creates nothing. Null: yes, or it cannot be tried. */
+export async function checkCreatable(
   cluster: Cluster,
   name: string,
   signal: AbortSignal,

@@ -8,6 +8,7 @@ import type { SinkMetrics } from "../telemetry/metrics.ts";
 import { Cluster } from "./cluster.ts";
 import { DeadLetterTopic } from "./dead_letter_topic.ts";
 import { diagnoseCluster } from "./cluster_health.ts";
+import { clusterOptionsOf } from "./cluster_options.ts";
 import { loadTls } from "./security.ts";
 import { CertificateWatch } from "./tls/certificate_watch.ts";
 import { type Compressor, createCompressor } from "./compression.ts";
@@ -58,21 +59,7 @@ export class KafkaSink implements Sink {
     this.#options = options;
     const certificates = this.#certificates = watchCertificates(options);
     this.#cluster = new Cluster({
-      bootstrapServers: config.bootstrapServers,
-      clientId: config.clientId ?? `shipper-${hostname}-${config.name}`,
-      tls: config.tls,
-      sasl: config.sasl,
-      connectTimeoutMs: config.connectTimeoutMs,
-      connectTimeoutMaxMs: config.connectTimeoutMaxMs,
-      dnsLookup: config.dnsLookup,
-      sendBufferBytes: config.sendBufferBytes,
-      receiveBufferBytes: config.receiveBufferBytes,
-      socketTimeoutMs: config.socketTimeoutMs,
-      requestTimeoutMs: config.requestTimeoutMs,
-      retryIntervalMs: config.retryIntervalMs,
-      retryMaxIntervalMs: config.retryMaxIntervalMs,
-      metadataRefreshMs: config.metadataRefreshMs,
-      log,
+      ...clusterOptionsOf(config, hostname, log),
       ...(certificates === null ? {} : { onCertificates: (seen) => certificates.note(seen) }),
     });
     this.#compressor = createCompressor(config.compression, config.compressionLevel, log);
