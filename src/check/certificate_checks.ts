@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import type { KafkaSinkConfig } from "../config/config.ts";
-import { tlsOptions } from "../kafka/security.ts";
+import { loadTls } from "../kafka/security.ts";
 import { type CheckPlace, type CheckResult, found, passed, placeOf } from "./check_result.ts";
 import { failureOf } from "./run_check.ts";
 import type { TlsProbe } from "./tls_probe.ts";
@@ -30,7 +30,7 @@ export async function checkOwnCertificates(config: KafkaSinkConfig, nowMs: numbe
   const filesPlace = placeOf("tls.files", { sink });
   let options;
   try {
-    options = await tlsOptions(tls);
+    options = (await loadTls(tls)).options;
   } catch (error) {
     return [failureOf(filesPlace, "use the files of tls", error)];
   }

@@ -1,3 +1,4 @@
+import { aclUser } from "./acl_user.ts";
 import { ErrorCode } from "../kafka/protocol/error_codes.ts";
 import {
   OPERATION_CREATE,
@@ -56,7 +57,7 @@ function checkTopicRights(
   if (absent.length === 0) {
     return passed(place, `This user has ${list(rights.map(([right]) => right))} on topic "${name}"`);
   }
-  const hint = `kafka-acls --add --allow-principal User:${config.sasl?.username ?? "..."} ${
+  const hint = `kafka-acls --add --allow-principal ${aclUser(config.sasl)} ${
     absent.map((each) => `--operation ${each}`).join(" ")
   } --topic ${name}`;
   if (absent.length === 1 && absent[0] === "Read" && !needsRead) {
@@ -98,9 +99,7 @@ function checkIdempotence(
       ? "This user has no right to IDEMPOTENT_WRITE on the cluster"
       : "The brokers do not tell whether this user may write idempotently: it has no right to DESCRIBE the cluster, and WRITE on no topic that is known by name",
     isKnown
-      ? `kafka-acls --add --allow-principal User:${
-        config.sasl?.username ?? "..."
-      } --operation IdempotentWrite --cluster`
+      ? `kafka-acls --add --allow-principal ${aclUser(config.sasl)} --operation IdempotentWrite --cluster`
       : null,
   );
 }

@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { connect, type DetailedPeerCertificate } from "node:tls";
-import type { TlsConfig } from "../config/config.ts";
-import { tlsOptions } from "../kafka/security.ts";
+import type { TlsConfig } from "../config/config_security.ts";
+import { loadTls } from "../kafka/security.ts";
 
 /** Certificates of one chain that are looked at. */
 const CHAIN_MAX = 10;
@@ -26,7 +26,7 @@ export async function probeTls(
 ): Promise<TlsProbe> {
   let options;
   try {
-    options = await tlsOptions(tls);
+    options = (await loadTls(tls)).options;
   } catch {
     return NOTHING; // the connection itself tells it
   }

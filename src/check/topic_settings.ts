@@ -1,3 +1,4 @@
+import { aclUser } from "./acl_user.ts";
 import { ApiKey } from "../kafka/protocol/api_keys.ts";
 import {
   decodeDescribeConfigsResponse,
@@ -84,8 +85,8 @@ export function checkLimits(
         place,
         "not-told",
         `Limits of topic "${name}" are not known: ${refusals.get(name) ?? "no broker told them"}`,
-        `With the right to DESCRIBE_CONFIGS they are: kafka-acls --add --allow-principal User:${
-          config.sasl?.username ?? "..."
+        `With the right to DESCRIBE_CONFIGS they are: kafka-acls --add --allow-principal ${
+          aclUser(config.sasl)
         } --operation DescribeConfigs --topic ${name}`,
       ));
       continue;
@@ -120,7 +121,7 @@ function checkSizes(
       "warning",
       place,
       "topic-limit-lower",
-      `${holds}, and max_message_bytes is ${maxMessageBytes}: the broker refuses records between the two, and they are dropped`,
+      `${holds}, and max_message_bytes is ${maxMessageBytes}: records between the two are too large for the topic (on_too_large says what becomes of them)`,
       `Set max.message.bytes of the topic to ${maxMessageBytes} or more, or max_message_bytes to ${limit} or less`,
     );
   }

@@ -1,3 +1,4 @@
+import { aclUser } from "./acl_user.ts";
 import type { BrokerConnection } from "../kafka/broker_connection.ts";
 import type { Cluster } from "../kafka/cluster.ts";
 import { ApiKey } from "../kafka/protocol/api_keys.ts";
@@ -34,7 +35,7 @@ export async function checkTransactionalId(
   const { transactionalId, requestTimeoutMs: timeoutMs } = config;
   const place = placeOf("rights.transactional_id", { sink: config.name, target: transactionalId });
   const answer = await findCoordinator(cluster, transactionalId, timeoutMs);
-  if (answer.errorCode !== ErrorCode.NONE) return [refused(place, config.sasl?.username, answer.errorCode)];
+  if (answer.errorCode !== ErrorCode.NONE) return [refused(place, aclUser(config.sasl), answer.errorCode)];
   const coordinator = await cluster.connectionTo(answer.nodeId);
   const errorCode = await askToEnd(coordinator, transactionalId, timeoutMs);
   if (
@@ -45,7 +46,7 @@ export async function checkTransactionalId(
       passed(place, `This user has WRITE and DESCRIBE on transactional id "${transactionalId}"`),
     ];
   }
-  return [refused(place, config.sasl?.username, errorCode)];
+  return [refused(place, aclUser(config.sasl), errorCode)];
 }
 
 /** The first one who asks makes the cluster set up its coordinators, which takes a moment. */
@@ -84,7 +85,7 @@ async function askToEnd(
   return decodeEndTxnResponse(payload, version).errorCode;
 }
 
-function refused(place: CheckPlace, username: string | undefined, errorCode: number): CheckResult {
+function refused(place: CheckPlace, user: string, errorCode: number): CheckResult {
   const { name, hint } = errorInfo(errorCode);
   if (errorCode !== ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED) {
     const message =
@@ -96,8 +97,6 @@ function refused(place: CheckPlace, username: string | undefined, errorCode: num
     place,
     name,
     `This user has no right to WRITE and DESCRIBE on transactional id "${place.target}"`,
-    `kafka-acls --add --allow-principal User:${
-      username ?? "..."
-    } --operation Write --operation Describe --transactional-id ${place.target}`,
+    `kafka-acls --add --allow-principal ${user} --operation Write --operation Describe --transactional-id ${place.target}`,
   );
 }

@@ -2,7 +2,8 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { checkBrokerCertificates, checkOwnCertificates } from "../../src/check/certificate_checks.ts";
-import type { KafkaSinkConfig, TlsConfig } from "../../src/config/config.ts";
+import type { KafkaSinkConfig } from "../../src/config/config.ts";
+import type { TlsConfig } from "../../src/config/config_security.ts";
 import { runCommand } from "../../scripts/lib/run_command.ts";
 import { tempDir } from "../support/temp_dir.ts";
 
@@ -116,7 +117,7 @@ describe("files of tls", () => {
 
   test("a file that cannot be used has failed, with the words of a connection", async () => {
     expect(await checkOwnCertificates(sink({ ca: dir.file("none.crt") }), endMs)).toMatchObject([
-      { check: "tls.files", status: "failed", code: "tls-config" },
+      { check: "tls.files", status: "failed", code: "tls-file-unreadable" },
     ]);
     const pair = sink({ ca: dir.file("b.crt"), crt: dir.file("a.crt"), key: dir.file("b.key") });
     const [result] = await checkOwnCertificates(pair, endMs);

@@ -10,6 +10,8 @@ import { runShipper, type ShipperOptions, startShipper } from "../support/shippe
 import { type TempDir, tempDir } from "../support/temp_dir.ts";
 
 const CLUSTER_TIMEOUT_MS = 180_000;
+/** Many share the machine. */
+const TEST_TIMEOUT_MS = 90_000;
 const EXIT_CONFIG = 78;
 /** Root may read everything; without these it is like any user. */
 const WITHOUT_RIGHTS = process.getuid?.() === 0
@@ -73,7 +75,7 @@ describe("brokers", () => {
     }
     expect(of("broker.connection")[0]!.message).toMatch(/TLSv1\.\d, logged in by SCRAM-SHA-512$/);
     expect(JSON.stringify(report)).not.toContain("admin-secret");
-  });
+  }, TEST_TIMEOUT_MS);
 
   test("wrong password, wrong CA, wrong port, wrong name: each has failed with its reason", async () => {
     await using dir = tempDir("check");
@@ -102,7 +104,7 @@ describe("brokers", () => {
     // The others are looked at all the same.
     expect(away.one("topic.exists").status).toBe("ok");
     expect(away.code).toBe(EXIT_CONFIG);
-  }, 60_000);
+  }, TEST_TIMEOUT_MS);
 
   test("a broker that is away: under-replicated, then too few replicas; its address has failed", async () => {
     await using dir = tempDir("check");
@@ -149,7 +151,7 @@ describe("topics, rights and limits", () => {
     );
     expect(refused.one("topic.exists")).toMatchObject({ status: "failed", code: "topic-not-creatable" });
     await expect(own.kafka.describeTopic("not-there")).rejects.toThrow();
-  }, 60_000);
+  }, TEST_TIMEOUT_MS);
 
   test("each right that is missing", async () => {
     await using dir = tempDir("check");
@@ -175,7 +177,7 @@ describe("topics, rights and limits", () => {
     expect(written.one("clock.broker")).toMatchObject({ status: "skipped", code: "not-told" });
     await allow(topic, "read");
     expect((await check()).one("rights.topic").status).toBe("ok");
-  }, 60_000);
+  }, TEST_TIMEOUT_MS);
 
   test("a transactional id, without fencing who uses it", async () => {
     await using dir = tempDir("check");
@@ -208,7 +210,7 @@ describe("topics, rights and limits", () => {
     const exit = await shipper.waitForExit();
     expect(exit.code).toBe(0);
     expect(exit.stderr).not.toContain("fenced");
-  }, 90_000);
+  }, TEST_TIMEOUT_MS);
 
   test("limits of the topic", async () => {
     await using dir = tempDir("check");
@@ -219,14 +221,14 @@ describe("topics, rights and limits", () => {
     expect(one("topic.limits")).toMatchObject({ status: "warning", code: "topic-limit-lower" });
     expect(one("topic.cleanup_policy")).toMatchObject({ status: "failed", code: "compacted-topic" });
     expect(code).toBe(EXIT_CONFIG);
-  });
+  }, TEST_TIMEOUT_MS);
 
   test("the controller's clock", async () => {
     await using dir = tempDir("check");
     const topic = await own.kafka.createTopic();
     const { one } = await checkConfig(configFor(dir, topic, login("admin")));
     expect(one("clock.broker").message).toMatch(/are at most \d+ ms apart$/);
-  });
+  }, TEST_TIMEOUT_MS);
 });
 
 describe("this machine", () => {
@@ -249,7 +251,7 @@ describe("this machine", () => {
     const { one } = await checkConfig(config, { wrapper: WITHOUT_RIGHTS });
     expect(one("files").status).toBe("ok");
     expect(one("data_dir")).toMatchObject({ status: "failed", code: "EACCES" });
-  }, 60_000);
+  }, TEST_TIMEOUT_MS);
 
   test("a low limit on open files", async () => {
     await using dir = tempDir("check");
@@ -258,7 +260,7 @@ describe("this machine", () => {
     for (let i = 0; i < 40; i++) writeFileSync(dir.file(`n${i}.log`), "x\n");
     const { one } = await checkConfig(config, { wrapper: ["sh", "-c", 'ulimit -n 60; exec "$@"', "sh"] });
     expect(one("limits.open_files")).toMatchObject({ status: "failed", code: "EMFILE" });
-  }, 60_000);
+  }, TEST_TIMEOUT_MS);
 
   test("beside a shipper that runs: said, and nothing is disturbed", async () => {
     await using dir = tempDir("check");
@@ -284,7 +286,7 @@ describe("this machine", () => {
     await expectExactly(own.kafka, topic, [writer]);
     const after = await own.kafka.describeProducers(topic, 0);
     expect(after.map((each) => each.producerId)).toEqual(producers.map((each) => each.producerId));
-  }, 90_000);
+  }, TEST_TIMEOUT_MS);
 
   test("data_dir is left as it is", async () => {
     await using dir = tempDir("check");
@@ -298,5 +300,5 @@ describe("this machine", () => {
     const { one } = await checkConfig(config);
     expect(one("data_dir.lock").message).toBe("No shipper has data_dir now");
     expect(state()).toEqual(before);
-  }, 60_000);
+  }, TEST_TIMEOUT_MS);
 });
