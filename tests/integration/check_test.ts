@@ -37,7 +37,7 @@ interface Checked {
 /** Runs `shipper check --json` on a configuration, and compares what it prints with the schema. */
 async function checkConfig(config: string, options: Partial<ShipperOptions> = {}): Promise<Checked> {
   await using dir = tempDir("check-config");
-  writeFileSync(dir.file("c.toml"), config);
+  writeFileSync(dir.file("c.toml"), config, { mode: 0o600 });
   const exit = await runShipper({ ...options, args: ["check", "--json", "--config", dir.file("c.toml")] });
   const report = JSON.parse(exit.stdout) as CheckReport;
   if (!fits(report)) throw new Error(JSON.stringify(fits.errors));
