@@ -1,4 +1,5 @@
 import { checkCreatable } from "../kafka/cluster_health.ts";
+import { newPositionTopic } from "../kafka/transaction/position_topic.ts";
 import { ErrorCode, errorInfo } from "../kafka/protocol/error_codes.ts";
 import type { PartitionMetadata, TopicMetadata } from "../kafka/protocol/metadata.ts";
 import { type CheckPlace, type CheckResult, found, passed, placeOf } from "./check_result.ts";
@@ -81,7 +82,10 @@ async function missing(
       `Create it (kafka-topics --create --topic ${place.target}), correct its name, or set topics_autocreate = true`,
     );
   }
-  const failure = await checkCreatable(cluster, place.target!, signal);
+  const name = place.target!;
+  const { autocreatePartitions: partitions, autocreateReplicationFactor: replicationFactor } = config;
+  const wanted = purpose === "positions" ? newPositionTopic(name) : { name, partitions, replicationFactor };
+  const failure = await checkCreatable(cluster, wanted, signal);
   if (failure !== null) return found("failed", place, failure.code, failure.message, failure.hint);
   return passed(place, `${what} is not there yet; this user may create it`);
 }

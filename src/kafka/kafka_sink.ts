@@ -6,8 +6,8 @@ import { startFiguresLine } from "../telemetry/figures_line.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import { Cluster } from "./cluster.ts";
+import { autocreateOf, diagnoseCluster } from "./cluster_health.ts";
 import { DeadLetterTopic } from "./dead_letter_topic.ts";
-import { diagnoseCluster } from "./cluster_health.ts";
 import { clusterOptionsOf } from "./cluster_options.ts";
 import { loadTls } from "./security.ts";
 import { CertificateWatch } from "./tls/certificate_watch.ts";
@@ -100,7 +100,7 @@ export class KafkaSink implements Sink {
     const failure = await diagnoseCluster(
       this.#cluster,
       topics,
-      { autocreate: config.topicsAutocreate },
+      { autocreate: autocreateOf(config) },
       signal,
     );
     // A short run may be over before the answer is there: its connections were closed here, which is nobody's failure.
