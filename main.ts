@@ -1,4 +1,5 @@
 import { homedir, hostname } from "node:os";
+import { isatty } from "node:tty";
 import { parseArgs } from "./src/cli/args.ts";
 import type { CommandContext } from "./src/cli/command_context.ts";
 import type { ExecProcess } from "./src/cli/exec.ts";
@@ -77,6 +78,11 @@ async function main(argv: readonly string[]): Promise<number> {
       return EXIT_USAGE;
     case "validate":
       return await (await import("./src/cli/validate.ts")).validate(args, context, commandContext);
+    case "check":
+      return await (await import("./src/cli/check.ts")).check(args, {
+        ...commandContext,
+        stdoutColor: isatty(1) && !process.env["NO_COLOR"],
+      });
     case "config show":
       return await (await import("./src/cli/show_config.ts")).showConfig(args, commandContext);
     case "generate":

@@ -1,12 +1,12 @@
 // scripts/release: a checked archive for each target, and their SHA-256, in dist/release.
-import { createHash } from "node:crypto";
-import { createReadStream, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import packageJson from "../package.json";
 import { TARGETS } from "./lib/bun_executable.ts";
 import { checkExecutable } from "./lib/executable_header.ts";
 import { projectDir } from "./lib/project.ts";
 import { packArchive } from "./lib/release_archive.ts";
+import { sha256, sourceTime } from "./lib/release_files.ts";
 import { runCommand } from "./lib/run_command.ts";
 import { Steps } from "./lib/steps.ts";
 import { tryExecutable } from "./lib/try_executable.ts";
@@ -61,27 +61,4 @@ async function release(): Promise<void> {
   writeFileSync(join(releaseDir, "SHA256SUMS"), sums.join(""));
   console.log(`Made ${archives.length} archive(s) of shipper ${packageJson.version} in dist/release:`);
   console.log(sums.join("").trimEnd());
-}
-
-/** Seconds since the epoch that every file in the archives carries: SOURCE_DATE_EPOCH, else the time of the commit, else 0. */
-async function sourceTime(): Promise<number> {
-  const given = process.env.SOURCE_DATE_EPOCH;
-  if (given !== undefined && /^\d+$/.test(given)) return Number(given);
-  try {
-    const { stdout } = await runCommand("git", ["status", "--porcelain"], { cwd: projectDir });
-    if (stdout.trim() !== "") {
-      console.error('Note: there are changes that are not committed: the version says "+"');
-    }
-    return Number(
-      (await runCommand("git", ["log", "-1", "--format=%ct"], { cwd: projectDir })).stdout.trim(),
-    );
-  } catch {
-    return 0; // an archive of the sources, or no git
-  }
-}
-
-async function sha256(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return hash.digest("hex");
 }

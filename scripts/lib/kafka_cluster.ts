@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Broker } from "./kafka_broker.ts";
 import { type Certificates, makeCertificates } from "./kafka_certificates.ts";
-import { ensureKafka, type KafkaFiles } from "./kafka_files.ts";
+import { brokerVersion, ensureKafka, type KafkaFiles } from "./kafka_files.ts";
 import { probeBroker } from "./kafka_probe.ts";
 import {
   type BrokerPlan,
@@ -174,7 +174,7 @@ export class Cluster {
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const progress = options.progress ?? (() => {});
   await removeStaleClusters();
-  const files = await ensureKafka(progress);
+  const files = await ensureKafka(progress, brokerVersion());
   const dir = options.dir === undefined ? mkdtempSync(join(tmpdir(), TEMP_PREFIX)) : resolve(options.dir);
   const found = readCluster(dir);
   if (found !== null && runningBrokers(found).length > 0) {

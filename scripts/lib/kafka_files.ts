@@ -23,20 +23,32 @@ export function kafkaVersion(): string {
   return version;
 }
 
+/** The version of brokers: what SHIPPER_KAFKA_VERSION names (`scripts/compat` sets it), else the pom's. */
+export function brokerVersion(): string {
+  const wanted = process.env.SHIPPER_KAFKA_VERSION;
+  if (wanted === undefined) return kafkaVersion();
+  if (!/^\d+\.\d+\.\d+$/.test(wanted)) {
+    throw new Error(`Cannot use SHIPPER_KAFKA_VERSION "${wanted}": a version is like "3.9.1"`);
+  }
+  return wanted;
+}
+
 /**
  * Gets Kafka's jars by Maven into the project's cache, once for each version. `progress` is told before a download starts. Rejects with
  * Maven's last words when it fails several times.
  */
-export async function ensureKafka(progress: (message: string) => void = () => {}): Promise<KafkaFiles> {
-  const version = kafkaVersion();
-  const libsDir = join(cacheDir, `kafka-${version}`);
+export async function ensureKafka(
+  progress: (message: string) => void = () => {},
+  version = kafkaVersion(),
+): Promise<KafkaFiles> {
+  const libsDir = kafkaDir(version);
   if (!existsSync(libsDir)) {
     progress(`Getting Apache Kafka ${version} with Maven`);
     // Aside, then renamed: a folder with the final name is complete, also when two processes do this at once.
     const partDir = `${libsDir}.part-${process.pid}`;
     mkdirSync(partDir, { recursive: true });
     try {
-      await withRetries(DOWNLOAD_ATTEMPTS_MAX, () => download(partDir));
+      await withRetries(DOWNLOAD_ATTEMPTS_MAX, () => download(partDir, version));
       if (!existsSync(libsDir)) renameSync(partDir, libsDir);
     } finally {
       rmSync(partDir, { recursive: true, force: true });
@@ -45,13 +57,20 @@ export async function ensureKafka(progress: (message: string) => void = () => {}
   return { version, classpath: join(libsDir, "*"), log4jConfig: join(POM_DIR, "log4j2.properties") };
 }
 
-async function download(outputDir: string): Promise<void> {
+/** Where the jars of a version are, or would be. */
+export function kafkaDir(version: string): string {
+  return join(cacheDir, `kafka-${version}`);
+}
+
+async function download(outputDir: string, version: string): Promise<void> {
+  const isPinned = version === kafkaVersion();
   await runCommand("mvn", [
     "--batch-mode",
     "--quiet",
     "-Dstyle.color=never",
     "-f",
-    join(POM_DIR, "pom.xml"),
+    join(POM_DIR, isPinned ? "pom.xml" : "broker.xml"),
+    `-Dkafka.version=${version}`,
     "dependency:copy-dependencies",
     "-DincludeScope=runtime",
     `-DoutputDirectory=${outputDir}`,

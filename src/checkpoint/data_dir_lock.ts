@@ -28,7 +28,9 @@ export function acquireDataDir(dataDir: string): DataDirLock {
   let fd: number;
   try {
     fs.mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    fd = fs.openSync(lockPath, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+    // Not through a link: its target would be cut to nothing below.
+    const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
+    fd = fs.openSync(lockPath, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
   } catch (error) {
     throw unusable(dataDir, errnoName(error));
   }
@@ -79,6 +81,7 @@ function hintFor(cause: string): string {
   if (cause === "ENOSPC" || cause === "EDQUOT") {
     return "free space (or inodes) there, or set data_dir to another disk";
   }
+  if (cause === "ELOOP") return 'remove the symbolic link "lock" in it: nobody but shipper puts that there';
   if (cause === "EEXIST" || cause === "ENOTDIR") {
     return "something else has that name: set data_dir to a folder";
   }

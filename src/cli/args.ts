@@ -1,4 +1,5 @@
 import type { LogLevel } from "../config/config.ts";
+import type { CheckArgs } from "./check.ts";
 import { nearest } from "../config/suggest.ts";
 import {
   commandFamily,
@@ -23,6 +24,7 @@ export type ParsedArgs =
   | RunArgs
   | ExecArgs
   | ValidateArgs
+  | CheckArgs
   | ShowConfigArgs
   | GenerateArgs
   | SchemaArgs
@@ -273,6 +275,7 @@ function buildArgs(
         : { command: "buffer repair --sink", configPaths, sink };
     }
     case "validate":
+    case "check":
     case "config show":
     case "positions":
     case "audit":

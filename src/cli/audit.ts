@@ -8,7 +8,8 @@ import { type CommandContext, withConfig } from "./command_context.ts";
 import { askRunning } from "./running_shipper.ts";
 import { auditStored, describeStored, type StoredAudit } from "./stored_audit.ts";
 import { readStoredState } from "./stored_state.ts";
-import { printable, textTable } from "./text_table.ts";
+import { printable } from "../telemetry/printable.ts";
+import { textTable } from "./text_table.ts";
 import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 
 const EXIT_DIFFERENCE = 1;

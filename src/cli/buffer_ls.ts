@@ -14,7 +14,8 @@ import {
 } from "./buffer_state.ts";
 import { type CommandContext, withConfig } from "./command_context.ts";
 import { readStoredState } from "./stored_state.ts";
-import { printable, textTable } from "./text_table.ts";
+import { printable } from "../telemetry/printable.ts";
+import { textTable } from "./text_table.ts";
 
 /** Files whose events are listed, of each buffer; those of more are in the sums alone. */
 const FILES_MAX = 1_000;

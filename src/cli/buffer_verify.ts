@@ -10,7 +10,8 @@ import type { JournalContent } from "../journal/journal_reader.ts";
 import type { LookAtBuffersArgs } from "./args.ts";
 import { type BufferFolder, bufferFolders, labelOf, readJournalIfGood, walkStored } from "./buffer_state.ts";
 import { type CommandContext, withConfig } from "./command_context.ts";
-import { countOf, printable } from "./text_table.ts";
+import { printable } from "../telemetry/printable.ts";
+import { countOf } from "./text_table.ts";
 
 const EXIT_DAMAGED = 1;
 /** Problems that are listed, of each buffer; a disk that is broken gives one for every block. */

@@ -124,6 +124,12 @@ export const commands: readonly CommandSpec[] = [
     examples: ["shipper validate --config shipper.toml"],
   },
   {
+    name: "check",
+    doc: "Check a configuration and all it needs: brokers, topics, rights, files, limits.",
+    flags: [configFlag, jsonFlag, helpFlag],
+    examples: ["shipper check --config shipper.toml"],
+  },
+  {
     name: "config show",
     doc: "Show every option with its value and where that comes from. Secrets are masked.",
     flags: [configFlag, jsonFlag, helpFlag],

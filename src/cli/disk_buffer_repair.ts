@@ -92,7 +92,9 @@ function repairSegment(
 function copyReadable(file: string, copy: string, ops: StorageOps): void {
   const reads = new TolerantReads(ops);
   const from = ops.openRead(file);
-  const to = fs.openSync(copy, "w", 0o600);
+  // One of an earlier repair that was ended; a link would lead elsewhere.
+  fs.rmSync(copy, { force: true });
+  const to = fs.openSync(copy, "wx", 0o600);
   try {
     const chunk = Buffer.allocUnsafe(COPIED_AT_ONCE_BYTES);
     for (let at = 0;;) {

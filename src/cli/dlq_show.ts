@@ -6,7 +6,8 @@ import { formatBytes } from "../telemetry/format.ts";
 import type { ListLettersArgs, ShowLetterArgs } from "./dlq_args.ts";
 import { type CommandContext, commandLog, withConfig } from "./command_context.ts";
 import { type LetterPlace, letterPlaces, lettersOf } from "./dlq_letters.ts";
-import { countOf, printable, textTable } from "./text_table.ts";
+import { printable } from "../telemetry/printable.ts";
+import { countOf, textTable } from "./text_table.ts";
 
 /** Letters that are listed for people; `--json` lists all. */
 const LISTED_MAX = 1_000;

@@ -1,6 +1,6 @@
 import { commandFamily, commands, type FlagSpec, labelOf, usageOf } from "./commands.ts";
 
-const EXIT_CODES = [
+export const EXIT_CODES = [
   ["0", "everything is delivered, or what is left is safe in its file"],
   ["1", "data was lost or dropped under --once, or the run failed"],
   ["2", "wrong usage of the command line"],

@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { type Diagnostic, type DiagnosticCode, fileDiagnostic } from "../config/diagnostic.ts";
 import { type ConfigFile, loadConfig, type LoadContext, type LoadResult } from "../config/load.ts";
+import { literalSecrets, readableSecret } from "../config/readable_secrets.ts";
 import type { ReadSecretFile } from "../config/secret_file.ts";
 import { quote } from "../config/source_text.ts";
 import { readSecretFile } from "./secret_file.ts";
@@ -28,10 +29,33 @@ export async function loadConfigFiles(
 ): Promise<LoadResult> {
   const files: (ConfigFile | Diagnostic)[] = [];
   for (const [index, path] of paths.entries()) files.push(await readConfigFile(path, index, context));
-  return loadConfig(files, context.env, context, (path) => {
+  const result = loadConfig(files, context.env, context, (path) => {
     context.onRead?.(path);
     return readSecret(path);
   });
+  const warnings = await readableSecrets(result, context);
+  if (warnings.length === 0) return result;
+  const diagnostics = [...result.diagnostics, ...warnings].sort((a, b) => a.fileIndex - b.fileIndex);
+  return { ...result, diagnostics };
+}
+
+/** Modes of files that hold secrets; one warning a file. */
+async function readableSecrets(
+  { checked }: LoadResult,
+  { env }: LoadFilesContext,
+): Promise<readonly Diagnostic[]> {
+  const warnings: Diagnostic[] = [];
+  const seen = new Set<number>();
+  for (const secret of checked === null ? [] : literalSecrets(checked, env)) {
+    const { path, index } = secret.file;
+    if (path === "<stdin>" || seen.has(index)) continue;
+    seen.add(index);
+    const status = await stat(path).catch(() => null); // it was read a moment ago, and is gone: nobody reads it now
+    if (status?.isFile() === true && (status.mode & 0o004) !== 0) {
+      warnings.push(readableSecret(secret, status.mode));
+    }
+  }
+  return warnings;
 }
 
 async function readConfigFile(

@@ -12,7 +12,8 @@ import { waitingEvents } from "./buffer_state.ts";
 import { type CommandContext, withConfig } from "./command_context.ts";
 import { FileSizes } from "./file_sizes.ts";
 import { LiveBatches, type LiveCounts, readStoredState, sortedEntries } from "./stored_state.ts";
-import { countOf, printable, textTable } from "./text_table.ts";
+import { printable } from "../telemetry/printable.ts";
+import { countOf, textTable } from "./text_table.ts";
 import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 
 /** Where one sink is in one file, as `--json` prints it. */

@@ -4,7 +4,7 @@ import { tomlText } from "../config/toml_text.ts";
 import { EXIT_CONFIG } from "../errors.ts";
 import type { CommandOutput } from "./command_context.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
-import { printable } from "./text_table.ts";
+import { printable } from "../telemetry/printable.ts";
 
 export interface ShowConfigArgs {
   readonly command: "config show";

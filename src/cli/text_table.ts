@@ -1,3 +1,5 @@
+import { printable } from "../telemetry/printable.ts";
+
 /** A column of a table for people. */
 export interface TextColumn {
   readonly title: string;
@@ -18,17 +20,6 @@ export function textTable(columns: readonly TextColumn[], rows: readonly (readon
       return columns[i]!.isNumber === true ? padding + cell : cell + padding;
     }).join("  ").trimEnd() + "\n"
   ).join("");
-}
-
-/** Text of a file's name, or of a file, on a terminal: control characters are escaped. */
-export function printable(text: string): string {
-  // deno-lint-ignore no-control-regex -- they are what is looked for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (found) => {
-    const code = found.codePointAt(0)!;
-    return code < 256
-      ? `\\x${code.toString(16).padStart(2, "0")}`
-      : `\\u${code.toString(16).padStart(4, "0")}`;
-  });
 }
 
 /** "1 file", "2 files". */

@@ -33,6 +33,7 @@ export const DIAGNOSTIC_CODES = {
   "no-sources": "error",
   "not-supported": "error",
   "out-of-range": "error",
+  "readable-secret": "warning",
   "shared-files": "warning",
   "stdin-taken": "error",
   "toml-syntax": "error",

@@ -62,7 +62,8 @@ export const apiGroup = group({
       check: checkListenAddress,
       doc:
         "Where to listen: `host:port`, or `unix:/path` for a socket. A port that is taken ends the start. " +
-        "There is no login: listen on a loopback address, or protect the port.",
+        "There is no login: listen on a loopback address, or protect the port. On a loopback address requests are " +
+        "answered that name an address or localhost as their host, no others (a proxy has to send one of these).",
       example: '"0.0.0.0:8686"',
     }),
   },

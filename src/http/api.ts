@@ -4,6 +4,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Status } from "../telemetry/status.ts";
 import { formatTcpAddress, type ListenAddress, parseListenAddress } from "./listen_address.ts";
+import { isOwnHost } from "./own_host.ts";
 import { listenUnix, type UnixSocket } from "./unix_socket.ts";
 
 export interface ApiOptions {
@@ -42,12 +43,12 @@ const BODY_BYTES_MAX = 1_024;
  */
 export async function startApi(options: ApiOptions): Promise<ApiServer> {
   const { createApp } = await import("./app.tsx");
-  const app = createApp(options);
+  const target = parseListenAddress(options.address);
+  const app = createApp({ ...options, isOwnHost: (host) => isOwnHost(host, target) });
   const fetch = (request: Request) => app.fetch(request);
   const limits = { maxRequestBodySize: BODY_BYTES_MAX, development: false };
   // Without `reusePort: false`, `development: false` lets a second process share the port, and each gets half of the requests.
   const tcpLimits = { idleTimeout: IDLE_SECONDS, reusePort: false };
-  const target = parseListenAddress(options.address);
   if (target.kind === "tcp") {
     const server = listenTcp(
       target,

@@ -1,9 +1,11 @@
+import type { KafkaSinkConfig } from "../config/config.ts";
 import type { HealthFailure } from "../sink/sink.ts";
 import type { Cluster } from "./cluster.ts";
 import { KafkaError } from "./errors.ts";
 import { missingRightHint, missingRightText } from "./missing_right.ts";
 import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
 import { ApiKey } from "./protocol/api_keys.ts";
+import type { NewTopic } from "./protocol/create_topics.ts";
 import {
   decodeMetadataResponse,
   encodeMetadata,
@@ -18,6 +20,14 @@ const LEADER_POLL_MS = 200;
 /** First version of Metadata that tells rights. */
 const OPERATIONS_VERSION_MIN = 8;
 
+/** Whether missing topics are created, and as what; true: with the brokers' defaults. */
+export type Autocreate = boolean | Pick<NewTopic, "partitions" | "replicationFactor">;
+
+export function autocreateOf(config: KafkaSinkConfig): Autocreate {
+  const { topicsAutocreate, autocreatePartitions: partitions, autocreateReplicationFactor } = config;
+  return topicsAutocreate && { partitions, replicationFactor: autocreateReplicationFactor };
+}
+
 /**
  * Tries what delivery needs: reach a broker, authenticate, know the topics and their leaders (or be able to create them), reach each leader
  * at the address that the cluster gives, be allowed to write. Null when all is well, else the first thing that is not, as one sentence with a hint.
@@ -25,7 +35,7 @@ const OPERATIONS_VERSION_MIN = 8;
 export async function diagnoseCluster(
   cluster: Cluster,
   topics: readonly string[],
-  options: { readonly autocreate: boolean },
+  options: { readonly autocreate: Autocreate },
   signal: AbortSignal,
 ): Promise<HealthFailure | null> {
   try {
@@ -54,7 +64,7 @@ export async function diagnoseCluster(
 async function checkTopics(
   cluster: Cluster,
   topics: readonly string[],
-  autocreate: boolean,
+  autocreate: Autocreate,
   leaders: Set<number>,
   signal: AbortSignal,
 ): Promise<HealthFailure | null> {
@@ -68,8 +78,9 @@ async function checkTopics(
         hint: null,
       };
     }
-    if (topic.errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && autocreate) {
-      const failure = await checkCreatable(cluster, name, signal);
+    if (topic.errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION && autocreate !== false) {
+      const shape = autocreate === true ? { partitions: -1, replicationFactor: -1 } : autocreate;
+      const failure = await checkCreatable(cluster, { name, ...shape }, signal);
       if (failure !== null) return failure;
       continue;
     }
@@ -146,13 +157,16 @@ async function checkRights(cluster: Cluster, topics: readonly string[]): Promise
   return null;
 }
 
-async function checkCreatable(
+/**
+ * Whether this user may create the topic, by a request that is checked and not carried out. Null: yes, or it cannot be tried. Controllers in KRaft
+ * mode before Kafka 3.3 create it all the same: so it is asked for as it is wanted.
+ */
+export async function checkCreatable(
   cluster: Cluster,
-  name: string,
+  wanted: NewTopic,
   signal: AbortSignal,
 ): Promise<HealthFailure | null> {
-  const wanted = [{ name, partitions: -1, replicationFactor: -1 }];
-  const [answer] = await cluster.createTopics(wanted, signal, true).catch((error: unknown) => {
+  const [answer] = await cluster.createTopics([wanted], signal, true).catch((error: unknown) => {
     // Before Kafka 2.4 the defaults can't be asked for, so it can't be tried out.
     if (error instanceof KafkaError && error.code === "unsupported-version") return [];
     throw error;
@@ -163,7 +177,7 @@ async function checkCreatable(
   const said = answer.errorMessage === null ? "" : ` (${answer.errorMessage})`;
   return {
     code: "topic-not-creatable",
-    message: `Cannot create topic "${name}": the cluster answers ${info.name}${said}`,
+    message: `Cannot create topic "${wanted.name}": the cluster answers ${info.name}${said}`,
     hint: info.hint,
   };
 }

@@ -70,7 +70,6 @@ export class DeadLetterTopic implements DeadLetters {
         delivery: "at_least_once",
         partitioner: "murmur2_random",
         timestampSource: "ship",
-        topicMissingTimeoutMs: null,
         compression: "none",
         onTooLarge: "drop",
         deadLetter: null,

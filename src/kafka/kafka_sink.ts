@@ -6,8 +6,9 @@ import { startFiguresLine } from "../telemetry/figures_line.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import { Cluster } from "./cluster.ts";
+import { autocreateOf, diagnoseCluster } from "./cluster_health.ts";
 import { DeadLetterTopic } from "./dead_letter_topic.ts";
-import { diagnoseCluster } from "./cluster_health.ts";
+import { clusterOptionsOf } from "./cluster_options.ts";
 import { CertificateWatch } from "./tls/certificate_watch.ts";
 import { type Compressor, createCompressor } from "./compression.ts";
 import type { IntentLog } from "./intent_log.ts";
@@ -57,21 +58,7 @@ export class KafkaSink implements Sink {
     this.#options = options;
     const certificates = this.#certificates = watchCertificates(options);
     this.#cluster = new Cluster({
-      bootstrapServers: config.bootstrapServers,
-      clientId: config.clientId ?? `shipper-${hostname}-${config.name}`,
-      tls: config.tls,
-      sasl: config.sasl,
-      connectTimeoutMs: config.connectTimeoutMs,
-      connectTimeoutMaxMs: config.connectTimeoutMaxMs,
-      dnsLookup: config.dnsLookup,
-      sendBufferBytes: config.sendBufferBytes,
-      receiveBufferBytes: config.receiveBufferBytes,
-      socketTimeoutMs: config.socketTimeoutMs,
-      requestTimeoutMs: config.requestTimeoutMs,
-      retryIntervalMs: config.retryIntervalMs,
-      retryMaxIntervalMs: config.retryMaxIntervalMs,
-      metadataRefreshMs: config.metadataRefreshMs,
-      log,
+      ...clusterOptionsOf(config, hostname, log),
       ...(certificates === null ? {} : { onCertificates: (seen) => certificates.note(seen) }),
     });
     this.#compressor = createCompressor(config.compression, config.compressionLevel, log);
@@ -112,7 +99,7 @@ export class KafkaSink implements Sink {
     const failure = await diagnoseCluster(
       this.#cluster,
       topics,
-      { autocreate: config.topicsAutocreate },
+      { autocreate: autocreateOf(config) },
       signal,
     );
     // A short run may be over before the answer is there: its connections were closed here, which is nobody's failure.

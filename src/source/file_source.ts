@@ -326,7 +326,7 @@ class FileSource implements Source {
 }
 
 /** Recognises data_dir by device and inode: a pattern or a link may reach it under another name. */
-function forbiddenFolder(dataDir: string): (folder: FileStat) => boolean {
+export function forbiddenFolder(dataDir: string): (folder: FileStat) => boolean {
   let own: string;
   try {
     own = inodeKey(fs.statSync(dataDir, { bigint: true }));

@@ -16,6 +16,7 @@ export interface RescueOps {
   list(dir: string): Promise<string[]>;
   /** Makes a file (0600), which must not be there, for writing. */
   openNew(path: string): Promise<number>;
+  /** ELOOP when it is a symbolic link, which is never ours. */
   openRead(path: string): Promise<number>;
   /** Bytes read into `target[0 ..]`; 0 at the end. */
   read(fd: number, target: Buffer, length: number, position: number): Promise<number>;
@@ -36,7 +37,7 @@ export const systemRescueOps: RescueOps = {
   makeDir: async (dir) => void await fs.promises.mkdir(dir, { recursive: true, mode: 0o700 }),
   list: (dir) => fs.promises.readdir(dir).catch((error: unknown) => isMissing(error) ? [] : raise(error)),
   openNew: (path) => open(path, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL),
-  openRead: (path) => open(path, fs.constants.O_RDONLY),
+  openRead: (path) => open(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW),
   read: (fd, target, length, position) =>
     called((done) => fs.read(fd, target, 0, length, position, (error, count) => done(error, count))),
   write: (fd, source, position) =>

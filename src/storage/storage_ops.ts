@@ -11,9 +11,9 @@ export interface StorageOps {
   makeDir(dir: string): void;
   /** Names in a folder, in no order. */
   list(dir: string): string[];
-  /** Opens for reading. */
+  /** Opens for reading; ELOOP when the file is a symbolic link, which is never ours. */
   openRead(path: string): number;
-  /** Opens for writing in place; made when missing (0600), never truncated. */
+  /** Opens for writing in place; made when missing (0600), never truncated. ELOOP as above. */
   openWrite(path: string): number;
   /** Size in bytes. */
   size(path: string): number;
@@ -39,8 +39,10 @@ const INTERRUPTIONS_MAX = 100;
 export const systemOps: StorageOps = {
   makeDir: (dir) => void fs.mkdirSync(dir, { recursive: true, mode: 0o700 }),
   list: (dir) => fs.readdirSync(dir),
-  openRead: (path) => fs.openSync(path, fs.constants.O_RDONLY),
-  openWrite: (path) => fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600),
+  openRead: (path) => fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW),
+  openWrite(path) {
+    return fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW, 0o600);
+  },
   size: (path) => fs.statSync(path).size,
   read: (fd, target, offset, length, position) => fs.readSync(fd, target, offset, length, position),
   write: (fd, source, offset, length, position) => fs.writeSync(fd, source, offset, length, position),

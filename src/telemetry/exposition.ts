@@ -1,3 +1,4 @@
+import { printable } from "./printable.ts";
 import type { Histogram } from "./metrics.ts";
 
 /** What a scraper is told about the format. */
@@ -68,8 +69,12 @@ function renderLabels(names: readonly string[], values: readonly string[]): stri
   return `{${names.map((name, i) => `${name}="${escapeLabel(values[i]!)}"`).join(",")}}`;
 }
 
+/** A page may end on a terminal, and files can have any name: what a terminal obeys is written as text. */
 function escapeLabel(value: string): string {
-  return value.toWellFormed().replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+  return printable(value.toWellFormed()).replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll(
+    "\n",
+    "\\n",
+  );
 }
 
 function escapeHelp(help: string): string {

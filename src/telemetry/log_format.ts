@@ -1,3 +1,4 @@
+import { printableJson } from "./printable.ts";
 import type { LogFields } from "./log.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -37,7 +38,7 @@ export function formatJson(entry: LogEntry): string {
   for (const [key, value] of Object.entries(entry.fields)) {
     record[RESERVED_KEYS.has(key) ? `${key}_` : key] = jsonValue(value);
   }
-  return JSON.stringify(record) + "\n";
+  return printableJson(JSON.stringify(record)) + "\n";
 }
 
 /**
@@ -78,12 +79,13 @@ function prettyValue(value: LogFields[string]): string {
   if (typeof value !== "string") return String(value);
   const text = cut(value);
   // deno-lint-ignore no-control-regex
-  return text === "" || /[\s"=\x00-\x1f\x7f-\x9f]/.test(text) ? escapeControls(JSON.stringify(text)) : text;
+  const isQuoted = text === "" || /[\s"=\x00-\x1f\x7f-\x9f]/.test(text);
+  return escapeControls(isQuoted ? JSON.stringify(text) : text);
 }
 
 function escapeControls(text: string): string {
   // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, (char) => {
+  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (char) => {
     if (char === "\n") return "\\n";
     if (char === "\t") return "\\t";
     if (char === "\r") return "\\r";

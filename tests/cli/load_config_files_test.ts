@@ -176,3 +176,56 @@ test("validate prints one line about a good configuration and returns 0, warning
   expect(stderr).toContain("warning[unread-source]");
   expect(stdout).toBe(`The configuration in ${dir.file("a.toml")} is valid: 1 source, 1 sink\n`);
 });
+
+const LOGIN = `[sources.in]
+type = "file"
+include = ["/x"]
+[sinks.out]
+type = "kafka"
+inputs = ["in"]
+bootstrap_servers = "b:9092"
+topic = "t"
+tls.enabled = true
+sasl.enabled = true
+sasl.mechanism = "PLAIN"
+sasl.username = "me"
+`;
+
+test("a file with a secret in it that every user may read is warned of, with the secret masked", async () => {
+  using dir = tempDir("config");
+  const path = dir.file("shipper.toml");
+  const warned = async (password: string, mode: number) => {
+    writeFileSync(path, `${LOGIN}sasl.password = ${password}\n`);
+    chmodSync(path, mode);
+    writeFileSync(dir.file("secret"), "hunter2");
+    const { config, diagnostics } = await loadConfigFiles([path], {
+      ...context(),
+      env: { PASSWORD: "hunter2" },
+    });
+    expect(config).not.toBeNull();
+    return renderDiagnostics(diagnostics, { color: false }).replaceAll(`${dir.path}/`, "");
+  };
+  expect(await warned('"hunter2"', 0o644)).toBe(expected("readable_secret"));
+  expect(await warned('"hunter2"', 0o640)).toBe("");
+  expect(await warned('"${PASSWORD}"', 0o644)).toBe("");
+  expect(await warned(`{ file = "${dir.file("secret")}" }`, 0o644)).toBe("");
+  expect(await warned('"${PASSWORD:-other}"', 0o644)).toBe("");
+});
+
+test("a private key in the configuration is a secret too", async () => {
+  using dir = tempDir("config");
+  const pem = "-----BEGIN PRIVATE KEY-----\\nMIIEvQ\\n-----END PRIVATE KEY-----";
+  writeFileSync(
+    dir.file("a.toml"),
+    `${LOGIN}sasl.password = "\${PASSWORD}"\ntls.crt_file = "/c"\ntls.key_file = "${pem}"\n`,
+    {
+      mode: 0o644,
+    },
+  );
+  const { diagnostics } = await loadConfigFiles([dir.file("a.toml")], {
+    ...context(),
+    env: { PASSWORD: "p" },
+  });
+  expect(diagnostics.map((each) => each.code)).toEqual(["readable-secret"]);
+  expect(renderDiagnostics(diagnostics, { color: false })).not.toContain("MIIEvQ");
+});

@@ -87,7 +87,7 @@ function context(env: Record<string, string>): LoadFilesContext {
 }
 
 async function load(dir: TempDir, lines: string) {
-  writeFileSync(dir.file("c.toml"), HEAD + lines);
+  writeFileSync(dir.file("c.toml"), HEAD + lines, { mode: 0o600 });
   const { config, diagnostics } = await loadConfigFiles([dir.file("c.toml")], context({ DIR: dir.path }));
   const printed = renderDiagnostics(diagnostics, { color: false });
   return { sink: config?.sinks[0] as KafkaSinkConfig | undefined, printed };
@@ -156,7 +156,7 @@ describe("a configuration that names one", () => {
     using dir = tempDir("secret");
     writeFileSync(dir.file("pw"), "hunter2\n");
     const lines = `${LOGIN}sasl.password = { file = "\${DIR}/pw" }\nclient_id = "c-hunter2"\n`;
-    writeFileSync(dir.file("c.toml"), HEAD + lines);
+    writeFileSync(dir.file("c.toml"), HEAD + lines, { mode: 0o600 });
     const show = async (json: boolean) => {
       let stdout = "";
       const code = await showConfig({ command: "config show", configPaths: [dir.file("c.toml")], json }, {

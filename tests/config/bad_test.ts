@@ -44,6 +44,7 @@ test("every expected text belongs to a fixture", () => {
     "config_missing",
     "config_not_utf8",
     "config_too_large",
+    "readable_secret",
   ];
   for (const each of readdirSync(BAD_FOLDER).filter((file) => file.endsWith(".txt"))) {
     const name = each.slice(0, -4);

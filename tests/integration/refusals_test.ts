@@ -1,5 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { isBrokerAtLeast } from "../support/broker_version.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { startProxy } from "../support/proxy.ts";
@@ -128,7 +129,8 @@ test("topics_autocreate makes the topic with what is asked for", async () => {
   const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink });
   const exit = await runShipper({ config, args: ["--once", "--require-healthy"] });
   expect(exit).toMatchObject({ code: 0 });
-  expect(exit.stderr).toContain(`Created topic`);
+  // Before 3.3 a controller in KRaft mode has created it when it was asked whether that may be.
+  if (isBrokerAtLeast(3, 3)) expect(exit.stderr).toContain(`Created topic`);
   expect(await kafka.describeTopic(topic)).toHaveLength(3);
   await expectExactly(kafka, topic, [writer]);
 }, 30_000);

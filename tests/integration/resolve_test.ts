@@ -15,6 +15,7 @@ import { scanTail } from "../../src/kafka/resolve/tail_scan.ts";
 import type { DoubtfulBatch, Verdict } from "../../src/kafka/resolve/verdict.ts";
 import { batchBytes, bytesOf, doubtful, produce } from "../kafka/resolve/batches.ts";
 import { newCluster, silentLog } from "../kafka/support.ts";
+import { isBrokerAtLeast } from "../support/broker_version.ts";
 import { type OwnCluster, ownCluster, sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
@@ -213,6 +214,11 @@ describe("what became of a batch", () => {
 });
 
 describe("a broker that forgets producers, and rights", () => {
+  if (!isBrokerAtLeast(3, 5)) {
+    // Logins by SCRAM are set up when a cluster in KRaft mode is formatted, from 3.5 on.
+    test.skip("all of them [skipped: needs Kafka 3.5]", () => {});
+    return;
+  }
   let own: OwnCluster;
   let ownClient: Cluster;
   beforeAll(async () => {
@@ -251,7 +257,10 @@ describe("a broker that forgets producers, and rights", () => {
         log: silentLog,
       });
       await ownClient.refresh([topic], "leaders");
-      expect(await produce(broker, topic, bytesOf(batches[0]!))).toEqual({ errorCode: NONE, baseOffset: 0 });
+      expect(await produce(broker, topic, bytesOf(batches[0]!))).toEqual({
+        errorCode: NONE,
+        baseOffset: 0,
+      });
       await waitUntil(
         "the producer is forgotten",
         async () => (await canary.check()).unprotected[0]?.reason === "absent",
@@ -270,7 +279,10 @@ describe("a broker that forgets producers, and rights", () => {
         by: "scanned",
       });
       // This is what resolving is for.
-      expect(await produce(broker, topic, bytesOf(batches[0]!))).toEqual({ errorCode: NONE, baseOffset: 3 });
+      expect(await produce(broker, topic, bytesOf(batches[0]!))).toEqual({
+        errorCode: NONE,
+        baseOffset: 3,
+      });
     },
     60_000,
   );

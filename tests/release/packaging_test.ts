@@ -52,6 +52,7 @@ describe("the systemd unit", () => {
   test("starts it as its command line allows, with data_dir where the state is", () => {
     const [program, ...args] = only("ExecStart").split(" ");
     expect(program).toBe("/usr/local/bin/shipper");
+    expect(only("ExecReload")).toBe("/bin/kill -HUP $MAINPID");
     expect(parseArgs(args)).toMatchObject({ command: "run", configPaths: ["/etc/shipper/shipper.toml"] });
     expect(unit.get("Environment")).toEqual(["UV_THREADPOOL_SIZE=16", "XDG_STATE_HOME=/var/lib"]);
   });

@@ -3,6 +3,7 @@ import { type ReadOptions, type TestKafka } from "./kafka.ts";
 import { OracleChecker, type OracleReport, OracleWriter } from "./oracle.ts";
 import type { TopicRecord } from "./record_file.ts";
 import { type TempDir } from "./temp_dir.ts";
+import { waitUntil } from "./wait_until.ts";
 
 /** What a test says of its configuration; everything else is left at its default. */
 export interface PipelineText {
@@ -62,6 +63,12 @@ export async function expectExactlyCommitted(
   topic: string,
   writers: readonly OracleWriter[],
 ): Promise<OracleReport> {
+  // A commit is answered before its markers are in the partitions.
+  const isReadable = async () => {
+    const [all, committed] = [await kafka.offsets(topic), await kafka.offsets(topic, "read_committed")];
+    return Object.entries(all.ends).every(([partition, end]) => committed.ends[partition] === end);
+  };
+  await waitUntil("no transaction is open", isReadable, { timeoutMs: 30_000 });
   return (await checkTopic(kafka, topic, writers, "read_committed")).assertComplete();
 }
 

@@ -14,6 +14,7 @@ export const ApiKey = {
   EndTxn: 26,
   DescribeConfigs: 32,
   SaslAuthenticate: 36,
+  DescribeQuorum: 55,
   DescribeProducers: 61,
 } as const;
 
@@ -38,6 +39,7 @@ const APIS: ReadonlyMap<number, ApiInfo> = new Map([
   [ApiKey.EndTxn, { name: "EndTxn", flexibleFrom: 3 }],
   [ApiKey.DescribeConfigs, { name: "DescribeConfigs", flexibleFrom: 4 }],
   [ApiKey.SaslAuthenticate, { name: "SaslAuthenticate", flexibleFrom: 2 }],
+  [ApiKey.DescribeQuorum, { name: "DescribeQuorum", flexibleFrom: 0 }],
   [ApiKey.DescribeProducers, { name: "DescribeProducers", flexibleFrom: 0 }],
 ]);
 

@@ -36,8 +36,12 @@ export interface TopicMetadata {
   readonly operations: number | null;
 }
 
-/** Bit of the right to write in `operations`. */
+/** Bits of rights in `operations`: 1 << the code of Kafka's AclOperation. */
+export const OPERATION_READ = 1 << 3;
 export const OPERATION_WRITE = 1 << 4;
+export const OPERATION_CREATE = 1 << 5;
+export const OPERATION_DESCRIBE = 1 << 8;
+export const OPERATION_IDEMPOTENT_WRITE = 1 << 12;
 /** The broker's way of saying nothing. */
 const OPERATIONS_UNKNOWN = -0x8000_0000;
 
@@ -48,6 +52,8 @@ export interface MetadataResponse {
   /** -1 when there is none. */
   readonly controllerId: number;
   readonly topics: readonly TopicMetadata[];
+  /** What this user may do with the cluster; null when it was not asked for or this user may not know (v8 to v10 alone). */
+  readonly clusterOperations: number | null;
 }
 
 const ZERO_UUID = Buffer.alloc(16);
@@ -56,12 +62,13 @@ const ZERO_UUID = Buffer.alloc(16);
  *   topics[ topic id (v10) | name | tags ] | bool auto-create | bool cluster operations (v8 to v10) | bool topic operations (v8) | tags
  *
  * An empty list asks for brokers only; all topics (a null list) are never asked for. `withOperations` asks what this user may do with
- * the topics, which costs the broker a check of each right.
+ * the topics, which costs the broker a check of each right; `withClusterOperations` the same for the cluster (v8 to v10).
  */
 export function encodeMetadata(
   topics: readonly string[],
   apiVersion: number,
   withOperations = false,
+  withClusterOperations = false,
 ): Buffer[] {
   const writer = new WireWriter(apiVersion >= 9);
   writer.arrayLength(topics.length);
@@ -70,7 +77,7 @@ export function encodeMetadata(
     writer.string(name).tags();
   }
   writer.boolean(false);
-  if (apiVersion >= 8 && apiVersion <= 10) writer.boolean(false);
+  if (apiVersion >= 8 && apiVersion <= 10) writer.boolean(withClusterOperations);
   if (apiVersion >= 8) writer.boolean(withOperations);
   writer.tags();
   return [writer.slice()];
@@ -107,9 +114,11 @@ export function decodeMetadataResponse(payload: Buffer, apiVersion: number): Met
     reader.tags();
     if (name !== null) topics.push({ name, topicId, errorCode, partitions, operations });
   }
-  if (apiVersion >= 8 && apiVersion <= 10) reader.int32();
+  const clusterBits = apiVersion >= 8 && apiVersion <= 10 ? reader.int32() : OPERATIONS_UNKNOWN;
+  // Who may not describe the cluster gets no bit at all.
+  const clusterOperations = clusterBits === OPERATIONS_UNKNOWN || clusterBits === 0 ? null : clusterBits;
   reader.tags();
-  return { throttleMs, brokers, clusterId, controllerId, topics };
+  return { throttleMs, brokers, clusterId, controllerId, topics, clusterOperations };
 }
 
 /** partitions[ int16 error | int32 id | int32 leader | int32 epoch (v7) | replicas[] | isr[] | offline[] (v5) | tags ] */

@@ -1,3 +1,4 @@
+import type { NewTopic } from "../protocol/create_topics.ts";
 import { murmur2Partition } from "../../batch/murmur2.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Cluster } from "../cluster.ts";
@@ -24,6 +25,16 @@ export interface PositionTopicOptions {
   readonly transactionalId: string;
   readonly log: Log;
   readonly signal: AbortSignal;
+}
+
+/** The topic as it is created. */
+export function newPositionTopic(name: string): NewTopic {
+  return {
+    name,
+    partitions: POSITION_PARTITIONS,
+    replicationFactor: -1,
+    configs: { "cleanup.policy": "compact", "segment.bytes": String(SEGMENT_BYTES) },
+  };
 }
 
 /** The topic that positions are stored in, and the partition of it that one transactional id uses. */
@@ -94,12 +105,7 @@ export class PositionTopic {
 
   async #create(): Promise<never> {
     const { cluster, topic, log, signal } = this.#options;
-    const wanted = {
-      name: topic,
-      partitions: POSITION_PARTITIONS,
-      replicationFactor: -1,
-      configs: { "cleanup.policy": "compact", "segment.bytes": String(SEGMENT_BYTES) },
-    };
+    const wanted = newPositionTopic(topic);
     let why: string;
     try {
       const [answer] = await cluster.createTopics([wanted], signal);

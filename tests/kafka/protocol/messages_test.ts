@@ -22,6 +22,7 @@ import {
   encodeInitProducerId,
 } from "../../../src/kafka/protocol/init_producer_id.ts";
 import { decodeListOffsetsResponse, encodeListOffsets } from "../../../src/kafka/protocol/list_offsets.ts";
+import { decodeDescribeQuorumResponse } from "../../../src/kafka/protocol/describe_quorum.ts";
 import { decodeMetadataResponse, encodeMetadata } from "../../../src/kafka/protocol/metadata.ts";
 import { decodeOffsetForLeaderEpochResponse } from "../../../src/kafka/protocol/offset_for_leader_epoch.ts";
 import { decodeProduceResponse, encodeProduce } from "../../../src/kafka/protocol/produce.ts";
@@ -49,6 +50,7 @@ const DECODERS: readonly (readonly [string, (payload: Buffer) => unknown])[] = [
     [`OffsetForLeaderEpoch v${v}`, (b: Buffer) => decodeOffsetForLeaderEpochResponse(b, v)] as const
   ),
   ["DescribeProducers v0", (b: Buffer) => decodeDescribeProducersResponse(b)],
+  ["DescribeQuorum v1", (b: Buffer) => decodeDescribeQuorumResponse(b)],
 ];
 
 function onlyProtocolErrors(decode: (payload: Buffer) => unknown, payload: Buffer): void {

@@ -1,0 +1,82 @@
+import type { KafkaSinkConfig } from "../config/config.ts";
+import type { BrokerConnection } from "../kafka/broker_connection.ts";
+import type { Cluster } from "../kafka/cluster.ts";
+import { ApiKey } from "../kafka/protocol/api_keys.ts";
+import {
+  type BrokerNode,
+  decodeMetadataResponse,
+  encodeMetadata,
+  METADATA_VERSION_MAX,
+  METADATA_VERSION_MIN,
+  type MetadataResponse,
+  type TopicMetadata,
+} from "../kafka/protocol/metadata.ts";
+import { Template } from "../shape/template.ts";
+
+/** The last version of Metadata that tells what a user may do with the cluster. */
+const CLUSTER_OPERATIONS_VERSION_MAX = 10;
+
+/** A sink's topics that are known by name, with what they are for. */
+export interface NamedTopic {
+  readonly name: string;
+  readonly purpose: "lines" | "gap markers" | "positions";
+}
+
+/** What the cluster says of itself and of the topics of a sink. */
+export interface ClusterView {
+  readonly config: KafkaSinkConfig;
+  readonly cluster: Cluster;
+  readonly brokers: readonly BrokerNode[];
+  /** By name; errors are in `errorCode`. */
+  readonly topics: ReadonlyMap<string, TopicMetadata>;
+  readonly named: readonly NamedTopic[];
+  /** Bits of the rights on the cluster; null: this user may not know them. */
+  readonly clusterOperations: number | null;
+  /** Brokers of Kafka 2.8 and later; there WRITE on a topic is enough for idempotent writes (KIP-679). */
+  readonly isNew: boolean;
+}
+
+/** Asks the cluster, as a sink would. Rejects with KafkaError when no broker answers. */
+export async function viewCluster(config: KafkaSinkConfig, cluster: Cluster): Promise<ClusterView> {
+  const named = namedTopics(config);
+  const names = named.map(({ name }) => name);
+  // So that the cluster knows the brokers' addresses.
+  await cluster.refresh(names, "check");
+  const { answer, isNew } = await cluster.ask((connection) => askMetadata(connection, config, names));
+  return {
+    config,
+    cluster,
+    brokers: [...answer.brokers].sort((a, b) => a.id - b.id),
+    topics: new Map(answer.topics.map((topic) => [topic.name, topic])),
+    named,
+    clusterOperations: answer.clusterOperations,
+    isNew,
+  };
+}
+
+/** Metadata with rights, which costs the broker a little more than without. */
+async function askMetadata(
+  connection: BrokerConnection,
+  { requestTimeoutMs }: KafkaSinkConfig,
+  names: readonly string[],
+): Promise<{ answer: MetadataResponse; isNew: boolean }> {
+  const highest = connection.versionFor(ApiKey.Metadata, METADATA_VERSION_MIN, METADATA_VERSION_MAX);
+  const version = Math.min(highest, CLUSTER_OPERATIONS_VERSION_MAX);
+  const body = encodeMetadata(names, version, true, true);
+  const payload = await connection.request(ApiKey.Metadata, version, body, { timeoutMs: requestTimeoutMs });
+  const isNew = connection.highestVersion(ApiKey.DescribeProducers, 0, 0) !== null;
+  return { answer: decodeMetadataResponse(payload, version), isNew };
+}
+
+function namedTopics(config: KafkaSinkConfig): NamedTopic[] {
+  const named: NamedTopic[] = [];
+  const add = (name: string, purpose: NamedTopic["purpose"]) => {
+    if (!named.some((each) => each.name === name)) named.push({ name, purpose });
+  };
+  const fixed = new Template(config.topic).constant;
+  if (fixed !== null) add(fixed, "lines");
+  const markers = config.gapMarkersTopic === null ? null : new Template(config.gapMarkersTopic).constant;
+  if (markers !== null) add(markers, "gap markers");
+  if (config.delivery === "transactional") add(config.positionTopic, "positions");
+  return named;
+}
