@@ -68,9 +68,11 @@ export class RunningBranch {
    * stays, from memory it is given back, and only what is on its way is waited for. Otherwise all of it is delivered, but for a disk buffer's.
    */
   async stop(timeoutMs: number, isReplaced: boolean): Promise<void> {
-    const { buffer, diskBuffer, gapMarkers } = this.branch;
+    const { buffer, diskBuffer, gapMarkers, letters } = this.branch;
     const timer = setTimeout(() => this.#kill.abort(), timeoutMs);
-    const watch = setInterval(() => this.#endIfOnlyRecovering(), RECOVERY_POLL_MS);
+    const isForNext = buffer === diskBuffer || isReplaced;
+    const watch = setInterval(() => this.#endIfOnlyRecovering(isForNext), RECOVERY_POLL_MS);
+    await letters.finish(this.#killSignal);
     if (buffer === diskBuffer) {
       // The buffer takes what is still to be told.
       await gapMarkers?.finish(ABORTED);
@@ -82,8 +84,9 @@ export class RunningBranch {
     clearInterval(watch);
   }
 
-  /** What an earlier run left open can take its time: whoever comes asks again. */
-  #endIfOnlyRecovering(): void {
-    if (this.eventCount === 0 && this.branch.isRecovering()) this.#kill.abort();
+  /** What an earlier run left open can take its time: whoever comes asks again. `isForNext`: what is in the buffer is for who comes, too. */
+  #endIfOnlyRecovering(isForNext: boolean): void {
+    const left = isForNext ? this.#metrics.inFlightEvents : this.eventCount;
+    if (left === 0 && this.branch.isRecovering()) this.#kill.abort();
   }
 }

@@ -17,12 +17,20 @@ const SIGHUP_BIT = 0n;
  * more. To be made before a handler is installed.
  */
 export class HangUps {
-  readonly #wasIgnored = isIgnored();
-  #hasTerminal = canOpenTerminal();
+  readonly #canOpenTerminal: () => boolean;
+  readonly #wasIgnored: boolean;
+  #hasTerminal: boolean;
+
+  /** What is asked of the system; tests pass their own. */
+  constructor(canOpen: () => boolean = canOpenTerminal, wasIgnored: boolean = isIgnored()) {
+    this.#canOpenTerminal = canOpen;
+    this.#wasIgnored = wasIgnored;
+    this.#hasTerminal = canOpen();
+  }
 
   /** What the one that just came means. */
   take(): HangUp {
-    if (!this.#hasTerminal || canOpenTerminal()) return "reload";
+    if (!this.#hasTerminal || this.#canOpenTerminal()) return "reload";
     this.#hasTerminal = false;
     return this.#wasIgnored ? "nothing" : "stop";
   }
@@ -65,7 +73,7 @@ function canOpenTerminal(): boolean {
 }
 
 /** Whether SIGHUP does nothing to this process, as nohup has it (Linux; elsewhere it is taken to be as usual). */
-function isIgnored(): boolean {
+export function isIgnored(): boolean {
   try {
     const mask = /^SigIgn:\s*([0-9a-f]+)$/mu.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
     return mask !== undefined && (BigInt(`0x${mask}`) >> SIGHUP_BIT & 1n) === 1n;

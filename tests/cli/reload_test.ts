@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { appendFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { auditStored } from "../../src/cli/stored_audit.ts";
 import { readJournal } from "../../src/journal/journal_reader.ts";
 import { kernelHost } from "../../src/kafka/kernels.ts";
+import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { until } from "../kafka/support.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
 import { FakeProcess } from "./fake_process.ts";
@@ -133,6 +134,33 @@ topic = "more"`;
     } finally {
       await second[Symbol.asyncDispose]();
     }
+  });
+
+  test("dead letters: a file that two sinks share goes on for the one that stays", async () => {
+    const file = bench.dir.file("letters.jsonl");
+    const letters = `dead_letter.file = ${JSON.stringify(file)}`;
+    const other = `[sinks.copy]
+type = "kafka"
+inputs = ["app"]
+bootstrap_servers = ${JSON.stringify(bench.kafka.bootstrapServers)}
+topic = "more"
+${letters}`;
+    const kept = () => existsSync(file) ? readFileSync(file, "utf8").split("\n").slice(0, -1) : [];
+    bench.kafka.refuse = () => ({ errorCode: ErrorCode.INVALID_RECORD });
+    const code = await bench.during({ sink: letters, more: other }, async () => {
+      appendFileSync(bench.dir.file("app.log"), "one\n");
+      await until(() => kept().length === 2, "both have kept it");
+      bench.write({ sink: `${letters}\nbatch.max_events = 3`, more: other });
+      expect(await bench.reload()).toContain('untouched: sink \\"copy\\"');
+      appendFileSync(bench.dir.file("app.log"), "two\n");
+      await until(() => kept().length === 4, "both have kept the next one");
+      bench.write({ sink: letters });
+      await bench.reload();
+      appendFileSync(bench.dir.file("app.log"), "three\n");
+      await until(() => kept().length === 5, "the one that is left goes on");
+    });
+    expect(code).toBe(0);
+    expect(new Set(kept().map((line) => JSON.parse(line).id)).size).toBe(5);
   });
 
   test("the memory of batches that were given up is free again", async () => {

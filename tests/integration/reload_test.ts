@@ -3,15 +3,10 @@ import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { startProxy } from "../support/proxy.ts";
-import {
-  expectExactly,
-  expectExactlyCommitted,
-  filesToKafka,
-  stdinToKafka,
-  SteadyLoad,
-} from "../support/scenario.ts";
+import { ask, reload, reloadCount } from "../support/reloading.ts";
+import { expectExactly, expectExactlyCommitted, filesToKafka, SteadyLoad } from "../support/scenario.ts";
 import { type Random, seededRandom } from "../support/seed.ts";
-import { type Shipper, startShipper } from "../support/shipper.ts";
+import { startShipper } from "../support/shipper.ts";
 import { type TempDir, tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
@@ -84,28 +79,6 @@ ${isOnDisk ? 'buffer.type = "disk"\nbuffer.max_size = "16MiB"' : ""}
 ${hasSecondSink ? sink("other", this.topics[1]) : ""}
 `;
   }
-}
-
-/** What it says at one of its addresses. */
-async function ask(shipper: Shipper, path: string): Promise<string> {
-  const [, address] = await shipper.waitForLog(/Listening on ([\d.:]+)/);
-  return await (await fetch(`http://${address}${path}`)).text();
-}
-
-/** How many reloads have come to their end. */
-async function reloadCount(shipper: Shipper): Promise<number> {
-  const counts = (await ask(shipper, "/metrics")).matchAll(/^shipper_config_reloads_total\{.*\} (\d+)$/gmu);
-  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
-}
-
-/** Has it read this configuration, and waits until it has come to a result. */
-async function reload(shipper: Shipper, text: string): Promise<void> {
-  const count = await reloadCount(shipper);
-  writeFileSync(shipper.configPath, text);
-  shipper.signal("SIGHUP");
-  await waitUntil("the reload has ended", async () => await reloadCount(shipper) > count).catch((error) => {
-    throw new Error(`${error.message}\n${shipper.stderr.slice(-4_000)}`);
-  });
 }
 
 /** One part of the configuration changes. */
@@ -272,89 +245,6 @@ test("what does not change keeps its connections, and figures go on", async () =
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   for (const topic of [kept, changed]) await expectExactly(kafka, topic, [writer]);
-}, 60_000);
-
-test("a pipe on stdin: sinks change, come and go, and no byte of it is lost", async () => {
-  await using dir = tempDir("reload-stdin");
-  const [topic, other] = [
-    await kafka.createTopic({ partitions: 1 }),
-    await kafka.createTopic({ partitions: 1 }),
-  ];
-  const writer = new OracleWriter("stdin", "in");
-  const configOf = (more: string, hasOther: boolean) =>
-    stdinToKafka(dir, { bootstrap: kafka.bootstrap, topic, top: API, sink: `${IMPATIENT}\n${more}` }) +
-    (hasOther
-      ? `[sinks.other]\ntype = "kafka"\ninputs = ["in"]\nbootstrap_servers = "${kafka.bootstrap}"\ntopic = "${other}"\n`
-      : "");
-  await using shipper = startShipper({ config: configOf("", false), stdin: "pipe" });
-  await shipper.waitForLog(/Started shipper/);
-  let isOver = false;
-  const writing = (async () => {
-    let rest = "";
-    while (!isOver) {
-      // A line that is not complete is in front of most reloads.
-      const text = rest + writer.lines(40);
-      const cut = text.length - Math.floor(text.length / 80);
-      rest = text.slice(cut);
-      await shipper.writeStdin(text.slice(0, cut));
-      await Bun.sleep(5);
-    }
-    await shipper.writeStdin(rest);
-  })();
-  for (let round = 0; round < 8; round++) {
-    await Bun.sleep(100);
-    const onDisk = round % 4 === 3 ? 'buffer.type = "disk"\nbuffer.max_size = "16MiB"' : "";
-    await reload(shipper, configOf(`batch.max_events = ${100 + round}\n${onDisk}`, round % 3 === 1));
-  }
-  isOver = true;
-  await writing;
-  shipper.endStdin();
-  const exit = await shipper.waitForExit();
-  expect(exit).toMatchObject({ code: 0 });
-  await expectExactly(kafka, topic, [writer]);
-  // What it got are whole lines, none twice.
-  const records = await kafka.readTopic(other);
-  expect(records.length).toBeGreaterThan(0);
-  const lines = new Set(records.map(({ value }) => String(value)));
-  expect(lines.size).toBe(records.length);
-  for (const line of lines) expect(line).toMatch(/^stdin in \d+ [0-9a-f]{8} /);
-}, 60_000);
-
-test("lines of a pipe that are in memory alone hold a change up, and the change is refused", async () => {
-  await using dir = tempDir("reload-refused");
-  await using proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
-  const topic = await kafka.createTopic({ partitions: 1 });
-  const writer = new OracleWriter("refused", "in");
-  const top = `${API}\nshutdown_timeout_secs = 0.5`;
-  const configOf = (more: string) =>
-    stdinToKafka(dir, { bootstrap: proxy.address, topic, top, sink: `${IMPATIENT}\n${more}` });
-  await using shipper = startShipper({ config: configOf(""), stdin: "pipe" });
-  await shipper.waitForLog(/Started shipper/);
-  proxy.setFault({ refuse: true });
-  proxy.cut();
-  await shipper.writeStdin(writer.lines(500));
-  await waitUntil(
-    "they are read",
-    async () => /in_total\{source="in"\} 500/.test(await ask(shipper, "/metrics")),
-  );
-  await reload(shipper, configOf("batch.max_events = 7"));
-  expect(JSON.parse(await ask(shipper, "/health"))).toMatchObject({
-    status: "ok",
-    configuration: { state: "rejected", last_reload: { result: "refused" } },
-  });
-  expect(shipper.stderr).toContain("500 event(s) are in its memory alone");
-  proxy.heal();
-  await shipper.writeStdin(writer.lines(500));
-  await waitUntil(
-    "they are delivered",
-    async () => /delivered_events_total\{sink="out"\} 1000/.test(await ask(shipper, "/metrics")),
-  );
-  await reload(shipper, configOf("batch.max_events = 7"));
-  expect(await ask(shipper, "/health")).toContain('"state":"current"');
-  await shipper.writeStdin(writer.lines(500));
-  shipper.endStdin();
-  expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
-  await expectExactly(kafka, topic, [writer]);
 }, 60_000);
 
 test("in transactions: sinks that start anew find their positions in Kafka", async () => {
