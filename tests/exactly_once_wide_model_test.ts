@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import fc from "fast-check";
+import { existsSync } from "node:fs";
+import { readLetterFile } from "../src/dead_letter/letter_reader.ts";
+import type { StoredLetter } from "../src/event/dead_letters.ts";
 import { ErrorCode } from "../src/kafka/protocol/error_codes.ts";
 import { armTestKnobs } from "../src/telemetry/test_knobs.ts";
 import { ExactShipper } from "./exact_shipper.ts";
@@ -49,6 +52,8 @@ interface Plan {
   /** Whether a new leader does not have what was written without an answer, for one such batch after the other. */
   readonly truncations: readonly boolean[];
   readonly isCutBack: boolean;
+  /** What no broker takes is kept in a file. */
+  readonly hasLetters: boolean;
 }
 
 const write = fc.record({ do: fc.constant("write" as const), count: fc.integer({ min: 1, max: 30 }) });
@@ -113,6 +118,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   canRead: fc.constantFrom(true, true, true, false),
   truncations: fc.array(fc.boolean(), { maxLength: 6 }),
   isCutBack: fc.constantFrom(false, false, false, true),
+  hasLetters: fc.boolean(),
 });
 
 function config(dir: TempDir, kafka: FakeKafka, chosen: Plan, setting: Setting): string {
@@ -128,6 +134,7 @@ retry = { interval_ms = 1, max_interval_ms = 5 }
 socket_timeout_ms = 100
 encoding = { codec = "text" }
 delivery = "${isExact ? "exactly_once" : "at_least_once"}"
+${chosen.hasLetters ? `dead_letter.file = ${JSON.stringify(dir.file("letters.jsonl"))}` : ""}
 ${more}
 `;
   return `[sources.app]
@@ -263,6 +270,11 @@ class World {
     await this.#shipper.stop(1_000);
     expect([this.#shipper.failure, ...differences, ...this.#kafka.violations]).toEqual([null]);
     expect(log.texts("error").filter((text) => text.includes("has lost records"))).toEqual([]);
+    const values = new Map<string, string>();
+    for (const { id, value } of this.#letters()) {
+      expect(values.get(id) ?? String(value)).toBe(String(value));
+      values.set(id, String(value));
+    }
     // Lines of the regions that span the difference may be there twice, and those that were delivered at least once.
     if (this.#file.cut.size > 0 || !this.#wasExact) return;
     for (const name of TOPICS) for (const logs of this.#logsOf(name)) this.#check(name, logs);
@@ -287,10 +299,22 @@ class World {
     return TOPICS.flatMap((name) => {
       if (name !== "logs" && this.#plan.whenFull === "drop_newest") return [];
       const there = new Set(this.#logsOf(name).flatMap((logs) => logs.flatMap((log) => log.values)));
-      return this.#file.expected(name).filter((value) => !there.has(value)).map((value) =>
-        `${name}: ${value}`
-      );
+      const missing = this.#file.expected(name).filter((value) => !there.has(value));
+      if (this.#plan.hasLetters && this.#plan.canRead) {
+        const kept = new Set(
+          this.#letters().filter(({ topic }) => topic === name).map(({ value }) => String(value)),
+        );
+        missing.push(...this.#file.refused(name).filter((value) => !kept.has(value)));
+      }
+      return missing.map((value) => `${name}: ${value}`);
     });
+  }
+
+  /** Lines that a kill has cut are none. */
+  #letters(): StoredLetter[] {
+    const path = this.#dir.file("letters.jsonl");
+    if (!existsSync(path)) return [];
+    return [...readLetterFile(path)].flatMap((found) => "letter" in found ? [found.letter] : []);
   }
 
   async #start(setting: Setting): Promise<void> {

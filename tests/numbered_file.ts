@@ -46,9 +46,17 @@ export class NumberedFile {
 
   /** All that has to arrive. */
   expected(topicName: string): string[] {
+    return this.#of(topicName).filter((value) => !isBad(value));
+  }
+
+  /** All that no broker takes and that has to be kept elsewhere. */
+  refused(topicName: string): string[] {
+    return this.#of(topicName).filter(isBad);
+  }
+
+  #of(topicName: string): string[] {
     return Array.from({ length: this.count }, (_, i) => String(i)).filter((value) =>
-      !isBad(value) && !this.cut.has(value) &&
-      (topicName === "logs" || topicName === `t-${Number(value) % 2}`)
+      !this.cut.has(value) && (topicName === "logs" || topicName === `t-${Number(value) % 2}`)
     );
   }
 }

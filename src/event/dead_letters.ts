@@ -26,7 +26,7 @@ export interface DeadLetter {
 }
 
 /** Characters of an id. */
-const ID_CHARACTERS = 16;
+export const ID_CHARACTERS = 16;
 
 /** A dead letter as it was stored. */
 export interface StoredLetter extends DeadLetter {
@@ -34,10 +34,17 @@ export interface StoredLetter extends DeadLetter {
   readonly id: string;
 }
 
-/** Names the event by where it stands and for whom it was: what a crash repeats gets the same name. */
-export function letterId({ sink, stream, offset }: Pick<DeadLetter, "sink" | "stream" | "offset">): string {
-  const hash = createHash("sha256").update(`${sink}\u0000${stream.source}\u0000${stream.id}\u0000${offset}`);
-  return hash.digest("hex").slice(0, ID_CHARACTERS);
+/**
+ * Names the event by where it stands, what it is and for whom it was: what a crash repeats gets the same name, and what a cut file holds later in the same
+ * place another one.
+ */
+export function letterId(
+  { sink, stream, offset, value }: Pick<DeadLetter, "sink" | "stream" | "offset" | "value">,
+): string {
+  const hash = createHash("sha256").update(
+    `${sink}\u0000${stream.source}\u0000${stream.id}\u0000${offset}\u0000`,
+  );
+  return hash.update(value).digest("hex").slice(0, ID_CHARACTERS);
 }
 
 /** Where dead letters are kept. */

@@ -1,5 +1,11 @@
 import { createHash } from "node:crypto";
-import { type DeadLetter, type LetterHeader, letterId, type StoredLetter } from "../event/dead_letters.ts";
+import {
+  type DeadLetter,
+  ID_CHARACTERS,
+  type LetterHeader,
+  letterId,
+  type StoredLetter,
+} from "../event/dead_letters.ts";
 import { decodeHeaders, encodeHeaders, HEADERS_MAX, type RecordHeader } from "../event/record_headers.ts";
 
 /** In front of the names of the headers that a dead letter gets; the event's own headers stand behind them, as they are. */
@@ -49,7 +55,7 @@ export function letterRecords(letter: DeadLetter, valueBytesMax: number): Letter
 /** Bytes that a record takes beside its value, at most. */
 export function letterOverheadBytes(letter: DeadLetter): number {
   const FRAME_BYTES = 61 + 64;
-  return FRAME_BYTES + 2 * letterId(letter).length + headersOf(letter, "", []).length + 200;
+  return FRAME_BYTES + 2 * ID_CHARACTERS + headersOf(letter, "", []).length + 200;
 }
 
 function headersOf(letter: DeadLetter, id: string, more: readonly RecordHeader[]): Buffer {

@@ -64,10 +64,11 @@ test("the id names the event: the same over repeats, another one for each place 
     letterId(letter),
     letterId({ ...letter, offset: 4_097 }),
     letterId({ ...letter, sink: "other" }),
+    letterId({ ...letter, value: Buffer.from("other") }),
     letterId({ ...letter, stream: { ...letter.stream, id: "1:2:4" } }),
     letterId({ ...letter, stream: { ...letter.stream, source: "b" } }),
   ];
-  expect(new Set(ids).size).toBe(5);
+  expect(new Set(ids).size).toBe(6);
   expect(letterId({ ...letter, stream: { ...letter.stream, path: "/renamed" } })).toBe(ids[0]!);
 });
 

@@ -105,3 +105,37 @@ test("a line of 20 kB/s: memory stays bounded, exact through kill -9", async () 
   expect(exit).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
 }, 90_000);
+
+test(
+  "a network that swallows answers: the partition is taken up step by step, each told, and exact when it heals",
+  async () => {
+    await using dir = tempDir("swallowed");
+    await using proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
+    const topic = await kafka.createTopic();
+    const sink =
+      "connect_timeout_ms = 500\nsocket_timeout_ms = 1000\nrequest_timeout_ms = 500\nretry.max_interval_ms = 200";
+    const config = filesToKafka(dir, { bootstrap: proxy.address, topic, sink });
+    const writer = new OracleWriter("swallowed", "a.log");
+    writer.append(dir.file(writer.file), 200);
+    await using shipper = startShipper({ config, testBuild: true, env: QUICK });
+    await waitForCount(topic, 200);
+    proxy.setFault({ swallow: ["response"] });
+    writer.append(dir.file(writer.file), 200);
+    for (
+      const step of [
+        "its leader is asked for again",
+        "a new connection is made",
+        "what is known of its leader is forgotten",
+      ]
+    ) {
+      await shipper.waitForLog(new RegExp(`no broker has answered for it: ${step}`, "u"), 20_000);
+    }
+    writer.append(dir.file(writer.file), 200);
+    proxy.heal();
+    await waitForCount(topic, writer.count);
+    shipper.signal("SIGTERM");
+    expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
+    await expectExactly(kafka, topic, [writer]);
+  },
+  60_000,
+);
