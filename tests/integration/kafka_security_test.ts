@@ -35,6 +35,8 @@ beforeAll(async () => {
     },
   });
   files = own.kafka.certificates!;
+  // Starts the reader: Java takes longer than a test may.
+  await own.kafka.createTopic();
 }, 180_000);
 afterAll(async () => {
   for (const cleanup of cleanups) cleanup();
