@@ -47,8 +47,8 @@ describe("allowed topics", () => {
       const matches = (rest: string, left: readonly string[]): boolean => {
         const [first, ...others] = left;
         if (others.length === 0) return rest.endsWith(first!);
-        for (let at = rest.indexOf(first!); at !== -1; at = rest.indexOf(first!, at + 1)) {
-          if (matches(rest.slice(at + first!.length), others)) return true;
+        for (let at = 0; at <= rest.length; at++) {
+          if (rest.startsWith(first!, at) && matches(rest.slice(at + first!.length), others)) return true;
         }
         return false;
       };
