@@ -18,16 +18,29 @@ export interface CommandContext extends LoadFilesContext, CommandOutput {
   readonly now: () => number;
 }
 
+/** What most commands need: only those that connect to brokers need secrets. */
+const noSecrets = (): boolean => false;
+
+/** For `withConfig`: the command connects to the brokers of any sink. */
+export const allSecrets = (): boolean => true;
+
 /**
- * Loads the configuration, without the secrets that stand in files of their own, and hands it to the command: what is wrong with it goes to stderr, and so does a `StartError` of the command.
- * Returns the exit code: the command's, or 78 without a usable configuration.
+ * Loads the configuration and hands it to the command: what is wrong with it goes to stderr, and so does a `StartError` of the command.
+ * Secrets that stand in files of their own are read only where `needsSecrets` says so of the rest. Returns the exit code: the
+ * command's, or 78 without a usable configuration.
  */
 export async function withConfig(
   configPaths: readonly string[],
   context: CommandContext,
   command: (config: Config) => Promise<number>,
+  needsSecrets: (config: Config) => boolean = noSecrets,
 ): Promise<number> {
-  const { config, diagnostics } = await loadConfigFiles(configPaths, context, unreadSecretFiles);
+  // Standard input can be read once.
+  const reread = rereadable(context);
+  let { config, diagnostics } = await loadConfigFiles(configPaths, reread, unreadSecretFiles);
+  if (config !== null && needsSecrets(config)) {
+    ({ config, diagnostics } = await loadConfigFiles(configPaths, reread));
+  }
   context.stderr(renderDiagnostics(diagnostics, { color: context.color }));
   if (config === null) return EXIT_CONFIG;
   try {
@@ -37,6 +50,21 @@ export async function withConfig(
     context.stderr(renderStartError(error));
     return error.exitCode;
   }
+}
+
+/** The same context, whose standard input is there for every load. */
+function rereadable(context: CommandContext): CommandContext {
+  const chunks: Uint8Array[] = [];
+  let isRead = false;
+  const stdin = async function* () {
+    if (isRead) return yield* chunks;
+    for await (const chunk of context.stdin()) {
+      chunks.push(chunk);
+      yield chunk;
+    }
+    isRead = true;
+  };
+  return { ...context, stdin };
 }
 
 /** A log for what a command calls: warnings and errors go to stderr, in the form of the diagnostics. */

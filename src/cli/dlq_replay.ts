@@ -9,7 +9,7 @@ import { createCompressor } from "../kafka/compression.ts";
 import { Producer } from "../kafka/producer.ts";
 import { SinkMetrics } from "../telemetry/metrics.ts";
 import type { ReplayLettersArgs } from "./dlq_args.ts";
-import { type CommandContext, commandLog, withConfig } from "./command_context.ts";
+import { allSecrets, type CommandContext, commandLog, withConfig } from "./command_context.ts";
 import { type LetterPlace, letterPlaces, lettersOf } from "./dlq_letters.ts";
 import { tellBad } from "./dlq_show.ts";
 import { countOf } from "./text_table.ts";
@@ -46,7 +46,7 @@ export async function replayLetters(args: ReplayLettersArgs, context: CommandCon
     } finally {
       place!.marks.close();
     }
-  });
+  }, allSecrets);
 }
 
 async function replay(place: LetterPlace, to: string | null, context: CommandContext): Promise<ReplayReport> {

@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import type { Config } from "../config/config.ts";
 import { encodeLetter } from "../dead_letter/letter_json.ts";
 import { type StoredLetter } from "../event/dead_letters.ts";
 import { StartError } from "../errors.ts";
@@ -55,7 +56,12 @@ export async function listLetters(args: ListLettersArgs, context: CommandContext
       context.stdout(`${JSON.stringify({ sinks }, null, 2)}\n`);
     } else for (const { place, letters } of places) context.stdout(listText(place, letters));
     return 0;
-  });
+  }, hasTopicOfLetters);
+}
+
+/** Letters in a topic are read from brokers. */
+function hasTopicOfLetters({ sinks }: Config): boolean {
+  return sinks.some((sink) => sink.type === "kafka" && sink.deadLetter?.kind === "topic");
 }
 
 async function list(place: LetterPlace, context: CommandContext): Promise<ListedLetter[]> {
@@ -119,7 +125,7 @@ export async function showLetter(args: ShowLetterArgs, context: CommandContext):
       "shipper dlq ls shows their ids",
       1,
     );
-  });
+  }, hasTopicOfLetters);
 }
 
 function letterText(letter: StoredLetter, isReplayed: boolean): string {

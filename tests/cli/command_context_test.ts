@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { type CommandContext, withConfig } from "../../src/cli/command_context.ts";
+import { allSecrets, type CommandContext, withConfig } from "../../src/cli/command_context.ts";
 import type { Config } from "../../src/config/config.ts";
 import { StartError } from "../../src/errors.ts";
 import { tempDir } from "../support/temp_dir.ts";
@@ -8,10 +8,16 @@ import { tempDir } from "../support/temp_dir.ts";
 const GOOD = '[sources.in]\ntype = "stdin"\n[sinks.out]\ntype = "console"\ninputs = ["in"]\n';
 
 /** Runs a command on a configuration; gives its exit code and what it printed. */
-async function call(text: string, command: (config: Config) => Promise<number>) {
+async function call(
+  text: string,
+  command: (config: Config) => Promise<number>,
+  options: { readonly path: string | null; readonly needsSecrets?: (config: Config) => boolean } = {
+    path: null,
+  },
+) {
   using dir = tempDir("command");
-  const path = dir.file("c.toml");
-  writeFileSync(path, text);
+  const path = options.path ?? dir.file("c.toml");
+  if (options.path === null) writeFileSync(path, text);
   const printed = { stdout: "", stderr: "" };
   const context: CommandContext = {
     env: {},
@@ -19,13 +25,15 @@ async function call(text: string, command: (config: Config) => Promise<number>) 
     isRoot: true,
     home: "/root",
     xdgStateHome: undefined,
-    stdin: async function* () {},
+    stdin: async function* () {
+      yield Buffer.from(text);
+    },
     stdout: (part) => void (printed.stdout += part),
     stderr: (part) => void (printed.stderr += part),
     color: false,
     now: () => 0,
   };
-  return { code: await withConfig([path], context, command), ...printed };
+  return { code: await withConfig([path], context, command, options.needsSecrets), ...printed };
 }
 
 test("a command gets the configuration, and its exit code is the result", async () => {
@@ -80,6 +88,38 @@ topic = "t"
   const wrong =
     `sasl = { enabled = true, mechanism = "SCRAM-SHA-256", username = "me", password = { file = 1 } }\n`;
   expect((await call(kafka + wrong, () => Promise.resolve(0))).code).toBe(78);
+});
+
+test("a command that connects gets the secrets, also from a configuration on standard input", async () => {
+  using dir = tempDir("command-secret");
+  writeFileSync(dir.file("secret"), "hunter2\n");
+  const text = (file: string) =>
+    `[sources.app]
+type = "file"
+include = ["/x"]
+[sinks.out]
+type = "kafka"
+inputs = ["app"]
+bootstrap_servers = "k:9092"
+topic = "t"
+sasl = { enabled = true, mechanism = "SCRAM-SHA-256", username = "me", password = { file = ${
+      JSON.stringify(file)
+    } } }
+`;
+  const passwords: unknown[] = [];
+  const keep = ({ sinks }: Config) => {
+    passwords.push((sinks[0] as { sasl?: { password: string } }).sasl!.password);
+    return Promise.resolve(0);
+  };
+  for (const path of [null, "-"]) {
+    const result = await call(text(dir.file("secret")), keep, { path, needsSecrets: allSecrets });
+    expect(result).toEqual({ code: 0, stdout: "", stderr: "" });
+  }
+  expect(passwords).toEqual(["hunter2", "hunter2"]);
+  const missing = await call(text(dir.file("none")), keep, { path: null, needsSecrets: allSecrets });
+  expect(missing.code).toBe(78);
+  expect(missing.stderr).toContain("error[bad-secret-file]: ");
+  expect(await call(text(dir.file("none")), () => Promise.resolve(0))).toMatchObject({ code: 0 });
 });
 
 test("what the host's state forbids is printed with its hint and its exit code", async () => {
