@@ -7,6 +7,7 @@ import { bufferPrograms } from "./buffer_programs.ts";
 import { configPrograms } from "./config_programs.ts";
 import { diskPrograms } from "./disk_programs.ts";
 import { KeptFaultRun } from "./kept_run.ts";
+import { letterPrograms } from "./letter_programs.ts";
 import { mix } from "./mix.ts";
 import { processPrograms } from "./process_programs.ts";
 import { type FaultProgram, FaultRun } from "./program.ts";
@@ -18,6 +19,7 @@ const PROGRAMS: readonly FaultProgram[] = [
   ...topicPrograms,
   ...diskPrograms,
   ...bufferPrograms,
+  ...letterPrograms,
   ...configPrograms,
   mix,
 ];
