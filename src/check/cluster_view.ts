@@ -19,7 +19,7 @@ const CLUSTER_OPERATIONS_VERSION_MAX = 10;
 /** A sink's topics that are known by name, with what they are for. */
 export interface NamedTopic {
   readonly name: string;
-  readonly purpose: "lines" | "gap markers" | "positions";
+  readonly purpose: "lines" | "lines without a topic" | "dead letters" | "gap markers" | "positions";
 }
 
 /** What the cluster says of itself and of the topics of a sink. */
@@ -77,6 +77,9 @@ function namedTopics(config: KafkaSinkConfig): NamedTopic[] {
   if (fixed !== null) add(fixed, "lines");
   const markers = config.gapMarkersTopic === null ? null : new Template(config.gapMarkersTopic).constant;
   if (markers !== null) add(markers, "gap markers");
+  const { topicPolicy: { fallback }, deadLetter } = config;
+  if (fallback !== null) add(fallback, "lines without a topic");
+  if (deadLetter?.kind === "topic") add(deadLetter.topic, "dead letters");
   if (config.delivery === "transactional") add(config.positionTopic, "positions");
   return named;
 }

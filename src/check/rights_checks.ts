@@ -46,7 +46,7 @@ function checkTopicRights(
     );
   }
   const needsRead = purpose === "positions";
-  const wantsRead = needsRead || (purpose === "lines" && config.delivery === "exactly_once");
+  const wantsRead = needsRead || (purpose.startsWith("lines") && config.delivery === "exactly_once");
   const rights: readonly [name: string, bit: number][] = [
     ["Write", OPERATION_WRITE],
     ["Describe", OPERATION_DESCRIBE],

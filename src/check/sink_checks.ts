@@ -10,6 +10,7 @@ import { checkBroker } from "./broker_checks.ts";
 import { checkOwnCertificates } from "./certificate_checks.ts";
 import { type CheckResult, found, passed, placeOf } from "./check_result.ts";
 import { type ClusterView, viewCluster } from "./cluster_view.ts";
+import { checkDeadLetterFile } from "./dead_letter_check.ts";
 import { checkRights } from "./rights_checks.ts";
 import { type Check, runCheck } from "./run_check.ts";
 import { checkTopics } from "./topic_checks.ts";
@@ -58,7 +59,7 @@ export async function checkKafkaSink(
     });
     const view = await runCheckedView(viewing);
     const rest = view === null ? [] : await checkCluster(view, servers, now);
-    const results = [await files, ...await Promise.all(bootstraps)];
+    const results = [checkDeadLetterFile(config), await files, ...await Promise.all(bootstraps)];
     return [
       ...results.flat(),
       ...sameCluster(config.name, servers, clusterIds),

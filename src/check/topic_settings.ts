@@ -76,7 +76,7 @@ export function checkLimits(
 ): readonly CheckResult[] {
   const results: CheckResult[] = [];
   for (const { name, purpose } of named) {
-    if (purpose !== "lines" || topics.get(name)?.errorCode !== ErrorCode.NONE) continue;
+    if (!purpose.startsWith("lines") || topics.get(name)?.errorCode !== ErrorCode.NONE) continue;
     const place = placeOf("topic.limits", { sink: config.name, target: name });
     const known = settings.get(name);
     if (known === undefined) {

@@ -2,11 +2,12 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { acquireDataDir } from "../../src/checkpoint/data_dir_lock.ts";
 import { checkClock, checkDataDir } from "../../src/check/data_dir_checks.ts";
+import { checkDeadLetterFile } from "../../src/check/dead_letter_check.ts";
 import { checkFiles } from "../../src/check/file_checks.ts";
 import { lockOwner } from "../../src/check/lock_owner.ts";
 import { checkInotify, checkOpenFiles } from "../../src/check/system_limits.ts";
 import { readStoredState } from "../../src/cli/stored_state.ts";
-import type { Config, FileSourceConfig, SinkConfig } from "../../src/config/config.ts";
+import type { Config, FileSourceConfig, KafkaSinkConfig, SinkConfig } from "../../src/config/config.ts";
 import { testIf } from "../support/skip.ts";
 import { tempDir } from "../support/temp_dir.ts";
 
@@ -153,6 +154,27 @@ describe("files", () => {
     await Bun.$`mkfifo ${dir.file("fifo.log")}`;
     const { results } = await checkFiles(source([dir.file("**/*.log")]), dir.file("data"), never);
     expect(results).toMatchObject([{ status: "warning", code: "no-files" }]);
+  });
+});
+
+describe("the file for dead letters", () => {
+  const check = (path: string, sizeBytesMax = 100) =>
+    checkDeadLetterFile(
+      { name: "k", deadLetter: { kind: "file", path, sizeBytesMax } } as unknown as KafkaSinkConfig,
+    )[0]!;
+
+  test("can be made, is there, is full, is none, or has no folder", async () => {
+    await using dir = tempDir("check");
+    const file = dir.file("dead.jsonl");
+    expect(check(file)).toMatchObject({ check: "dead_letter.file", status: "ok" });
+    expect(readdirSync(dir.path)).toEqual([]);
+    writeFileSync(file, "x".repeat(99));
+    expect(check(file)).toMatchObject({ status: "ok" });
+    writeFileSync(file, "x".repeat(100));
+    expect(check(file)).toMatchObject({ status: "failed", code: "full" });
+    expect(check(dir.path)).toMatchObject({ status: "failed", code: "no-file" });
+    expect(check(dir.file("none", "dead.jsonl"))).toMatchObject({ status: "failed", code: "ENOENT" });
+    expect(checkDeadLetterFile({ deadLetter: null } as unknown as KafkaSinkConfig)).toEqual([]);
   });
 });
 
