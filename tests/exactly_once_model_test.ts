@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { appendFileSync, cpSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, rmSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import type { DiskBuffer } from "../src/buffer/disk_buffer.ts";
 import type { SinkConfig } from "../src/config/config.ts";
@@ -216,7 +216,7 @@ class Shipper {
     this.#pipeline!.kill();
     const before = this.#dataDir();
     this.#runCount++;
-    cpSync(before, this.#dataDir(), { recursive: true });
+    copyLive(before, this.#dataDir());
     this.#auditStored();
     await this.#running;
     await this.#changes;
@@ -285,6 +285,18 @@ ${hasKeys ? 'key_field = "k"' : ""}
     });
     if (config === null) throw new Error(diagnostics.map((each) => each.message).join("\n"));
     return config;
+  }
+}
+
+/** Copies a folder in which another thread may be removing a file just now. */
+function copyLive(from: string, to: string): void {
+  for (let tries = 1;; tries++) {
+    try {
+      return cpSync(from, to, { recursive: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || tries === 20) throw error;
+      rmSync(to, { recursive: true, force: true });
+    }
   }
 }
 
