@@ -158,8 +158,8 @@ async function checkRights(cluster: Cluster, topics: readonly string[]): Promise
 }
 
 /**
- * Whether this user may create the topic, by a request that is checked and not carried out. Null: yes, or it cannot be tried. Controllers in KRaft
- * mode before Kafka 3.3 create it all the same: so it is asked for as it is wanted.
+ * Whether this user may create the topic, by a request that is checked and not carried out. Null: yes, or it cannot be tried. Controllers of
+ * Kafka 3.0 in KRaft mode create it all the same: so it is asked for as it is wanted.
  */
 export async function checkCreatable(
   cluster: Cluster,

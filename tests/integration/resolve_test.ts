@@ -216,7 +216,7 @@ describe("what became of a batch", () => {
 describe("a broker that forgets producers, and rights", () => {
   if (!isBrokerAtLeast(3, 5)) {
     // Logins by SCRAM are set up when a cluster in KRaft mode is formatted, from 3.5 on.
-    test.skip("all of them [skipped: needs Kafka 3.5]", () => {});
+    test.skip("logins [skipped: needs Kafka 3.5]", () => {});
     return;
   }
   let own: OwnCluster;
