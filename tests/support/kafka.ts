@@ -114,6 +114,16 @@ export class TestKafka {
     return this.#ask("describeTopic", { topic });
   }
 
+  /** Whether a topic exists. Rejects when that cannot be found out. */
+  async hasTopic(topic: string): Promise<boolean> {
+    try {
+      return (await this.describeTopic(topic)).length > 0;
+    } catch (error) {
+      if (String(error).includes("UnknownTopicOrPartition")) return false;
+      throw error;
+    }
+  }
+
   /** Sets (or with null resets) configs of a topic, or of a broker by its id. */
   alterConfigs(
     resource: "topic" | "broker",
