@@ -4,14 +4,16 @@ import { sharedCluster, type TestKafka } from "../support/kafka.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { expectExactly, filesToKafka } from "../support/scenario.ts";
 import { type Random, seededRandom } from "../support/seed.ts";
-import { runShipper } from "../support/shipper.ts";
+import { runShipper, type ShipperExit, type ShipperOptions, startShipper } from "../support/shipper.ts";
 import { tempDir } from "../support/temp_dir.ts";
 
 const LINES_PER_FILE = 1_200;
 /** A request of more than 16 KiB goes out in pieces, between which it can die. About 20 of them. */
 const BATCH_BYTES = 20_000;
-/** Passings of a point that 3 files on 6 partitions reach for certain. */
+/** Passings of a point that 3 files on 6 partitions reach, as a rule. */
 const PASSINGS_MAX = 4;
+/** So often more lines come to a run that has not come to its point. */
+const MORE_LINES_MS = 1_000;
 
 /** Points on the usual way, and those that only a start after a crash comes to: `first` is then where the first run dies. */
 const POINTS: readonly { readonly point: CrashPointName; readonly first?: CrashPointName }[] = [
@@ -66,13 +68,27 @@ async function crashThenFinish(crashes: readonly CrashPointSpec[], scenario: Sce
   write();
   const { env = {} } = scenario;
   for (const crashAt of crashes) {
-    const exit = await runShipper({ config, crashAt, env });
+    const exit = await untilDead(
+      { config, crashAt, env },
+      scenario.linesPerFile === undefined ? write : null,
+    );
     expect([crashAt, exit.signal]).toEqual([crashAt, "SIGKILL"]);
     // What is new after a crash comes behind what is in doubt.
     if (scenario.linesPerFile === undefined) write();
   }
   expect(await runShipper({ config, args: ["--once"], testBuild: true, env })).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, writers);
+}
+
+/** Runs to its death. All lines may be in fewer groups of the journal than it has to pass: then more come. */
+async function untilDead(options: ShipperOptions, write: (() => void) | null): Promise<ShipperExit> {
+  await using shipper = startShipper(options);
+  const feeding = write === null ? null : setInterval(write, MORE_LINES_MS);
+  try {
+    return await shipper.waitForExit();
+  } finally {
+    if (feeding !== null) clearInterval(feeding);
+  }
 }
 
 function passing(point: CrashPointName, random: Random): CrashPointSpec {
