@@ -126,7 +126,7 @@ export function describeExit(report: ExitReport, log: Log): void {
     else log.warn(text);
   }
   if (report.deadLetteredCount > 0) {
-    log.warn(`Kept ${report.deadLetteredCount} events as dead letters: the brokers do not take them`, {
+    log.warn(`Kept ${report.deadLetteredCount} events as dead letters: they cannot be delivered as they are`, {
       hint: "shipper dlq ls shows them, shipper dlq replay sends them again",
     });
   }
