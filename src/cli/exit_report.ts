@@ -126,9 +126,12 @@ export function describeExit(report: ExitReport, log: Log): void {
     else log.warn(text);
   }
   if (report.deadLetteredCount > 0) {
-    log.warn(`Kept ${report.deadLetteredCount} events as dead letters: they cannot be delivered as they are`, {
-      hint: "shipper dlq ls shows them, shipper dlq replay sends them again",
-    });
+    log.warn(
+      `Kept ${report.deadLetteredCount} events as dead letters: they cannot be delivered as they are`,
+      {
+        hint: "shipper dlq ls shows them, shipper dlq replay sends them again",
+      },
+    );
   }
   if (!isStored) {
     log.warn("The last positions could not be stored; the next run sends what came after them again");

@@ -111,7 +111,8 @@ export const kafkaSinkGroup = group({
   table: "sinks.NAME",
   type: "kafka",
   title: "Sink: kafka",
-  doc: "Delivers to Apache Kafka, 0.11 or later.\n\n" +
+  doc:
+    "Delivers to Apache Kafka, 1.0 or later (tried from 3.0 on: [kafka_versions.md](kafka_versions.md)).\n\n" +
     "A table `librdkafka_options` may hold properties by the names that librdkafka and Kafka's Java producer have for them, such as " +
     '`librdkafka_options."linger.ms" = 50`. [librdkafka_options.md](librdkafka_options.md) says which option each stands for.',
   options: {
