@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { startSharedCluster } from "../tests/support/kafka.ts";
 import { runCheck, runChecks } from "./lib/checks.ts";
-import { runningChildren, runTestFiles, runTestLanes } from "./lib/bun_tests.ts";
+import { runningChildren, runTestLanes } from "./lib/bun_tests.ts";
 import type { Cluster } from "./lib/kafka_cluster.ts";
 import { projectDir } from "./lib/project.ts";
 import { judgeSkips, summaryLine, type TestCase } from "./lib/test_case.ts";
@@ -12,7 +12,9 @@ const SLOWEST_LISTED = 10;
 /** Folders under tests/ whose tests need the binary, and most of them a broker. */
 const BROKER_FOLDERS = ["integration", "fault", "regression"];
 /** Files that run at once, each with a broker of its own: most of these tests wait most of the time. */
-const BROKER_LANES = 2;
+const BROKER_LANES = 3;
+/** The same for files that need no broker. */
+const PLAIN_LANES = [{}, {}];
 
 const args = process.argv.slice(2);
 const isBrokerless = args.includes("--no-broker");
@@ -51,13 +53,13 @@ async function runEverything(): Promise<TestCase[]> {
   }
   const results: TestCase[] = [];
   if (filters.length === 0) results.push(...await runChecks(progress));
-  if (brokerFiles.length === 0) return [...results, ...await runTestFiles(plainFiles, {}, progress)];
+  if (brokerFiles.length === 0) return [...results, ...await runTestLanes(plainFiles, PLAIN_LANES, progress)];
 
   results.push(await runCheck("build", [process.execPath, "scripts/build.ts"], "", progress));
   const testBuild = [process.execPath, "scripts/build.ts", "--test"];
   results.push(await runCheck("build for tests", testBuild, "", progress));
   const starting = startClusters(Math.min(BROKER_LANES, brokerFiles.length));
-  results.push(...await runTestFiles(plainFiles, {}, progress));
+  results.push(...await runTestLanes(plainFiles, PLAIN_LANES, progress));
   const failed = await starting;
   if (failed !== null) return [...results, failed];
   const lanes = clusters.map(({ dir }) => ({ SHIPPER_TEST_CLUSTER: dir }));

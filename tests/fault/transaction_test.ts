@@ -12,6 +12,7 @@ import { waitUntil } from "../support/wait_until.ts";
 const CLUSTER_TIMEOUT_MS = 120_000;
 const WAIT_MS = 40_000;
 const LINES_PER_SECOND = 2_000;
+const LOG_TAIL_CHARS = 4_000;
 
 /** Both ways to run transactions: brokers that number them (KIP-890), and all before. */
 for (const version of [2, 0]) {
@@ -120,14 +121,18 @@ for (const version of [2, 0]) {
         const topic = await own.kafka.createTopic({ partitions: 3 });
         const writers = writersOf("txn-broker");
         using load = new SteadyLoad(dir, writers, LINES_PER_SECOND);
-        await using shipper = startShipper({ config: configOf(dir, topic, "commit_interval_ms = 30\n") });
+        // What a coordinator does not end, it ends after this time.
+        const options = "commit_interval_ms = 30\ntransaction_timeout_ms = 10000\n";
+        await using shipper = startShipper({ config: configOf(dir, topic, options) });
         await committed(topic, 1_000);
         for (const end of ["kill", "stop"] as const) {
           await Bun.sleep(random.between(0, 300));
           await own.cluster.brokers[0]![end]();
           await Bun.sleep(500);
           await own.cluster.startBroker(0);
-          await committed(topic, load.count);
+          await committed(topic, load.count).catch((error: Error) => {
+            throw new Error(`${end}: ${error.message}\n${shipper.stderr.slice(-LOG_TAIL_CHARS)}`);
+          });
         }
         load.stop();
         await endWell(shipper);

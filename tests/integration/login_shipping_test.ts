@@ -84,7 +84,7 @@ describe("OAUTHBEARER", () => {
     const writer = new OracleWriter("token-file", "app.log");
     const path = dir.file("token");
     const renew = () => {
-      writeFileSync(`${path}.new`, `${makeToken(files.tokenKey, { sub: "admin", lifeSeconds: 4 })}\n`);
+      writeFileSync(`${path}.new`, `${makeToken(files.tokenKey, { sub: "admin", lifeSeconds: 8 })}\n`);
       renameSync(`${path}.new`, path);
     };
     renew();
@@ -99,7 +99,7 @@ describe("OAUTHBEARER", () => {
       using load = new SteadyLoad(dir, [writer], 2_000);
       await waitUntil("it ships", async () => await own.kafka.countRecords(topic) > 0);
       const before = connectionCount(shipper);
-      await Bun.sleep(6_000);
+      await Bun.sleep(9_000);
       const count = load.stop();
       await waitUntil("everything is there", async () => await own.kafka.countRecords(topic) >= count);
       // A session has ended at least once.
