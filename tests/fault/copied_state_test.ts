@@ -17,6 +17,9 @@ const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
 const FAST = `connect_timeout_ms = 1000\nsocket_timeout_ms = 1000\nrequest_timeout_ms = 500
 retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 
+/** A broker takes a changed configuration up a moment after it has answered. */
+const CONFIG_APPLIED_MS = 500;
+
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
@@ -158,6 +161,7 @@ test("a journal that is one epoch behind the broker: starts, finds it, and nothi
     await Bun.sleep(200);
     // The answer, a refusal, is held while the copy is made: what comes of it is not in there.
     await kafka.alterConfigs("topic", topic, { "max.message.bytes": "2000" });
+    await Bun.sleep(CONFIG_APPLIED_MS);
     proxy.setFault({ stall: ["response"] });
     writer.append(dir.file(writer.file), 100);
     await Bun.sleep(400);
