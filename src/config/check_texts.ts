@@ -1,4 +1,4 @@
-import type { NamedTexts, StringCheck, TextsType } from "./option.ts";
+import { type NamedTexts, type StringCheck, text, type TextsType } from "./option.ts";
 import { quote } from "./source_text.ts";
 import type { TomlNode } from "./toml_tree.ts";
 import { INVALID, type ValueContext } from "./value_context.ts";
@@ -42,9 +42,9 @@ export function checkTexts(
       });
       isValid = false;
     } else {
-      const text = checkText(value, type.check, { ...context, key, option: OF_ONE });
-      if (text === INVALID) isValid = false;
-      else found.push([name, text]);
+      const checked = checkText(value, type.check, { ...context, key, option: OF_ONE });
+      if (checked === INVALID) isValid = false;
+      else found.push([name, checked]);
     }
   }
   if (found.length > type.countMax) {
@@ -62,16 +62,4 @@ export function checkTexts(
 }
 
 /** What messages say of one of the texts. */
-const OF_ONE = {
-  type: { kind: "string" },
-  default: null,
-  defaultText: null,
-  required: false,
-  requiredWhen: null,
-  requiredUnless: null,
-  unit: null,
-  doc: "",
-  example: '"{{trace_id}}"',
-  aliases: [],
-  secret: false,
-} as const;
+const OF_ONE = text({ default: null, defaultText: "none", doc: "", example: '"{{trace_id}}"' });

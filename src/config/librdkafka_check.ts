@@ -3,7 +3,7 @@ import { Report } from "./diagnostic.ts";
 import { expand } from "./interpolate.ts";
 import type { IgnoredProperty, MappedProperty } from "./librdkafka_property.ts";
 import { kafkaProperties, PROPERTIES_KEY } from "./librdkafka_table.ts";
-import type { Option, OptionType } from "./option.ts";
+import { type Option, type OptionType, text } from "./option.ts";
 import { looksSecret, quote } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
 import { foundAt, type TableDraft } from "./table_draft.ts";
@@ -108,19 +108,7 @@ function textOf({ node }: TomlEntry, key: string, draft: TableDraft): string | t
 }
 
 /** What a value is expanded for: its text is shown in no message. */
-const ANY_TEXT = {
-  type: { kind: "string" },
-  default: null,
-  defaultText: null,
-  required: false,
-  requiredWhen: null,
-  requiredUnless: null,
-  unit: null,
-  doc: "",
-  example: "",
-  aliases: [],
-  secret: true,
-} as const;
+const ANY_TEXT = text({ default: null, defaultText: "none", doc: "", example: "", secret: true });
 
 function applyIgnored(
   property: IgnoredProperty,

@@ -1,5 +1,11 @@
 import { isUtf8 } from "node:buffer";
-import { type DeadLetter, type LetterHeader, letterId, type StoredLetter } from "../event/dead_letters.ts";
+import {
+  type DeadLetter,
+  letterFacts,
+  type LetterHeader,
+  letterId,
+  type StoredLetter,
+} from "../event/dead_letters.ts";
 
 /** Of the form below; a reader leaves lines with a higher one alone. */
 export const LETTER_VERSION = 1;
@@ -46,26 +52,12 @@ export function decodeLetter(line: string): StoredLetter | null {
   }
   if (typeof found !== "object" || found === null || found["version"] !== LETTER_VERSION) return null;
   const text = (name: string): string | null => typeof found[name] === "string" ? found[name] : null;
-  const [id, sink, reason] = [text("id"), text("sink"), text("reason")];
-  const [source, stream] = [text("source"), text("stream")];
-  const timeMs = Date.parse(text("time") ?? "");
   const offset = found["offset"];
+  if (typeof offset !== "number") return null;
+  const facts = letterFacts(text, offset);
   const value = bytesOf(found, "value");
-  if (!id || !sink || !reason || source === null || stream === null || value === null) return null;
-  if (Number.isNaN(timeMs) || typeof offset !== "number") return null;
-  return {
-    id,
-    reason,
-    error: text("error") ?? "",
-    stream: { id: stream, source, path: text("file") ?? "" },
-    offset,
-    timeMs,
-    sink,
-    topic: text("topic"),
-    key: bytesOf(found, "key"),
-    headers: headersOf(found["headers"]),
-    value,
-  };
+  if (facts === null || value === null) return null;
+  return { ...facts, key: bytesOf(found, "key"), headers: headersOf(found["headers"]), value };
 }
 
 function bytesAs(name: string, bytes: Buffer): Record<string, string> {

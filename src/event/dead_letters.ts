@@ -35,6 +35,30 @@ export interface StoredLetter extends DeadLetter {
 }
 
 /**
+ * What both forms of a stored letter hold as texts, the file's and the topic's. `text` gives one by its name, null where there is none. Null: it is no
+ * letter.
+ */
+export function letterFacts(
+  text: (name: string) => string | null,
+  offset: number,
+): Omit<StoredLetter, "key" | "headers" | "value"> | null {
+  const [id, sink, reason] = [text("id"), text("sink"), text("reason")];
+  const [source, stream] = [text("source"), text("stream")];
+  const timeMs = Date.parse(text("time") ?? "");
+  if (!id || !sink || !reason || source === null || stream === null || Number.isNaN(timeMs)) return null;
+  return {
+    id,
+    reason,
+    error: text("error") ?? "",
+    stream: { id: stream, source, path: text("file") ?? "" },
+    offset,
+    timeMs,
+    sink,
+    topic: text("topic"),
+  };
+}
+
+/**
  * Names the event by where it stands, what it is and for whom it was: what a crash repeats gets the same name, and what a cut file holds later in the same
  * place another one.
  */

@@ -44,7 +44,7 @@ function zigzag(value: number): number {
   return value < 0 ? -2 * value - 1 : 2 * value;
 }
 
-/** Reads a zigzag varint that was written here. */
+/** Reads a zigzag varint that was written here. A time that does not fit into 53 bits loses its last ones. */
 export function readVarint(source: Buffer, start: number): { value: number; at: number } {
   let at = start;
   let raw = 0;

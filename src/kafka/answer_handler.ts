@@ -1,13 +1,6 @@
-import type { Accumulator } from "../batch/accumulator.ts";
-import type { KafkaSinkConfig } from "../config/config.ts";
-import type { DeadLetters } from "../event/dead_letters.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { SinkMetrics } from "../telemetry/metrics.ts";
-import type { ArenaPool } from "./arena_pool.ts";
 import { backoffMs } from "./backoff.ts";
 import { sequenceAfter } from "./batch_header.ts";
 import type { KafkaError } from "./errors.ts";
-import type { ExactDelivery } from "./exact_delivery.ts";
 import { fencedMessage } from "./live_doubt.ts";
 import { isRefusedRight, missingRightHint, missingRightText, type Operation } from "./missing_right.ts";
 import { EPOCH_MAX, type PartitionSender, type ProducerIdentity } from "./partition_sender.ts";
@@ -16,15 +9,9 @@ import { certaintyOf, outcomeOf } from "./produce_outcome.ts";
 import { ErrorCode, errorInfo } from "./protocol/error_codes.ts";
 import type { ProduceResult } from "./protocol/produce.ts";
 import type { TimeLimits } from "./record_times.ts";
-import { RefusedRecords } from "./refused_records.ts";
+import { RefusedRecords, type RefusedRecordsOptions } from "./refused_records.ts";
 
-export interface AnswerHandlerOptions {
-  readonly config: KafkaSinkConfig;
-  readonly accumulator: Accumulator<ProduceBatch, PartitionSender>;
-  readonly pool: ArenaPool;
-  readonly metrics: SinkMetrics;
-  readonly log: Log;
-  readonly now: () => number;
+export interface AnswerHandlerOptions extends Omit<RefusedRecordsOptions, "replaceBy"> {
   readonly monotonic: () => number;
   readonly random: () => number;
   readonly compress: (batch: ProduceBatch) => void;
@@ -34,14 +21,8 @@ export interface AnswerHandlerOptions {
   /** This identity is used up: what is numbered from now on needs another one. */
   readonly renewIdentity: (spent: ProducerIdentity | null) => void;
   readonly problem: (message: string, hint: string | null) => void;
-  /** Null under at-least-once delivery. */
-  readonly exact: () => ExactDelivery | null;
-  /** See `RefusedRecordsOptions`. */
-  readonly topicBytesMax: (topic: string) => number | null;
   /** What times of events the topic takes now, as far as that is known. */
   readonly timeLimits: (topic: string) => TimeLimits;
-  readonly deadLetters: DeadLetters | null;
-  readonly onSafe: () => void;
   /** The sink must not go on. */
   readonly onFatal: (message: string) => void;
 }

@@ -1,4 +1,5 @@
 import type { LetterHeader } from "../event/dead_letters.ts";
+import { readVarint } from "../event/varint.ts";
 
 /** A record of a batch, as it lies in its bytes: views. */
 export interface EncodedRecord {
@@ -49,17 +50,4 @@ function readBytes(source: Buffer, start: number): { bytes: Buffer | null; end: 
   if (length.value < 0) return { bytes: null, end: length.at };
   const end = length.at + length.value;
   return { bytes: source.subarray(length.at, end), end };
-}
-
-/** Zigzag. A time that does not fit into 53 bits loses its last ones. */
-function readVarint(source: Buffer, start: number): { value: number; at: number } {
-  let at = start;
-  let raw = 0;
-  let scale = 1;
-  for (;;) {
-    const byte = source[at++]!;
-    raw += (byte & 0x7f) * scale;
-    if (byte < 0x80) return { value: raw % 2 === 0 ? raw / 2 : -(raw + 1) / 2, at };
-    scale *= 128;
-  }
 }

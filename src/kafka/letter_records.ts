@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import {
   type DeadLetter,
   ID_CHARACTERS,
+  letterFacts,
   type LetterHeader,
   letterId,
   type StoredLetter,
@@ -103,23 +104,14 @@ export function readLetterRecord(headers: readonly LetterHeader[], value: Buffer
     else others.push([name, bytes]);
   }
   const text = (name: string) => own.get(name)?.toString() ?? null;
-  const [id, sink, reason, source, stream] = ["id", "sink", "reason", "source", "stream"].map(text);
-  const timeMs = Date.parse(text("time") ?? "");
   const offset = Number(text("offset") ?? NaN);
   const part = /^(\d{1,9})\/(\d{1,9})$/u.exec(text("part") ?? "1/1");
-  if (!id || !sink || !reason || !Number.isSafeInteger(offset) || Number.isNaN(timeMs)) return null;
-  if (typeof source !== "string" || typeof stream !== "string" || part === null) return null;
+  const facts = letterFacts(text, offset);
+  if (facts === null || !Number.isSafeInteger(offset) || part === null) return null;
   const packed = own.get("headers");
   return {
     letter: {
-      id,
-      reason,
-      error: text("error") ?? "",
-      stream: { id: stream, source, path: text("file") ?? "" },
-      offset,
-      timeMs,
-      sink,
-      topic: text("topic"),
+      ...facts,
       key: own.get("key") ?? null,
       headers: packed === undefined ? others : decodeHeaders(packed),
       value,

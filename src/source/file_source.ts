@@ -1,12 +1,6 @@
 import fs from "node:fs";
-import type { SourcePositions } from "../checkpoint/checkpoint.ts";
 import type { FileSourceConfig } from "../config/config.ts";
 import { errnoName } from "../errors.ts";
-import type { Outlet } from "../event/chunk.ts";
-import type { BufferPool } from "../event/pooled_buffer.ts";
-import type { Gaps } from "../event/gaps.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { SourceMetrics } from "../telemetry/metrics.ts";
 import type { DeviceGate } from "./device_gate.ts";
 import { HUNG_MS, ONCE_HUNG_MS, processDeviceGate, untilHung } from "./device_gate.ts";
 import { FileCatalog } from "./file_catalog.ts";
@@ -24,7 +18,7 @@ import { ReadScheduler } from "./read_scheduler.ts";
 import { RescueGuard } from "./rescue_guard.ts";
 import type { RescueStore } from "./rescue_store.ts";
 import type { Source } from "./source.ts";
-import { tailBasics } from "./tail_basics.ts";
+import { tailBasics, type TailBasicsOptions } from "./tail_basics.ts";
 import type { TailContext } from "./tail_context.ts";
 import { ToldOnce } from "./told_once.ts";
 
@@ -35,20 +29,12 @@ const FINISH_WAIT_MS = 6_000;
 /** Changes that ask for a scan are waited for together. */
 const SCAN_SOON_MS = 10;
 
-export interface FileSourceOptions {
+export interface FileSourceOptions extends TailBasicsOptions {
   readonly config: FileSourceConfig;
-  /** At least one. */
-  readonly outlets: readonly Outlet[];
-  readonly checkpoint: SourcePositions;
-  readonly metrics: SourceMetrics;
-  readonly log: Log;
   /** Read what is there at the start, to its end, and end. */
   readonly once: boolean;
   /** Never read from: a pattern may match shipper's own files. */
   readonly dataDir: string;
-  readonly pool: BufferPool;
-  /** Where losses of a sink are noted to be told downstream; default: nowhere. */
-  readonly gaps?: (sink: string) => Gaps | null;
   /** The configuration of the source whose place this one takes while shipper runs; null or not there: it is the first one. */
   readonly before?: FileSourceConfig | null;
   /** Where files without a name are copied; null or not there: nowhere. */

@@ -1,11 +1,5 @@
-import type { SourcePositions } from "../checkpoint/checkpoint.ts";
 import type { FileSourceConfig, StdinSourceConfig } from "../config/config.ts";
 import { errnoName, StartError } from "../errors.ts";
-import type { Outlet } from "../event/chunk.ts";
-import type { Gaps } from "../event/gaps.ts";
-import type { BufferPool } from "../event/pooled_buffer.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { SourceMetrics } from "../telemetry/metrics.ts";
 import { type DeviceGate, processDeviceGate } from "./device_gate.ts";
 import { FileCatalog } from "./file_catalog.ts";
 import { FileDiscovery } from "./file_discovery.ts";
@@ -15,7 +9,7 @@ import { OpenFiles } from "./open_files.ts";
 import { ReadScheduler } from "./read_scheduler.ts";
 import type { Source } from "./source.ts";
 import type { StdinFile } from "./stdin_file.ts";
-import { tailBasics } from "./tail_basics.ts";
+import { tailBasics, type TailBasicsOptions } from "./tail_basics.ts";
 import type { TailContext } from "./tail_context.ts";
 
 /** How much of the beginning tells a file from another one with its inode. */
@@ -23,17 +17,9 @@ const FINGERPRINT_BYTES = 1_024;
 /** What failed, and a read that hangs, is looked at again. */
 const TICK_MS = 1_000;
 
-export interface StdinFileSourceOptions {
+export interface StdinFileSourceOptions extends TailBasicsOptions {
   readonly config: StdinSourceConfig;
   readonly file: StdinFile;
-  /** At least one. */
-  readonly outlets: readonly Outlet[];
-  readonly checkpoint: SourcePositions;
-  readonly metrics: SourceMetrics;
-  readonly log: Log;
-  readonly pool: BufferPool;
-  /** Where what is lost for a sink is noted; null or not there: nowhere. */
-  readonly gaps?: (sink: string) => Gaps | null;
   readonly ops?: FileOps;
   readonly gate?: DeviceGate;
 }

@@ -9,12 +9,15 @@ import type { FileCatalog } from "./file_catalog.ts";
 import { LostBytes } from "./lost_bytes.ts";
 import type { TailContext } from "./tail_context.ts";
 
+/** What every source of files is given. */
 export interface TailBasicsOptions {
+  /** At least one. */
   readonly outlets: readonly Outlet[];
   readonly checkpoint: SourcePositions;
   readonly metrics: SourceMetrics;
   readonly log: Log;
   readonly pool: BufferPool;
+  /** Where what is lost for a sink is noted to be told downstream; null or not there: nowhere. */
   readonly gaps?: (sink: string) => Gaps | null;
 }
 

@@ -25,7 +25,8 @@ function read(path: string): string {
 const EXAMPLE = read("config.example.toml").replace(/^# ([a-z_.]+ = )/gmu, "$1");
 const VECTOR = read("tests/config/vector_advanced.toml").replace(/^ +encoding\.only_fields.*\n/mu, "") +
   '[sources.my-source-or-transform-id]\ntype = "file"\ninclude = ["/var/log/app/*.log"]\n';
-const EVERY_TABLE = `${EXAMPLE}
+/** Uses every kind of option, with all tables. */
+export const EVERY_TABLE = `${EXAMPLE}
 [log]
 level = "debug"
 [sources.in]

@@ -1,6 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { appendFileSync, readFileSync, truncateSync } from "node:fs";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { QUICK } from "../support/killed_lives.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { checkTopic, expectExactly, expectNothingLost, filesToKafka } from "../support/scenario.ts";
 import { seededRandom } from "../support/seed.ts";
@@ -10,7 +11,6 @@ import { waitUntil } from "../support/wait_until.ts";
 
 // Files that are not what they were when shipper comes back, and where a start begins to read.
 
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
 /** Lines that are written, and read, at a time: what a region of the journal holds. */
 const STEP = 100;
 

@@ -3,6 +3,7 @@ import { cpSync, renameSync, rmSync } from "node:fs";
 import { newCluster } from "../kafka/support.ts";
 import { batchBytes, produce } from "../kafka/resolve/batches.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { FAST, QUICK } from "../support/killed_lives.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { startProxy } from "../support/proxy.ts";
 import { expectExactly, expectNothingLost, filesToKafka } from "../support/scenario.ts";
@@ -12,10 +13,6 @@ import { type TempDir, tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
 // A data_dir that is a copy, or older than the topic: lines may come twice, and that is told; none is ever missing.
-
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
-const FAST = `connect_timeout_ms = 1000\nsocket_timeout_ms = 1000\nrequest_timeout_ms = 500
-retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 
 /** A broker takes a changed configuration up a moment after it has answered. */
 const CONFIG_APPLIED_MS = 500;

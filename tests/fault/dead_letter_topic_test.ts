@@ -3,19 +3,16 @@ import { appendFileSync, writeFileSync } from "node:fs";
 import { decodeLetter } from "../../src/dead_letter/letter_json.ts";
 import type { StoredLetter } from "../../src/event/dead_letters.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { deliveryOptions, expectDeliveredBy, FAST, finish, killOften } from "../support/killed_lives.ts";
 import { expectLetters, MixedLog } from "../support/mixed_log.ts";
 import { OracleWriter } from "../support/oracle.ts";
-import { expectExactly, expectExactlyCommitted, filesToKafka } from "../support/scenario.ts";
+import { expectExactly, filesToKafka } from "../support/scenario.ts";
 import { seededRandom } from "../support/seed.ts";
 import { runShipper, startShipper } from "../support/shipper.ts";
 import { tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
 // Dead letters in a topic, and lines that name no topic: the rest is delivered exactly once, and they are kept, whatever is killed.
-
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
-const FAST = `connect_timeout_ms = 1000\nsocket_timeout_ms = 1000\nrequest_timeout_ms = 500
-retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 
 let kafka: TestKafka;
 beforeAll(async () => {
@@ -32,30 +29,15 @@ for (const delivery of ["exactly_once", "transactional"] as const) {
       // A letter is in two parts.
       const dead = await kafka.createTopic({ partitions: 2, configs: { "max.message.bytes": "6000" } });
       const log = new MixedLog("letters-topic", dir);
-      const more = delivery === "transactional"
-        ? `delivery = "transactional"\ntransactional_id = "${topic}"\nposition_topic = "${topic}-positions"`
-        : "";
+      const more = deliveryOptions(delivery, topic);
       const config = filesToKafka(dir, {
         bootstrap: kafka.bootstrap,
         topic,
         sink: `${FAST}\ndead_letter.topic = "${dead}"\nheaders = { file = "{{file}}" }\n${more}`,
       });
-      for (let round = 0; round < (delivery === "transactional" ? 3 : 6); round++) {
-        log.append(150, 3);
-        await using shipper = startShipper({ config, testBuild: true, env: QUICK });
-        await Bun.sleep(random.between(150, 900));
-        await shipper.kill();
-      }
-      const exit = await runShipper({
-        config,
-        args: ["--once"],
-        testBuild: true,
-        env: QUICK,
-        timeoutMs: 60_000,
-      });
-      expect(exit).toMatchObject({ code: 0 });
-      if (delivery === "transactional") await expectExactlyCommitted(kafka, topic, [log.writer]);
-      else await expectExactly(kafka, topic, [log.writer]);
+      await killOften(config, random, delivery === "transactional" ? 3 : 6, () => log.append(150, 3));
+      await finish(config);
+      await expectDeliveredBy(delivery, kafka, topic, log.writer);
       const call = async (...args: string[]) => {
         const file = dir.file("dlq.toml");
         writeFileSync(file, config);
@@ -127,7 +109,7 @@ for (const place of ["file", "topic"] as const) {
       const writer = new OracleWriter("letters-unnamed", "a");
       const path = dir.file("a.log");
       const unnamed: string[] = [];
-      for (let round = 0; round < 6; round++) {
+      await killOften(config, random, 6, () => {
         for (let i = 0; i < 60; i++) {
           const message = writer.line().slice(0, -1);
           let text = `${JSON.stringify({ topic, message })}\n`;
@@ -137,18 +119,8 @@ for (const place of ["file", "topic"] as const) {
           }
           appendFileSync(path, text);
         }
-        await using shipper = startShipper({ config, testBuild: true, env: QUICK });
-        await Bun.sleep(random.between(150, 900));
-        await shipper.kill();
-      }
-      const exit = await runShipper({
-        config,
-        args: ["--once"],
-        testBuild: true,
-        env: QUICK,
-        timeoutMs: 60_000,
       });
-      expect(exit).toMatchObject({ code: 0 });
+      await finish(config);
       await expectExactly(kafka, topic, [writer]);
       const file = dir.file("dlq.toml");
       writeFileSync(file, config);

@@ -2,18 +2,22 @@ import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { CrashPointSpec } from "../../src/telemetry/crash_point.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import {
+  deliveryOptions,
+  expectDeliveredBy,
+  FAST,
+  finish,
+  killOften,
+  QUICK,
+} from "../support/killed_lives.ts";
 import { expectLetters, lettersIn, MixedLog } from "../support/mixed_log.ts";
-import { expectExactly, expectExactlyCommitted, filesToKafka } from "../support/scenario.ts";
+import { expectExactly, filesToKafka } from "../support/scenario.ts";
 import { seededRandom } from "../support/seed.ts";
 import { runShipper, startShipper } from "../support/shipper.ts";
 import { tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
 // Events that the brokers never take: the rest is delivered exactly once, and they are in the file of dead letters, whatever is killed.
-
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
-const FAST = `connect_timeout_ms = 1000\nsocket_timeout_ms = 1000\nrequest_timeout_ms = 500
-retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 
 let kafka: TestKafka;
 beforeAll(async () => {
@@ -50,15 +54,8 @@ for (const { name, sink, points } of WAYS) {
       expect({ crashAt, ...exit }).toMatchObject({ signal: "SIGKILL" });
       log.append(100, 2);
     }
-    const exit = await runShipper({
-      config,
-      args: ["--once"],
-      testBuild: true,
-      env: QUICK,
-      timeoutMs: 40_000,
-    });
     // What is kept is not lost: --once has done all it can.
-    expect(exit).toMatchObject({ code: 0 });
+    await finish(config, 40_000);
     await expectExactly(kafka, topic, [log.writer]);
     expectLetters(lettersIn(file), log, sink !== "");
     const again = await runShipper({ config, args: ["--once"] });
@@ -73,30 +70,15 @@ for (const delivery of ["exactly_once", "transactional"] as const) {
     const topic = await kafka.createTopic({ partitions: 3, configs: { "max.message.bytes": "4000" } });
     const log = new MixedLog("letters-killed", dir);
     const file = dir.file("dead.jsonl");
-    const more = delivery === "transactional"
-      ? `delivery = "transactional"\ntransactional_id = "${topic}"\nposition_topic = "${topic}-positions"`
-      : "";
+    const more = deliveryOptions(delivery, topic);
     const config = filesToKafka(dir, {
       bootstrap: kafka.bootstrap,
       topic,
       sink: `${FAST}\ndead_letter.file = "${file}"\ncompression = "lz4"\n${more}`,
     });
-    for (let round = 0; round < (delivery === "transactional" ? 4 : 8); round++) {
-      log.append(150, 3);
-      await using shipper = startShipper({ config, testBuild: true, env: QUICK });
-      await Bun.sleep(random.between(150, 900));
-      await shipper.kill();
-    }
-    const exit = await runShipper({
-      config,
-      args: ["--once"],
-      testBuild: true,
-      env: QUICK,
-      timeoutMs: 60_000,
-    });
-    expect(exit).toMatchObject({ code: 0 });
-    if (delivery === "transactional") await expectExactlyCommitted(kafka, topic, [log.writer]);
-    else await expectExactly(kafka, topic, [log.writer]);
+    await killOften(config, random, delivery === "transactional" ? 4 : 8, () => log.append(150, 3));
+    await finish(config);
+    await expectDeliveredBy(delivery, kafka, topic, log.writer);
     expectLetters(lettersIn(file), log);
   }, 120_000);
 }
@@ -195,14 +177,7 @@ test.concurrent(
         signal: "SIGKILL",
       });
     }
-    const exit = await runShipper({
-      config,
-      args: ["--once"],
-      testBuild: true,
-      env: QUICK,
-      timeoutMs: 40_000,
-    });
-    expect(exit).toMatchObject({ code: 0 });
+    await finish(config, 40_000);
     const messages = (await kafka.readTopic(topic)).map(({ value }) =>
       JSON.parse(String(value)).message as string
     );

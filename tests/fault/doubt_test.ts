@@ -1,5 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { FAST } from "../support/killed_lives.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { type Proxy, startProxy } from "../support/proxy.ts";
 import { expectExactly, filesToKafka } from "../support/scenario.ts";
@@ -9,8 +10,6 @@ import { tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
 const CATCH_UP_MS = 30_000;
-const FAST = `connect_timeout_ms = 1000\nsocket_timeout_ms = 1000\nrequest_timeout_ms = 500
-retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 
 let kafka: TestKafka;
 beforeAll(async () => {

@@ -1,5 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { QUICK } from "../support/killed_lives.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { startProxy } from "../support/proxy.ts";
 import { expectExactly, filesToKafka } from "../support/scenario.ts";
@@ -9,7 +10,6 @@ import { waitUntil } from "../support/wait_until.ts";
 
 // Brokers that take nothing for now, or little: it is said why, nothing is given up, and all is there once in the end.
 
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
 const FAST = `connect_timeout_ms = 1000\nsocket_timeout_ms = 2000\nrequest_timeout_ms = 1000
 retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 

@@ -2,13 +2,13 @@ import { beforeAll, expect, test } from "bun:test";
 import { appendFileSync, renameSync } from "node:fs";
 import type { CrashPointSpec } from "../../src/telemetry/crash_point.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { QUICK } from "../support/killed_lives.ts";
 import { runShipper } from "../support/shipper.ts";
 import { type TempDir, tempDir } from "../support/temp_dir.ts";
 
 // A configuration that changes while batches are in doubt: what was sent goes where it was sent, and each line is there once.
 
 const LINES = 400;
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
 const FAST = `retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 
 let kafka: TestKafka;

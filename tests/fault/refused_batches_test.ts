@@ -2,6 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { appendFileSync } from "node:fs";
 import type { CrashPointSpec } from "../../src/telemetry/crash_point.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { FAST, QUICK } from "../support/killed_lives.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { startProxy } from "../support/proxy.ts";
 import { expectExactly, filesToKafka } from "../support/scenario.ts";
@@ -11,10 +12,6 @@ import { tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
 // Batches that the broker does not take under the numbers that the journal gave them.
-
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
-const FAST = `connect_timeout_ms = 1000\nsocket_timeout_ms = 1000\nrequest_timeout_ms = 500
-retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 
 let kafka: TestKafka;
 beforeAll(async () => {

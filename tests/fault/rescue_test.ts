@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import { readRescueIndexes } from "../../src/source/rescue_store.ts";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { QUICK } from "../support/killed_lives.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { type Proxy, startProxy } from "../support/proxy.ts";
 import { checkTopic, expectExactly, filesToKafka } from "../support/scenario.ts";
@@ -24,7 +25,6 @@ import { waitUntil } from "../support/wait_until.ts";
 
 // Files that are deleted or moved away while the broker is away: what nobody has is in data_dir before the process dies.
 
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
 const PARTITIONS = 3;
 /** Part of what is written is in batches, part in the buffer, part in the file alone. */
 const SINK = "batch.max_bytes = 6000\nbuffer.max_events = 500\nretry.max_interval_ms = 200";

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type Acl, type OwnCluster, ownCluster } from "../support/kafka.ts";
+import { QUICK } from "../support/killed_lives.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { expectExactly, filesToKafka } from "../support/scenario.ts";
 import { startShipper } from "../support/shipper.ts";
@@ -9,7 +10,6 @@ import { waitUntil } from "../support/wait_until.ts";
 // Rights that are missing, taken away and given back: what is missing is named, nothing is given up, and all is there once in the end.
 
 const CLUSTER_TIMEOUT_MS = 120_000;
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
 const FAST =
   "retry.interval_ms = 20\nretry.max_interval_ms = 200\nmetadata_refresh_ms = 1000\nbatch.max_bytes = 20000";
 

@@ -1,6 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { sharedCluster, type TestKafka } from "../support/kafka.ts";
+import { QUICK } from "../support/killed_lives.ts";
 import { OracleWriter } from "../support/oracle.ts";
 import { startProxy } from "../support/proxy.ts";
 import { expectExactly, stdinToKafka } from "../support/scenario.ts";
@@ -10,7 +11,6 @@ import { waitUntil } from "../support/wait_until.ts";
 
 // `shipper < FILE`: a file that happens to be on stdin is no pipe. It can be read again.
 
-const QUICK = { SHIPPER_TEST_RECHECK_MS: "300" };
 /** Runs its arguments with the file on stdin. */
 const withInput = (file: string) => ["sh", "-c", `exec "$@" < '${file}'`, "sh"];
 

@@ -1,5 +1,5 @@
-import { readFile, stat } from "node:fs/promises";
 import type { OAuthSasl, OAuthTokenSource } from "../../config/config_security.ts";
+import { readConfiguredFile } from "../configured_file.ts";
 import { withDeadline } from "../deadline.ts";
 import { ConnectError, KafkaError } from "../errors.ts";
 import { fetchOidcToken } from "./oidc.ts";
@@ -109,23 +109,13 @@ function checkedToken(text: string, where: string): OAuthToken {
 
 async function readTokenFile(path: string): Promise<OAuthToken> {
   const name = `sasl.oauthbearer.token_file ${JSON.stringify(path)}`;
-  let text: string;
-  try {
-    const found = await stat(path);
-    if (!found.isFile()) throw fileError(`${name} is not a regular file`, "Give the path of a file");
-    if (found.size > TOKEN_BYTES_MAX) {
-      throw fileError(`${name} is larger than ${TOKEN_BYTES_MAX} bytes`, "Write the token alone into it");
-    }
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (error instanceof ConnectError) throw error;
-    const code = (error as NodeJS.ErrnoException).code ?? "unknown error";
-    const hint = code === "EACCES"
-      ? "Give the user that runs shipper the right to read it"
-      : "Correct the path in the configuration";
-    throw fileError(`${name} cannot be read (${code})`, hint, error);
-  }
-  return checkedToken(text, name);
+  const limit = {
+    bytesMax: TOKEN_BYTES_MAX,
+    text: `${TOKEN_BYTES_MAX} bytes`,
+    hint: "Write the token alone into it",
+  };
+  const bytes = await readConfiguredFile(path, name, limit, fileError);
+  return checkedToken(bytes.toString("utf8"), name);
 }
 
 function fileError(state: string, hint: string, cause?: unknown): ConnectError {

@@ -1,9 +1,13 @@
-import { readFile, stat } from "node:fs/promises";
+import { readConfiguredFile } from "../configured_file.ts";
 import { ConnectError } from "../errors.ts";
 import { DerError, inside, readDer, Tag } from "./der.ts";
 
 /** Larger than any real bundle of certificates (Mozilla's has 0.3 MB). */
-const FILE_BYTES_MAX = 4 * 1024 * 1024;
+const FILE_LIMIT = {
+  bytesMax: 4 * 1024 * 1024,
+  text: "4 MiB",
+  hint: "Give the path of a file with certificates or a key",
+};
 const PEM_START = "-----BEGIN ";
 
 /** What was given for one option of TLS. */
@@ -25,31 +29,10 @@ export async function readTlsSource(pathOrText: string, option: string): Promise
     return { name: `${option} (the inline text)`, bytes: Buffer.from(pathOrText), form: "pem" };
   }
   const name = `${option} ${JSON.stringify(pathOrText)}`;
-  const bytes = await readWhole(pathOrText, name);
+  const problem = (state: string, hint: string, cause?: unknown) =>
+    tlsError("tls-file-unreadable", state, hint, cause);
+  const bytes = await readConfiguredFile(pathOrText, name, FILE_LIMIT, problem);
   return { name, bytes, form: formOf(bytes, name) };
-}
-
-async function readWhole(path: string, name: string): Promise<Buffer> {
-  try {
-    // A FIFO or a device would hold a thread of the pool for ever.
-    const found = await stat(path);
-    if (!found.isFile()) {
-      throw tlsError("tls-file-unreadable", `${name} is not a regular file`, "Give the path of a file");
-    }
-    if (found.size > FILE_BYTES_MAX) {
-      const limit = `${FILE_BYTES_MAX / 1024 / 1024} MiB`;
-      const hint = "Give the path of a file with certificates or a key";
-      throw tlsError("tls-file-unreadable", `${name} is larger than ${limit}`, hint);
-    }
-    return await readFile(path);
-  } catch (error) {
-    if (error instanceof ConnectError) throw error;
-    const code = (error as NodeJS.ErrnoException).code ?? "unknown error";
-    const hint = code === "EACCES"
-      ? "Give the user that runs shipper the right to read it"
-      : "Correct the path in the configuration";
-    throw tlsError("tls-file-unreadable", `${name} cannot be read (${code})`, hint, error);
-  }
 }
 
 /** By what is in it: names of files say little. */
