@@ -159,26 +159,28 @@ describe("message_timeout_ms with a journal", () => {
             await shipper.kill();
           }
         }
-        for (const partition of [0, 1, 2]) kafka.moveLeader(-1, "logs", partition);
+        const settled = () => {
+          const { inFlightEvents, bufferedEvents, partitionsInDoubt } = shipper.metrics.sink("events");
+          return inFlightEvents + bufferedEvents + partitionsInDoubt === 0;
+        };
+        const leadAll = (leader: number) =>
+          [0, 1, 2].forEach((each) => kafka.moveLeader(leader, "logs", each));
+        // With a batch in doubt in every partition nothing would be dropped before a leader answers.
+        leadAll(1);
+        await until(settled, "settled after the faults");
+        leadAll(-1);
         await Bun.sleep(400);
         write(dir, count, count += 10);
         await until(() => dropsOf() > 0, "something is dropped");
-        for (const partition of [0, 1, 2]) kafka.moveLeader(1, "logs", partition);
-        const { metrics } = shipper;
-        await until(
-          () => metrics.sink("events").inFlightEvents + metrics.sink("events").bufferedEvents === 0,
-          "settled",
-        );
+        leadAll(1);
+        await until(settled, "settled with leaders");
         await until(() => {
           write(dir, count, count += 1);
           return kafka.values().includes(String(count - 2));
         }, "it goes on");
         // What was written last may not be read yet.
         await Bun.sleep(100);
-        await until(
-          () => metrics.sink("events").inFlightEvents + metrics.sink("events").bufferedEvents === 0,
-          "settled",
-        );
+        await until(settled, "settled at the end");
         droppedCount += dropsOf();
         await shipper.stop();
         expect(shipper.failure).toBe(null);
