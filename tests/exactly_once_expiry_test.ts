@@ -100,7 +100,7 @@ describe("message_timeout_ms with a journal", () => {
         expect(shipper.liveCount()).toBe(0);
         expect(kafka.violations).toEqual([]);
       },
-      30_000,
+      90_000,
     );
   }
 
@@ -127,7 +127,7 @@ describe("message_timeout_ms with a journal", () => {
       expect(shipper.failure).toBe(null);
       expect(kafka.violations).toEqual([]);
     },
-    30_000,
+    90_000,
   );
 
   for (const seed of [1, 2, 3, 4]) {
@@ -193,7 +193,7 @@ describe("message_timeout_ms with a journal", () => {
         expect(kafka.violations).toEqual([]);
         expect(shipper.liveCount()).toBe(0);
       },
-      30_000,
+      90_000,
     );
   }
 });
@@ -225,5 +225,5 @@ test(
     expect(sorted(kafka.values())).toEqual([...numbers(0, 4), ...numbers(8, 14)]);
     expect(kafka.violations).toEqual([]);
   },
-  30_000,
+  90_000,
 );

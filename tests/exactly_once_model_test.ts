@@ -388,5 +388,5 @@ test(
       numRuns: Number(process.env.SHIPPER_MODEL_RUNS ?? 40),
     });
   },
-  120_000,
+  240_000,
 );

@@ -117,7 +117,7 @@ test("a health check that gets no answer has failed when its time is over", asyn
   const { pipeline: joined } = await pipeline(source("a") + sink("events", good, ["a"]), true);
   const startMs = performance.now();
   const [failure] = await joined.checkHealth(AbortSignal.timeout(60));
-  expect(performance.now() - startMs).toBeLessThan(2_000);
+  expect(performance.now() - startMs).toBeLessThan(10_000);
   expect(failure).toMatchObject({ sink: "events", failure: { code: "timeout" } });
   joined.kill();
   await joined.run();

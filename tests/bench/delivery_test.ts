@@ -100,7 +100,7 @@ testIf(
     expect(readFileSync("/proc/mounts", "utf8")).not.toContain(disk.path);
     expect(existsSync(join(dir.path, "disk.img"))).toBe(false);
   },
-  20_000,
+  60_000,
 );
 
 test("what this process writes to a disk is counted", () => {

@@ -24,7 +24,7 @@ beforeAll(async () => {
   writeFileSync(state.dir.file("a.log"), "");
   await fillBuffer(state, config, 0, [10, 10, 10]);
   await fillBuffer(state, config, 30, [10, 10]);
-}, 20_000);
+}, 60_000);
 
 afterAll(async () => {
   await state[Symbol.asyncDispose]();

@@ -96,7 +96,7 @@ describe("A disk buffer that is damaged", () => {
       }
       expect(lossCount).toBeGreaterThan(10);
     }
-  }, 60_000);
+  }, 120_000);
 
   test("that was cut at any byte gives out what is left", async () => {
     for (let i = 0; i < 24; i++) {
@@ -107,7 +107,7 @@ describe("A disk buffer that is damaged", () => {
       made.disks.buffer.put(name, Buffer.from(content.subarray(0, sizeBytes)));
       await checkedLoss(made);
     }
-  }, 60_000);
+  }, 120_000);
 
   const damages: readonly [string, (made: Filled) => void, boolean][] = [
     ["misses its first segment", ({ disks, segments }) => disks.buffer.delete(segments[0]!), true],

@@ -263,4 +263,4 @@ test("events in a disk buffer are in a row of their own, and in no sum twice", a
     code: 0,
     diskBuffers: [{ read: 100, acknowledged: 99, inFlight: 0, buffered: 0, dropped: { invalid_record: 1 } }],
   });
-}, 20_000);
+}, 60_000);

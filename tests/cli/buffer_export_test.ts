@@ -29,7 +29,7 @@ test("export writes what is not delivered, in order, over segments, and --all wh
   const left = await exported(state, config);
   expect(left.lines).toEqual(linesOf(0, 35).filter((line) => !delivered.has(line)));
   expect((await exported(state, config, { all: true })).lines).toEqual(linesOf(0, 35));
-}, 20_000);
+}, 60_000);
 
 test("export --format json gives all that is known of an event, bytes that are no UTF-8 too", async () => {
   await using state = await StateHarness.start();
@@ -60,7 +60,7 @@ test("export --format json gives all that is known of an event, bytes that are n
     expect(["open", "waiting"]).toContain(fate);
     expect(received).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/u);
   }
-}, 20_000);
+}, 60_000);
 
 test("export goes on behind damage, says what is missing, and ends with exit code 1", async () => {
   await using state = await StateHarness.start();
@@ -76,7 +76,7 @@ test("export goes on behind damage, says what is missing, and ends with exit cod
     `error: The buffer is damaged: "${place.file}", byte ${place.groupAt}: ` +
       "what is written there is not what was stored: events 5 to 9 are missing\n",
   );
-}, 20_000);
+}, 60_000);
 
 test("export ends well when nobody reads on, and says so when the output cannot be written", async () => {
   await using state = await StateHarness.start();
@@ -99,7 +99,7 @@ test("export ends well when nobody reads on, and says so when the output cannot 
       " = hint: look at where it goes, and at the free space there\n",
   });
   expect((await exported(state, config, { sink: "other" })).stderr).toContain("error[unknown-buffer]: ");
-}, 20_000);
+}, 60_000);
 
 test(
   "export while a shipper fills, delivers and takes segments away gives each event once, in order",
@@ -131,5 +131,5 @@ test(
     expect(await running).toBe(0);
     expect((await exported(state, config)).lines).toEqual([]);
   },
-  30_000,
+  90_000,
 );

@@ -55,7 +55,7 @@ test("ls shows what is not delivered, by file, and nothing when all is", async (
   expect(await new FakeProcess().run(config, { once: true })).toBe(0);
   expect(state.kafka.values()).toHaveLength(40);
   expect((await ls(state, config))[0]).toMatchObject({ events: 0, fateOpen: 0, oldestMs: null, files: [] });
-}, 20_000);
+}, 60_000);
 
 test("ls counts neither what is delivered nor what was given up of a frame", async () => {
   await using state = await StateHarness.start(2);
@@ -74,7 +74,7 @@ test("ls counts neither what is delivered nor what was given up of a frame", asy
   const [found] = await ls(state, config);
   expect(found!.events + state.kafka.values().length + dropped).toBe(100);
   expect(found!.events).toBeGreaterThan(0);
-}, 20_000);
+}, 60_000);
 
 test(
   "ls shows buffers of sinks that left the configuration, that moved to memory, and that are empty",
@@ -97,7 +97,7 @@ test(
         ' = hint: did you mean "events"?\n',
     });
   },
-  20_000,
+  60_000,
 );
 
 test("ls shows files that were set aside, and says so when there is no buffer", async () => {
@@ -136,4 +136,4 @@ test("ls looks on while a shipper fills, delivers and takes segments away", asyn
   host.signal("SIGTERM");
   expect(await running).toBe(0);
   expect((await ls(state, config))[0]!.events).toBe(0);
-}, 30_000);
+}, 90_000);

@@ -86,7 +86,7 @@ describe("a journal that is damaged in the middle", () => {
         stderr: "",
       });
     },
-    30_000,
+    90_000,
   );
 
   test(
@@ -114,7 +114,7 @@ describe("a journal that is damaged in the middle", () => {
       // Only what the lost segment knew may come twice.
       expect(values.filter((value) => value === "line 0")).toHaveLength(1);
     },
-    30_000,
+    90_000,
   );
 
   test("of which nothing can be read is set aside, and every file is read anew", async () => {

@@ -40,7 +40,7 @@ describe("verify", () => {
     expect((await verifyText(state, config)).stdout).toBe(
       `Sink "events": 3 segments, 9 groups, 60 event(s) in "${bufferDirOf(state)}": good\n`,
     );
-  }, 20_000);
+  }, 60_000);
 
   test("names a group in the middle of a segment, and the events that it held", async () => {
     const { state, config } = await filled();
@@ -61,7 +61,7 @@ describe("verify", () => {
         `  "${place.file}", byte ${place.groupAt}: what is written there is not what was stored: events 10 to 19 are missing\n` +
         "  10 event(s) are lost: shipper counts them (buffer_damaged) when it comes to them, and goes on\n",
     );
-  }, 20_000);
+  }, 60_000);
 
   for (
     const { name, at, cause, from } of [
@@ -92,7 +92,7 @@ describe("verify", () => {
         cause,
         missing: { from, to: from + 10, count: 10 },
       }]);
-    }, 20_000);
+    }, 60_000);
   }
 
   test("names a segment whose header is wrong, and one that is missing", async () => {
@@ -124,7 +124,7 @@ describe("verify", () => {
     rmSync(bufferDirOf(state), { recursive: true });
     const gone = await verify(state, config);
     expect(gone).toMatchObject({ code: 1, buffer: { events: 0, missingEvents: 60 } });
-  }, 20_000);
+  }, 60_000);
 
   test("misses nothing that is delivered: damage is damage, but nothing is lost by it", async () => {
     await using state = await StateHarness.start();
@@ -145,7 +145,7 @@ describe("verify", () => {
     const { stdout } = await verifyText(state, config);
     expect(stdout).toContain("; no event that is still wanted is missing by it\n");
     expect(stdout).toEndWith("  No event that is still wanted is missing\n");
-  }, 20_000);
+  }, 60_000);
 
   test("works without a journal: every number that is skipped counts", async () => {
     const { state, config } = await filled();
@@ -157,7 +157,7 @@ describe("verify", () => {
     expect(stderr).toStartWith("warning: Cannot use the journal: ");
     expect(stderr).toContain("; what is delivered is not known\n = hint: ");
     expect(buffer.problems.map(({ missing }) => missing)).toEqual([{ from: 30, to: 50, count: 20 }]);
-  }, 20_000);
+  }, 60_000);
 });
 
 function journalSegment(state: StateHarness): string {

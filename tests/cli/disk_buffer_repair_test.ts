@@ -56,7 +56,7 @@ describe("buffer repair --sink", () => {
       'There is no disk buffer of sink "events" yet: nothing to repair\n',
     );
     expect(existsSync(empty.dataDir)).toBe(false);
-  }, 20_000);
+  }, 60_000);
 
   test("moves a file that cannot be used, says what is lost, and the next run counts it", async () => {
     const { state, config } = await filled();
@@ -78,7 +78,7 @@ describe("buffer repair --sink", () => {
     expect(host.logged("error").map(({ message }) => message).join("\n")).toContain("Lost 10 event(s)");
     expect(state.kafka.values()).toEqual([...linesOf(0, 30), ...linesOf(40, 50)]);
     expect(await verify(state, config)).toMatchObject({ code: 0 });
-  }, 30_000);
+  }, 90_000);
 
   test("moves nothing where a file is only damaged in a place", async () => {
     const { state, config } = await filled();
@@ -90,7 +90,7 @@ describe("buffer repair --sink", () => {
     expect(damagedFiles(state)).toEqual([]);
     expect(await new FakeProcess().run(config, { once: true })).toBe(1);
     expect(state.kafka.values()).toEqual([...linesOf(0, 10), ...linesOf(20, 50)]);
-  }, 30_000);
+  }, 90_000);
 
   test("puts a copy of what the device gives in the place of a file that it gives in part", async () => {
     const { state, config } = await filled();
@@ -112,7 +112,7 @@ describe("buffer repair --sink", () => {
     expect(after.subarray(groupAt + 4096).equals(before.subarray(groupAt + 4096))).toBe(true);
     expect(await new FakeProcess().run(config, { once: true })).toBe(1);
     expect(state.kafka.values()).toEqual([...linesOf(0, 10), ...linesOf(20, 50)]);
-  }, 30_000);
+  }, 90_000);
 
   test("is refused while a shipper has data_dir, and says so when a file cannot be set aside", async () => {
     const { state, config } = await filled();
@@ -129,7 +129,7 @@ describe("buffer repair --sink", () => {
     expect(refused.code).toBe(78);
     expect(refused.stderr).toContain("error[buffer-");
     expect(existsSync(segmentFile(state, 1))).toBe(true);
-  }, 20_000);
+  }, 60_000);
 
   test("of the newest file: its numbers are not given again, and what is lost is counted", async () => {
     const { state, config } = await filled();
@@ -141,7 +141,7 @@ describe("buffer repair --sink", () => {
     expect(await host.run(config, { once: true })).toBe(1);
     expect(state.kafka.values()).toEqual([...linesOf(0, 40), "the last"]);
     expect(host.logged("error").map(({ message }) => message).join("\n")).toContain("Lost 10 event(s)");
-  }, 30_000);
+  }, 90_000);
 });
 
 /** Reads that touch this block of the file fail. */

@@ -163,7 +163,7 @@ test("what can be loaded is accepted: every option with values of every kind", (
     }
   }
   expect(loaded).toBeGreaterThan(500);
-}, 60_000);
+}, 120_000);
 
 test("properties of other clients are accepted wherever they can be loaded, in parts too", () => {
   const head =

@@ -74,7 +74,7 @@ test("kill -9 of a leader in the middle of batches, and of shipper while it is d
   load.stop();
   expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, writers);
-}, 100_000);
+}, 200_000);
 
 test(
   "every broker restarted in order while batches of all partitions are in doubt, and while they are shipped: exact",
@@ -104,7 +104,7 @@ test(
     expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, writers);
   },
-  100_000,
+  200_000,
 );
 
 test(
@@ -137,5 +137,5 @@ test(
     }
     await expectExactly(kafka, topic, [writer]);
   },
-  100_000,
+  200_000,
 );

@@ -28,7 +28,7 @@ const NOBODY = "127.0.0.1:1";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** Where the first run ends: in order with nothing delivered, or by a crash with batches in doubt and others behind them in the buffer. */
 const ENDS: readonly ("SIGTERM" | CrashPointSpec)[] = [
@@ -70,7 +70,7 @@ for (const end of ENDS) {
       expect(await finish(configOf(MEMORY))).toMatchObject({ code: 0 });
       await expectExactly(kafka, topic, [writer]);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -86,7 +86,7 @@ test.concurrent("disk to memory, stdin: what is in the buffer is delivered", asy
   expect(await finish(config, lives.next().lines(LINES))).toMatchObject({ code: 0 });
   expect(await finish(lives.config, lives.next().lines(LINES))).toMatchObject({ code: 0 });
   await lives.check(kafka, 2);
-}, 60_000);
+}, 120_000);
 
 test.concurrent(
   "a sink with another name: its buffer waits and is told, and is delivered when the name is back",
@@ -113,7 +113,7 @@ test.concurrent(
     expect(await finish(configOf(before, kafka.bootstrap))).toMatchObject({ code: 0 });
     await expectExactly(kafka, before, [writer]);
   },
-  60_000,
+  120_000,
 );
 
 for (const whenFull of ["block", "drop_newest", "drop_oldest"] as const) {
@@ -145,6 +145,6 @@ for (const whenFull of ["block", "drop_newest", "drop_oldest"] as const) {
       }
       expect(bufferSegments(dir.file("data")).length).toBeLessThanOrEqual(8);
     },
-    60_000,
+    120_000,
   );
 }

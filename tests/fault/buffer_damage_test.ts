@@ -38,7 +38,7 @@ const NOBODY = "127.0.0.1:1";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** A file of which all lines are in the buffer of a shipper that was stopped, and none is delivered. */
 async function fillBuffer(
@@ -212,7 +212,7 @@ for (const { name, damage, lostMin } of DAMAGES) {
       lostCount,
       duplicatedCount: 0,
     });
-  }, 60_000);
+  }, 120_000);
 }
 
 /** A segment by its number, or by its path. */
@@ -241,7 +241,7 @@ test.concurrent(
       expect(report.outOfOrderCount).toBeLessThanOrEqual(lostCount);
     }
   },
-  60_000,
+  120_000,
 );
 
 /** As cp -a does. */
@@ -273,7 +273,7 @@ for (const isDelivered of [true, false]) {
       expect(await finish(config)).toMatchObject({ code: 0 });
       expect((await expectNothingLost(kafka, topic, [writer])).duplicatedCount).toBe(duplicatedCount);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -301,5 +301,5 @@ test.concurrent(
     await kafka.scanTopic(topic, ({ partition, value }) => checker.take(partition, String(value)));
     expect(checker.report()).toMatchObject({ lostCount: 0, foreignCount: 0, damagedCount: 0 });
   },
-  60_000,
+  120_000,
 );

@@ -31,7 +31,7 @@ const TMPFS_BYTES = 12 << 20;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 interface Shipment {
   readonly topic: string;
@@ -86,7 +86,7 @@ for (const { op, error } of [{ op: "write", error: "ENOSPC" }, { op: "sync", err
       expect(logs.join()).toContain("Cannot write the disk buffer of sink");
       expect(logs.join()).toContain("can be written again");
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -103,7 +103,7 @@ test.concurrent("buffer and journal fail by turns, on the same disk: exact", asy
     }));
     await (round % 2 === 0 ? shipStdin : shipFiles)(`both-${round}`, ...faults);
   }
-}, 60_000);
+}, 120_000);
 
 for (const whenFull of ["block", "drop_newest"] as const) {
   test.concurrent(`a buffer that cannot be written for seconds, ${whenFull}`, async () => {
@@ -127,7 +127,7 @@ for (const whenFull of ["block", "drop_newest"] as const) {
       await figureOf(shipper, "shipper_sink_events_in_total") === load.count &&
       await figureOf(shipper, "shipper_buffer_events") +
             await figureOf(shipper, "shipper_sink_in_flight_events") === 0;
-    await waitUntil("all is gone", gone, { timeoutMs: 20_000, pollMs: 100 });
+    await waitUntil("all is gone", gone, { timeoutMs: 40_000, pollMs: 100 });
     shipper.signal("SIGTERM");
     const { code, droppedCount } = toldLosses(await shipper.waitForExit());
     expect(code).toBe(0);
@@ -143,7 +143,7 @@ for (const whenFull of ["block", "drop_newest"] as const) {
       });
       expect(droppedCount).toBeGreaterThan(0);
     }
-  }, 60_000);
+  }, 120_000);
 }
 
 test.concurrent(
@@ -175,7 +175,7 @@ test.concurrent(
       expect(damagedSegments(dir.file("data"))).toEqual([]);
     }
   },
-  60_000,
+  120_000,
 );
 
 testIf(
@@ -196,7 +196,7 @@ testIf(
         const filler = `${data}/filler`;
         for (let round = 0; round < 3; round++) {
           await waitUntil("it ships", async () => await kafka.countRecords(topic) >= (round + 1) * 3_000, {
-            timeoutMs: 20_000,
+            timeoutMs: 40_000,
           });
           fillDisk(filler);
           await shipper.waitForLog(
@@ -228,5 +228,5 @@ testIf(
       spawnSync("umount", ["-l", data]);
     }
   },
-  60_000,
+  120_000,
 );

@@ -28,7 +28,7 @@ let proxy: Proxy;
 beforeAll(async () => {
   kafka = await sharedCluster();
   proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
-}, 120_000);
+}, 240_000);
 afterAll(async () => {
   await proxy.close();
 });
@@ -50,7 +50,7 @@ async function waitForStandstill(shipper: Shipper, figure: string): Promise<numb
       last = now;
       return now > 0 && performance.now() - sinceMs > 1_000;
     },
-    { timeoutMs: 20_000, pollMs: 100 },
+    { timeoutMs: 40_000, pollMs: 100 },
   );
   return last;
 }
@@ -97,7 +97,7 @@ describe("block: the source is paused", () => {
       }
       await expectExactly(kafka, topic, writers);
     },
-    60_000,
+    120_000,
   );
 
   test("stdin: the pipe fills up, and all arrives when the brokers are back", async () => {
@@ -122,7 +122,7 @@ describe("block: the source is paused", () => {
     shipper.endStdin();
     expect(toldLosses(await shipper.waitForExit())).toEqual({ code: 0, droppedCount: 0, lostCount: 0 });
     expect(await lives.check(kafka)).toBe(0);
-  }, 60_000);
+  }, 120_000);
 });
 
 for (const whenFull of ["drop_newest", "drop_oldest"] as const) {
@@ -156,7 +156,7 @@ for (const whenFull of ["drop_newest", "drop_oldest"] as const) {
               "all is read",
               async () => await figureOf(first, "shipper_sink_events_in_total") === LINES + 100,
               {
-                timeoutMs: 20_000,
+                timeoutMs: 40_000,
               },
             );
             expect(await figureOf(first, "shipper_buffer_bytes")).toBeLessThanOrEqual(1_048_576);
@@ -187,7 +187,7 @@ for (const whenFull of ["drop_newest", "drop_oldest"] as const) {
           damagedCount: 0,
         });
       },
-      60_000,
+      120_000,
     );
   }
 }
@@ -212,7 +212,7 @@ test("drop_oldest with all of it in flight: drops what comes, and counts it", as
       "all is read",
       async () => await figureOf(shipper, "shipper_sink_events_in_total") === writer.count,
       {
-        timeoutMs: 20_000,
+        timeoutMs: 40_000,
       },
     );
     proxy.heal();
@@ -230,7 +230,7 @@ test("drop_oldest with all of it in flight: drops what comes, and counts it", as
   } finally {
     proxy.heal();
   }
-}, 60_000);
+}, 120_000);
 
 test(
   "two sinks on one source: the one whose brokers are away fills its disk, the other goes on",
@@ -260,7 +260,7 @@ ${sinkOf("near", kafka.bootstrap, near, "buffer.max_events = 1000")}${
         writer.append(dir.file(writer.file), LINES / 10);
       }
       await waitUntil("the near one has all", async () => await kafka.countRecords(near) === writer.count, {
-        timeoutMs: 20_000,
+        timeoutMs: 40_000,
       });
       expect(await kafka.countRecords(far)).toBe(100);
       expect(await figureOf(shipper, "shipper_sink_events_in_total", "far")).toBeLessThan(writer.count);
@@ -278,5 +278,5 @@ ${sinkOf("near", kafka.bootstrap, near, "buffer.max_events = 1000")}${
     expect(await finish(config)).toMatchObject({ code: 0 });
     for (const topic of [near, far]) await expectExactly(kafka, topic, [writer]);
   },
-  60_000,
+  120_000,
 );

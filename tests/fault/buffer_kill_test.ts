@@ -31,7 +31,7 @@ const RECOVERY_CRASHES: readonly CrashPointSpec[] = [
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 function rotateIfThere(dir: TempDir, writer: OracleWriter, rotatedCounts: Map<string, number>): void {
   const path = dir.file(writer.file);
@@ -68,7 +68,7 @@ test.concurrent(
     expect(await finish(config)).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, writers);
   },
-  60_000,
+  120_000,
 );
 
 test.concurrent(
@@ -90,7 +90,7 @@ test.concurrent(
     expect(await finish(lives.config, lives.next().lines(1_000))).toMatchObject({ code: 0 });
     await lives.check(kafka);
   },
-  60_000,
+  120_000,
 );
 
 test.concurrent(
@@ -121,7 +121,7 @@ test.concurrent(
     expect(await finish(config)).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, writers);
   },
-  60_000,
+  120_000,
 );
 
 // One proxy has the address that the broker advertises: these come one after the other.
@@ -148,7 +148,7 @@ test(
       if ("refuse" in fault) proxy.cut();
       await Bun.sleep(300);
       shipper.signal("SIGTERM");
-      const exit = await shipper.waitForExit(15_000);
+      const exit = await shipper.waitForExit(20_000);
       expect(exit).toMatchObject({ code: 0, signal: null });
       expect(exit.stderr).toMatch(/\d+ events wait in the disk buffer; the next run delivers them/);
       proxy.cut();
@@ -158,7 +158,7 @@ test(
     expect(await finish(config)).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, writers);
   },
-  60_000,
+  120_000,
 );
 
 for (const end of ["SIGTERM", "end of input", "kill -9"] as const) {
@@ -188,12 +188,12 @@ for (const end of ["SIGTERM", "end of input", "kill -9"] as const) {
       expect(shipper.isRunning).toBe(true);
     }
     shipper.signal(end === "kill -9" ? "SIGKILL" : "SIGTERM");
-    const exit = await shipper.waitForExit(15_000);
+    const exit = await shipper.waitForExit(20_000);
     if (end !== "kill -9") expect(exit).toMatchObject({ code: 0, signal: null });
     expect(await kafka.countRecords(topic)).toBe(1_000);
     proxy.heal();
     expect(await finish(config, lives.next().lines(500))).toMatchObject({ code: 0 });
     // Of the first life, too, all is there.
     expect(await lives.check(kafka, 2)).toBe(0);
-  }, 60_000);
+  }, 120_000);
 }

@@ -17,11 +17,11 @@ const STEP = 100;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 function waitForCount(topic: string, count: number): Promise<unknown> {
   return waitUntil(`${count} records`, async () => await kafka.countRecords(topic) >= count, {
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
     pollMs: 20,
   });
 }
@@ -68,7 +68,7 @@ for (const isKeptExactly of [true, false]) {
       // Only what lies between the last read that is still whole and the cut.
       expect(duplicatedCount).toBe(keptLines - 6 * STEP);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -106,7 +106,7 @@ for (const crashAt of ["after_intent_fsync", "after_ack"] as const) {
         duplicatedCount: 0,
       });
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -131,7 +131,7 @@ test(
     expect(report).toMatchObject({ receivedCount: 200, lostCount: 100, duplicatedCount: 0 });
     expect(report.examples.filter((text) => !text.includes("b.log"))).toEqual([]);
   },
-  60_000,
+  120_000,
 );
 
 for (const how of ["before anything is read", "before the first batch is in the journal"] as const) {
@@ -160,7 +160,7 @@ for (const how of ["before anything is read", "before the first batch is in the 
     writer.append(file, 100);
     expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, [writer]);
-  }, 60_000);
+  }, 120_000);
 }
 
 test(
@@ -183,5 +183,5 @@ test(
     expect(exit.stderr).toMatch(/Lost|deleted/);
     expect(exit.code).toBe(1);
   },
-  60_000,
+  120_000,
 );

@@ -20,7 +20,7 @@ const CONFIG_APPLIED_MS = 500;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** As cp -a does: the same bytes and times under new inodes. */
 function copyDir(from: string, to: string): void {
@@ -30,7 +30,7 @@ function copyDir(from: string, to: string): void {
 
 function waitForCount(topic: string, count: number): Promise<unknown> {
   return waitUntil(`${count} records`, async () => await kafka.countRecords(topic) >= count, {
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
     pollMs: 20,
   });
 }
@@ -74,7 +74,7 @@ test(
     expect(await shipOnce(config)).not.toContain("is a copy");
     expect((await expectNothingLost(kafka, topic, [writer])).duplicatedCount).toBe(1_000);
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -99,7 +99,7 @@ test(
     expect(duplicatedCount).toBeGreaterThanOrEqual(200);
     expect(duplicatedCount).toBeLessThanOrEqual(400);
   },
-  60_000,
+  120_000,
 );
 
 for (const crashAt of ["after_intent_fsync:2", "after_ack:2"] as const) {
@@ -125,7 +125,7 @@ for (const crashAt of ["after_intent_fsync:2", "after_ack:2"] as const) {
       const { duplicatedCount } = await expectNothingLost(kafka, topic, [writer]);
       expect(duplicatedCount).toBeGreaterThan(500);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -177,7 +177,7 @@ test("a journal that is one epoch behind the broker: starts, finds it, and nothi
   expect(log).toContain("data_dir is older than what partition 0");
   const { duplicatedCount } = await expectNothingLost(kafka, topic, [writer]);
   expect(duplicatedCount).toBeLessThanOrEqual(110);
-}, 60_000);
+}, 120_000);
 
 test(
   "another process writes under our producer id: this one stops, and acknowledges nothing that is not its own",
@@ -218,7 +218,7 @@ test(
     const seqs = own.map(({ value }) => Number(String(value).split(" ")[2]));
     expect(seqs).toEqual(Array.from({ length: 40 }, (_, i) => i));
   },
-  60_000,
+  120_000,
 );
 
 /** Kept here, as the only test that needs it: a data_dir of two processes at once is refused by its lock. */
@@ -239,4 +239,4 @@ test("a second process on the same data_dir ends with 78 and disturbs nothing", 
   await waitForCount(topic, 600);
   await stop(shipper);
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);

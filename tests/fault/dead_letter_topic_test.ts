@@ -17,7 +17,7 @@ import { waitUntil } from "../support/wait_until.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 for (const delivery of ["exactly_once", "transactional"] as const) {
   test.concurrent(
@@ -56,7 +56,7 @@ for (const delivery of ["exactly_once", "transactional"] as const) {
       const values = (await kafka.readTopic(other)).map(({ value }) => String(value));
       expect(values.sort()).toEqual([...log.big].sort());
     },
-    120_000,
+    240_000,
   );
 }
 
@@ -78,7 +78,7 @@ test.concurrent("a topic of dead letters that is missing holds events back until
   expect(await kafka.countRecords(topic)).toBeLessThan(log.writer.count);
   await kafka.createTopic({ name: dead });
   await waitUntil("all is delivered", async () => await kafka.countRecords(topic) === log.writer.count, {
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
   });
   shipper.signal("SIGTERM");
   const exit = await shipper.waitForExit();
@@ -87,7 +87,7 @@ test.concurrent("a topic of dead letters that is missing holds events back until
   await expectExactly(kafka, topic, [log.writer]);
   const parts = (await kafka.readTopic(dead)).map(({ value }) => String(value));
   expect(parts.join("").length).toBe(log.big.join("").length);
-}, 60_000);
+}, 120_000);
 
 for (const place of ["file", "topic"] as const) {
   test.concurrent(
@@ -138,6 +138,6 @@ for (const place of ["file", "topic"] as const) {
       const values = (await kafka.readTopic(other)).map(({ value }) => String(value));
       expect(values.sort()).toEqual([...unnamed].sort());
     },
-    120_000,
+    240_000,
   );
 }

@@ -22,7 +22,7 @@ import { waitUntil } from "../support/wait_until.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 const WAYS = [
   {
@@ -60,7 +60,7 @@ for (const { name, sink, points } of WAYS) {
     expectLetters(lettersIn(file), log, sink !== "");
     const again = await runShipper({ config, args: ["--once"] });
     expect(again.stderr).toContain('"delivered":0,"dropped":0}');
-  }, 90_000);
+  }, 180_000);
 }
 
 for (const delivery of ["exactly_once", "transactional"] as const) {
@@ -80,7 +80,7 @@ for (const delivery of ["exactly_once", "transactional"] as const) {
     await finish(config);
     await expectDeliveredBy(delivery, kafka, topic, log.writer);
     expectLetters(lettersIn(file), log);
-  }, 120_000);
+  }, 240_000);
 }
 
 test.concurrent(
@@ -101,7 +101,7 @@ test.concurrent(
     expect(await kafka.countRecords(topic)).toBeLessThan(log.writer.count);
     mkdirSync(folder);
     await waitUntil("all is delivered", async () => await kafka.countRecords(topic) === log.writer.count, {
-      timeoutMs: 20_000,
+      timeoutMs: 40_000,
     });
     shipper.signal("SIGTERM");
     const exit = await shipper.waitForExit();
@@ -110,7 +110,7 @@ test.concurrent(
     await expectExactly(kafka, topic, [log.writer]);
     expect(expectLetters(lettersIn(`${folder}/dead.jsonl`), log)).toBe(0);
   },
-  60_000,
+  120_000,
 );
 
 test.concurrent("letters are replayed once, byte by byte, and not again", async () => {
@@ -140,7 +140,7 @@ test.concurrent("letters are replayed once, byte by byte, and not again", async 
   await expectExactly(kafka, topic, [log.writer]);
   const { said } = await call(30_000, "dlq", "ls");
   expect(said.sinks[0].letters.every((each: { replayed: boolean }) => each.replayed)).toBe(true);
-}, 60_000);
+}, 120_000);
 
 test.concurrent("a source whose pattern matches the file of dead letters does not read it", async () => {
   await using dir = tempDir("letters-loop");
@@ -158,7 +158,7 @@ test.concurrent("a source whose pattern matches the file of dead letters does no
   }
   await expectExactly(kafka, topic, [log.writer]);
   expect(lettersIn(file).length).toBe(2);
-}, 60_000);
+}, 120_000);
 
 test.concurrent(
   'on_too_large = "truncate": a record of JSON stays JSON, through kill -9, exactly once',
@@ -192,5 +192,5 @@ test.concurrent(
     const lines = new Set(readFileSync(log.path, "utf8").split("\n"));
     for (const message of messages) expect(lines.has(message) || cut.includes(message)).toBe(true);
   },
-  60_000,
+  120_000,
 );

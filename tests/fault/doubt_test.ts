@@ -14,7 +14,7 @@ const CATCH_UP_MS = 30_000;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 function openProxy(): Promise<Proxy> {
   return startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
@@ -57,7 +57,7 @@ for (const crashAt of ["after_ack", "after_intent_fsync"] as const) {
       expect(await runShipper({ config, args: ["--once"], testBuild: true, env })).toMatchObject({ code: 0 });
       await expectExactly(kafka, topic, [writer]);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -86,7 +86,7 @@ test(
     await stopWhenThere(shipper, topic, 600);
     await expectExactly(kafka, topic, [writer]);
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -114,7 +114,7 @@ test(
     expect(await runShipper({ config, args: ["--once"], testBuild: true, env })).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, [writer]);
   },
-  60_000,
+  120_000,
 );
 
 for (const mode of ["of a process that goes on", "of a process that was killed"] as const) {
@@ -161,7 +161,7 @@ for (const mode of ["of a process that goes on", "of a process that was killed"]
     }
     expect(strandedCount).toBeGreaterThanOrEqual(6);
     await expectExactly(kafka, topic, writers);
-  }, 60_000);
+  }, 120_000);
 }
 
 for (const isRestarted of [false, true]) {
@@ -197,6 +197,6 @@ for (const isRestarted of [false, true]) {
       expect(log).not.toContain("dropped and counted");
       await expectExactly(kafka, topic, [writer]);
     },
-    60_000,
+    120_000,
   );
 }

@@ -44,7 +44,7 @@ for (const crashAt of ["after_ack:4", "after_intent_fsync:4", "after_send:3"] as
         const config = filesToKafka(dir, options);
         expect(await runShipper({ config, crashAt })).toMatchObject({ signal: "SIGKILL" });
         await waitUntil("the broker has forgotten the producer", () => isForgotten(topic), {
-          timeoutMs: 20_000,
+          timeoutMs: 40_000,
         });
         writer.append(dir.file(writer.file), 2_000);
         const exit = await runShipper({ config, args: ["--once"] });
@@ -54,7 +54,7 @@ for (const crashAt of ["after_ack:4", "after_intent_fsync:4", "after_send:3"] as
           expect(timestampMs).toBe(writer.timeMs(seqOf(value)));
         }
       },
-      60_000,
+      120_000,
     );
   }
 }
@@ -98,4 +98,4 @@ test("kill -9 again and again, with keys and headers, while answers are lost: ex
       ["same", String(value)],
     ]);
   }
-}, 60_000);
+}, 120_000);

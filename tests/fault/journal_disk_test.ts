@@ -22,7 +22,7 @@ const FULL_DISK_BYTES = 4 << 20;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 interface Shipment {
   readonly dir: TempDir;
@@ -64,7 +64,7 @@ test("a sync of the journal that fails at the n-th call: a new segment, and exac
   }
   expect(logs.join()).toContain("Cannot write the journal in");
   expect(logs.join()).toContain("The journal can be written again: delivery goes on");
-}, 60_000);
+}, 120_000);
 
 test("a start whose journal cannot be synced ends with 78, and the next one is exact", async () => {
   await using dir = tempDir("journal-start");
@@ -78,7 +78,7 @@ test("a start whose journal cannot be synced ends with 78, and the next one is e
   expect(await kafka.countRecords(topic)).toBe(0);
   expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 for (const op of ["write", "sync"] as const) {
   test(
@@ -106,7 +106,7 @@ for (const op of ["write", "sync"] as const) {
       expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
       await expectExactly(kafka, topic, [writer]);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -131,7 +131,7 @@ test("writes of the journal that fail now and then, with a crash among them: exa
   }
   expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 test("reads of a file that fail, at first and when a batch in doubt is read again: exact", async () => {
   await using dir = tempDir("read-faults");
@@ -147,12 +147,12 @@ test("reads of a file that fail, at first and when a batch in doubt is read agai
   });
   await shipper.waitForLog(/Cannot read .* again, which was being sent when the last run ended: .*EIO/);
   await waitUntil("all is there", async () => await kafka.countRecords(topic) >= LINES, {
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
   });
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 testIf(
   process.getuid?.() === 0,
@@ -177,7 +177,7 @@ testIf(
       await Bun.sleep(1_500);
       rmSync(filler);
       await waitUntil("all is there", async () => await kafka.countRecords(topic) >= 41 * LINES, {
-        timeoutMs: 20_000,
+        timeoutMs: 40_000,
       });
       await shipper.kill();
       // A start on a disk that is full says what is missing, and keeps its hands off.
@@ -193,5 +193,5 @@ testIf(
       spawnSync("umount", ["-l", data]);
     }
   },
-  60_000,
+  120_000,
 );

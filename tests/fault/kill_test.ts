@@ -33,7 +33,7 @@ const SINK = "batch.max_bytes = 20000\nretry.max_interval_ms = 200";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** Renames a writer's file and those before it, when the application has made it again since. */
 function rotateIfThere(dir: TempDir, writer: OracleWriter, rotatedCounts: Map<string, number>): void {
@@ -86,7 +86,7 @@ for (const partitions of [1, 6]) {
       expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
       await expectExactly(kafka, topic, writers);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -114,7 +114,7 @@ test.concurrent(
     expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, writers);
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -141,7 +141,7 @@ test(
       await Bun.sleep(300);
       const startMs = performance.now();
       shipper.signal("SIGTERM");
-      const exit = await shipper.waitForExit(15_000);
+      const exit = await shipper.waitForExit(20_000);
       expect(exit).toMatchObject({ code: 0, signal: null });
       expect(exit.stderr).toContain("Not everything could be delivered within 2 s");
       expect(performance.now() - startMs).toBeGreaterThan(1_900);
@@ -152,7 +152,7 @@ test(
     expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, writers);
   },
-  60_000,
+  120_000,
 );
 
 test("a second instance on the same data_dir ends with 78 and names the first, which goes on", async () => {
@@ -176,4 +176,4 @@ test("a second instance on the same data_dir ends with 78 and names the first, w
   writer.append(dir.file("a.log"), 1_000);
   expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
-}, 30_000);
+}, 90_000);

@@ -25,7 +25,7 @@ request_timeout_ms = ${SOCKET_TIMEOUT_MS / 2}`;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** Lines flow through a proxy that is hurt in each round, and runs are killed and followed by others. All must be there once and in order. */
 async function underLoad(
@@ -76,18 +76,18 @@ test("every k-th connection cut after n bytes, with kill -9: exact", async () =>
       random.next() < 0.5 ? cutAfter(random, "request", 80_000) : cutAfter(random, "response", 300),
     );
   });
-}, 60_000);
+}, 120_000);
 
 test("answers cut off after the broker has written, with kill -9: exact", async () => {
   await underLoad("cut answers", (proxy, random) => proxy.setFault(cutAfter(random, "response", 100)));
-}, 60_000);
+}, 120_000);
 
 test("answers that never come, with kill -9: exact", async () => {
   await underLoad("swallowed answers", (proxy, random) => {
     if (random.next() < 0.3) proxy.setFault({ swallow: ["response"] });
     else if (random.next() < 0.5) proxy.heal();
   });
-}, 60_000);
+}, 120_000);
 
 test("connections that stall, and a peer that accepts and never answers, with kill -9: exact", async () => {
   await underLoad("stalled connections", (proxy, random, round) => {
@@ -100,7 +100,7 @@ test("connections that stall, and a peer that accepts and never answers, with ki
     if (round % 4 === 1) proxy.setFault(random.pick(stalls));
     if (round % 4 === 0) proxy.heal();
   });
-}, 60_000);
+}, 120_000);
 
 test("a black hole: what goes in is never seen again and nobody is told, with kill -9: exact", async () => {
   await underLoad("black hole", (proxy, random, round) => {
@@ -111,4 +111,4 @@ test("a black hole: what goes in is never seen again and nobody is told, with ki
       if (random.next() < 0.5) proxy.cut();
     }
   });
-}, 60_000);
+}, 120_000);

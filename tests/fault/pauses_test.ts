@@ -16,7 +16,7 @@ retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 function waitForCount(topic: string, count: number): Promise<unknown> {
   return waitUntil(`${count} records`, async () => await kafka.countRecords(topic) >= count, {
@@ -49,7 +49,7 @@ for (const delivery of ["exactly_once", "transactional"] as const) {
     shipper.signal("SIGTERM");
     expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, [writer]);
-  }, 60_000);
+  }, 120_000);
 }
 
 test.concurrent("a quota: told and counted, memory stays bounded, exact through kill -9", async () => {
@@ -76,7 +76,7 @@ test.concurrent("a quota: told and counted, memory stays bounded, exact through 
   await kafka.setQuota(clientId, "producer_byte_rate", null);
   expect(await runShipper({ config, args: ["--once"], timeoutMs: 40_000 })).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 test("a line of 20 kB/s: memory stays bounded, exact through kill -9", async () => {
   await using dir = tempDir("slow-line");
@@ -104,7 +104,7 @@ test("a line of 20 kB/s: memory stays bounded, exact through kill -9", async () 
   const exit = await runShipper({ config, args: ["--once"], testBuild: true, env: QUICK, timeoutMs: 60_000 });
   expect(exit).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
-}, 90_000);
+}, 180_000);
 
 test(
   "a network that swallows answers: the partition is taken up step by step, each told, and exact when it heals",
@@ -137,5 +137,5 @@ test(
     expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, [writer]);
   },
-  60_000,
+  120_000,
 );

@@ -31,7 +31,7 @@ async function waitUntilForgotten(topic: string): Promise<void> {
   await waitUntil(
     "the broker has forgotten the producer",
     async () => (await own.kafka.describeProducers(topic, 0)).length === 0,
-    { timeoutMs: 20_000, pollMs: 200 },
+    { timeoutMs: 40_000, pollMs: 200 },
   );
 }
 
@@ -61,7 +61,7 @@ for (
       expect(exit.stderr).not.toContain("Cannot tell");
       await expectExactly(kafka, topic, [writer]);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -117,7 +117,7 @@ test.concurrent('undecidable: "duplicate" sends the batch again, and says so onc
     foreignCount: 0,
     damagedCount: 0,
   });
-}, 60_000);
+}, 120_000);
 
 test.concurrent('undecidable: "drop" does not, counts the lines as lost, and ends with 1', async () => {
   await using dir = tempDir("drop");
@@ -131,7 +131,7 @@ test.concurrent('undecidable: "drop" does not, counts the lines as lost, and end
   // It is decided for good.
   expect(await run("drop")).toMatchObject({ code: 0 });
   await expectExactly(own.kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 test.concurrent('undecidable: "stop" ends with 1 and leaves it open for another policy', async () => {
   await using dir = tempDir("stop");
@@ -145,7 +145,7 @@ test.concurrent('undecidable: "stop" ends with 1 and leaves it open for another 
   expect(await run("duplicate")).toMatchObject({ code: 0 });
   const report = (await checkTopic(own.kafka, topic, [writer])).report();
   expect(report).toMatchObject({ lostCount: 0, duplicatedCount: LINES });
-}, 60_000);
+}, 120_000);
 
 test.concurrent("with the right to read given back, what could not be decided is found", async () => {
   await using dir = tempDir("granted");
@@ -156,4 +156,4 @@ test.concurrent("with the right to read given back, what could not be decided is
   const exit = await run("stop");
   expect(exit).toMatchObject({ code: 0 });
   await expectExactly(own.kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);

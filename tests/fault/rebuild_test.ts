@@ -14,7 +14,7 @@ const FAST = `retry.interval_ms = 20\nretry.max_interval_ms = 200`;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 interface Setting {
   readonly topic: string;
@@ -107,25 +107,25 @@ for (const crashAt of ["after_intent_fsync:3", "after_ack:2", "after_send:3"] as
       sink:
         'encoding.codec = "json"\nencoding.only_fields = ["n", "zone"]\nkey_field = "zone"\npartitioner = "sticky"',
     });
-  }, 60_000);
+  }, 120_000);
 
   test.concurrent(`killed at ${crashAt}, then no key and another codec: exact`, async () => {
     const topic = await kafka.createTopic({ partitions: 2 });
     const keyed = { topic, sink: 'encoding.codec = "json"\nkey_field = "user"\ncompression = "lz4"' };
     await change(crashAt, [topic], keyed, { topic, sink: 'encoding.codec = "json"\ncompression = "zstd"' });
-  }, 60_000);
+  }, 120_000);
 
   test.concurrent(`killed at ${crashAt}, then another topic: what was sent stays in its own`, async () => {
     const [old, next] = [await kafka.createTopic({ partitions: 2 }), await kafka.createTopic()];
     const sink = 'encoding.codec = "json"';
     await change(crashAt, [old, next], { topic: old, sink }, { topic: next, sink });
-  }, 60_000);
+  }, 120_000);
 
   test.concurrent(`killed at ${crashAt}, then more partitions: exact`, async () => {
     const topic = await kafka.createTopic({ partitions: 2 });
     const setting = { topic, sink: 'encoding.codec = "json"\nkey_field = "user"' };
     await change(crashAt, [topic], setting, setting, () => kafka.addPartitions(topic, 7));
-  }, 60_000);
+  }, 120_000);
 
   test.concurrent(`killed at ${crashAt}, then a date in the topic's name has changed: exact`, async () => {
     const base = await kafka.createTopic();
@@ -133,7 +133,7 @@ for (const crashAt of ["after_intent_fsync:3", "after_ack:2", "after_send:3"] as
     const setting = { topic: `${base}-%S`, sink: 'encoding.codec = "json"\ntopics_autocreate = true' };
     const names = Array.from({ length: 60 }, (_, second) => `${base}-${String(second).padStart(2, "0")}`);
     await change(crashAt, names, setting, setting, () => Bun.sleep(1_100));
-  }, 60_000);
+  }, 120_000);
 }
 
 test("the file of a batch in doubt is renamed meanwhile, and its source is gone: exact", async () => {
@@ -163,4 +163,4 @@ test("the file of a batch in doubt is renamed meanwhile, and its source is gone:
   const all = await numbersIn([topic]);
   const wrong = [...Array(2 * LINES).keys()].filter((n) => all.get(n)?.length !== 1);
   expect(wrong.map((n) => `${n}: ${all.get(n) ?? "lost"}`)).toEqual([]);
-}, 60_000);
+}, 120_000);

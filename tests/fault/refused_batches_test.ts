@@ -16,7 +16,7 @@ import { waitUntil } from "../support/wait_until.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 async function finish(config: string): Promise<string> {
   const exit = await runShipper({ config, args: ["--once"], testBuild: true, env: QUICK, timeoutMs: 40_000 });
@@ -26,7 +26,7 @@ async function finish(config: string): Promise<string> {
 
 function waitForCount(topic: string, count: number): Promise<unknown> {
   return waitUntil(`${count} records`, async () => await kafka.countRecords(topic) >= count, {
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
     pollMs: 20,
   });
 }
@@ -49,7 +49,7 @@ test("killed ten times in a row inside of replacements: exact", async () => {
   }
   await finish(config);
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 for (const crashAt of ["after_send:4", "after_ack:5", "after_intent_fsync:3"] as const) {
   test.concurrent(`sequence numbers that wrap, killed at ${crashAt}: exact`, async () => {
@@ -76,7 +76,7 @@ for (const crashAt of ["after_send:4", "after_ack:5", "after_intent_fsync:3"] as
     expect(exit).toMatchObject({ code: 0 });
     expect(exit.stderr).not.toContain("has lost records");
     await expectExactly(kafka, topic, [writer]);
-  }, 60_000);
+  }, 120_000);
 }
 
 test("sequence numbers that wrap while answers are lost: exact", async () => {
@@ -103,7 +103,7 @@ test("sequence numbers that wrap while answers are lost: exact", async () => {
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 for (const isWritten of [true, false]) {
   const what = isWritten ? "arrived" : "did not arrive";
@@ -125,7 +125,7 @@ for (const isWritten of [true, false]) {
       expect(log).toContain(`"message":"Stopped","delivered":${isWritten ? 50 : 150},"dropped":0`);
       await expectExactly(kafka, topic, [writer]);
     },
-    60_000,
+    120_000,
   );
 
   test.concurrent(
@@ -146,7 +146,7 @@ for (const isWritten of [true, false]) {
       expect(log).toContain(`"message":"Stopped","delivered":${isWritten ? 50 : 150},"dropped":0`);
       await expectExactly(kafka, topic, [writer]);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -161,7 +161,7 @@ test("a single line in doubt that is too old for the topic now is sent with the 
   await kafka.alterConfigs("topic", topic, { "message.timestamp.before.max.ms": "2000" });
   await finish(config);
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 test(
   "one record in the middle that the topic never takes: it alone is dropped, under new numbers, through crashes",
@@ -190,5 +190,5 @@ test(
     await expectExactly(kafka, topic, [writer]);
     expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
   },
-  60_000,
+  120_000,
 );

@@ -33,7 +33,7 @@ const ROOMY_DISK_BYTES = 24 << 20;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 interface Outage {
   readonly proxy: Proxy;
@@ -82,7 +82,7 @@ function copyEnds(dir: TempDir): number[] {
 
 async function untilCopied(dir: TempDir, sizes: number[]): Promise<void> {
   const expected = [...sizes].sort((a, b) => a - b).join();
-  await waitUntil("all is copied", () => copyEnds(dir).join() === expected, { timeoutMs: 20_000 });
+  await waitUntil("all is copied", () => copyEnds(dir).join() === expected, { timeoutMs: 40_000 });
 }
 
 function copiesLeft(dir: TempDir): string[] {
@@ -123,7 +123,7 @@ test("a file is deleted and one moved away with the broker gone, killed twice: e
 
   await expectDelivered(way, writers);
   expect(copiesLeft(dir)).toEqual([]);
-}, 60_000);
+}, 120_000);
 
 test(
   "a deleted file that is still written to, killed: what was written a moment ago is delivered too",
@@ -147,7 +147,7 @@ test(
     await shipper.kill();
     await expectDelivered(way, [writer]);
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -167,7 +167,7 @@ test(
     await expectDelivered(way, [writer]);
     expect(copiesLeft(dir)).toEqual([]);
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -186,14 +186,14 @@ test(
       writer.append(dir.file("a.log"), 10);
       await Bun.sleep(200);
     }
-    await waitUntil("copies", () => copyEnds(dir).length >= 3, { timeoutMs: 10_000 });
+    await waitUntil("copies", () => copyEnds(dir).length >= 3, { timeoutMs: 40_000 });
     shipper.signal("SIGTERM");
     const stopped = await shipper.waitForExit();
     expect(stopped).toMatchObject({ code: 0 });
     await expectDelivered(way, [writer]);
     expect(copiesLeft(dir)).toEqual([]);
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -228,7 +228,7 @@ test(
     expect(report.receivedCount).toBeGreaterThan(0.95 * (2 << 20) / averageBytes);
     expect(report.lostCount).toBeGreaterThan(0);
   },
-  60_000,
+  120_000,
 );
 
 test("rescue_max_size is reached: a warning, nothing lost without a kill, and the copy is gone", async () => {
@@ -241,13 +241,13 @@ test("rescue_max_size is reached: a warning, nothing lost without a kill, and th
   await shipper.waitForLog(/Cannot copy bytes \d+ to \d+ of .*\(rescue_max_size \(100\.0 KiB\) is used up/);
   way.proxy.heal();
   await waitUntil("all", async () => await kafka.countRecords(way.topic) >= writer.count, {
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
   });
-  await waitUntil("no copy", () => copiesLeft(dir).length === 0, { timeoutMs: 15_000 });
+  await waitUntil("no copy", () => copiesLeft(dir).length === 0, { timeoutMs: 40_000 });
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   await expectExactly(kafka, way.topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 test(
   "batches in doubt whose file is deleted after the restart, the broker still away: made again from the open file",
@@ -267,13 +267,13 @@ test(
     await Bun.sleep(500);
     way.proxy.heal();
     await waitUntil("all", async () => await kafka.countRecords(way.topic) >= writer.count, {
-      timeoutMs: 20_000,
+      timeoutMs: 40_000,
     });
     shipper.signal("SIGTERM");
     expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
     await expectExactly(kafka, way.topic, [writer]);
   },
-  60_000,
+  120_000,
 );
 
 testIf(
@@ -304,5 +304,5 @@ testIf(
       spawnSync("umount", ["-l", data]);
     }
   },
-  60_000,
+  120_000,
 );

@@ -64,7 +64,7 @@ test(
     expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
     await expectExactly(own.kafka, topic, [writer]);
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -95,7 +95,7 @@ test(
           "it is told again",
           () => (shipper.stderr.match(new RegExp(told, "gu")) ?? []).length > seen,
           {
-            timeoutMs: 15_000,
+            timeoutMs: 40_000,
           },
         );
         if (isKilled) {
@@ -116,7 +116,7 @@ test(
     }
     await expectExactly(own.kafka, topic, [writer]);
   },
-  90_000,
+  180_000,
 );
 
 test("no right to the topic of dead letters: named, and events wait", async () => {
@@ -134,9 +134,9 @@ test("no right to the topic of dead letters: named, and events wait", async () =
   );
   await own.kafka.addAcl({ user: "shipper", resource: "topic", name: dead, operation: "write" });
   await waitUntil("the letter is there", async () => await own.kafka.countRecords(dead) > 0, {
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
   });
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   await expectExactly(own.kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);

@@ -97,7 +97,7 @@ test("a flipped bit anywhere in either direction under TLS: the connection is ma
   }
   expect(proxy.connectionCount).toBeGreaterThan(4);
   await finish(shipper, load, topic, writers);
-}, 60_000);
+}, 120_000);
 
 test("files of TLS that are replaced while it ships, by wrong ones and by good ones", async () => {
   await using dir = tempDir("tls-files");
@@ -159,7 +159,7 @@ test("files of TLS that are replaced while it ships, by wrong ones and by good o
   );
   expect(warnings).toHaveLength(1);
   await finish(shipper, load, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 testIf(
   canMount,
@@ -202,5 +202,5 @@ testIf(
     await waitUntil("it goes on", async () => await own.kafka.countRecords(topic) > count);
     await finish(shipper, load, topic, [writer]);
   },
-  60_000,
+  120_000,
 );

@@ -113,7 +113,7 @@ for (
         for (const proxy of proxies) await proxy.close();
       }
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -165,7 +165,7 @@ test(
     });
     expect(second.report()).toMatchObject({ receivedCount: writer.count, lostCount: 0, duplicatedCount: 0 });
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -193,7 +193,7 @@ test(
     await expectExactly(own.kafka, quick.topic, [writer]);
     await expectExactly(shared, slow.topic, [writer]);
   },
-  100_000,
+  200_000,
 );
 
 test(
@@ -230,7 +230,7 @@ sasl = { enabled = true, mechanism = "PLAIN", username = "${USER}", password = "
       dir.remove();
     }
   },
-  100_000,
+  200_000,
 );
 
 test(
@@ -267,5 +267,5 @@ test(
       dir.remove();
     }
   },
-  100_000,
+  200_000,
 );

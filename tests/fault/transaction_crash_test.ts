@@ -27,7 +27,7 @@ const POINTS: readonly CrashPointName[] = [
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** `topic` names its own positions: tests that run beside each other do not wait for each other's transactions. */
 function transactional(dir: TempDir, topic: string, options = ""): string {
@@ -79,7 +79,7 @@ for (
         expect([end.code, end.stderr]).toEqual([0, expect.any(String)]);
         await expectExactlyCommitted(kafka, topic, writers);
         expect(existsSync(dir.file("data"))).toBe(false);
-      }, 90_000);
+      }, 180_000);
     }
   });
 }

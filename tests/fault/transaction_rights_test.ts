@@ -59,4 +59,4 @@ test("every right that is missing is named, and delivery begins when the last on
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   await expectExactlyCommitted(kafka, topic, [writer]);
   expect(existsSync(dir.file("data"))).toBe(false);
-}, 90_000);
+}, 180_000);

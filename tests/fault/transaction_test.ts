@@ -71,7 +71,7 @@ for (const version of [2, 0]) {
       load.stop();
       expect(await runShipper({ config, args: ["--once"], timeoutMs: WAIT_MS })).toMatchObject({ code: 0 });
       await expectExactlyCommitted(own.kafka, topic, writers);
-    }, 90_000);
+    }, 180_000);
 
     test("stopped for longer than the transaction's timeout: its lines are sent again, exact", async () => {
       await using dir = tempDir("txn-stop");
@@ -92,7 +92,7 @@ for (const version of [2, 0]) {
       const exit = await endWell(shipper);
       expect(exit.stderr).toContain("A transaction is aborted, and its lines are sent again");
       await expectExactlyCommitted(own.kafka, topic, writers);
-    }, 90_000);
+    }, 180_000);
 
     test("a second process with the same id: the first ends with exit code 1, exact", async () => {
       await using dir = tempDir("txn-double");
@@ -111,7 +111,7 @@ for (const version of [2, 0]) {
       await committed(topic, load.count);
       await endWell(second);
       await expectExactlyCommitted(own.kafka, topic, writers);
-    }, 90_000);
+    }, 180_000);
 
     test(
       "the only broker is killed, and later restarted in order, in the middle of transactions: exact",
@@ -138,7 +138,7 @@ for (const version of [2, 0]) {
         await endWell(shipper);
         await expectExactlyCommitted(own.kafka, topic, writers);
       },
-      120_000,
+      240_000,
     );
   });
 }

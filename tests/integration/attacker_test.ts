@@ -131,7 +131,7 @@ describe("what stands in a log, or is its name, reaches no terminal, page or met
       if (format === "json") { for (const line of lines) JSON.parse(line); }
       // Nothing is filled in that came from a line: the value "{{user}}" is no topic, not that of the user.
       expect(await kafka.countRecords(topic)).toBe(1);
-    }, 60_000);
+    }, 120_000);
   }
 });
 
@@ -162,7 +162,7 @@ describe("the HTTP server", () => {
     await expect(fetch(`http://127.0.0.2:${port}/health`)).rejects.toThrow();
     expect(await ask("GET /health HTTP/1.1\r\nHost: [::1]")).toStartWith("HTTP/1.1 200");
     expect((await end(shipper)).match(/"level":"error"/g)).toBeNull();
-  }, 60_000);
+  }, 120_000);
 
   test("no output holds a secret, also when a login fails", async () => {
     await using dir = tempDir("secrets");
@@ -191,7 +191,7 @@ describe("the HTTP server", () => {
     texts.push(await end(shipper));
     const encoded = [secret, Buffer.from(secret).toString("base64"), Buffer.from(secret).toString("hex")];
     for (const text of texts) for (const each of encoded) expect(text).not.toContain(each);
-  }, 60_000);
+  }, 120_000);
 });
 
 describe("files in data_dir", () => {
@@ -232,7 +232,7 @@ describe("files in data_dir", () => {
       }
       await kafka.waitForRecords(topic, 1_001);
       await end(shipper);
-    }, 90_000);
+    }, 180_000);
   }
 
   test("a link in the place of one is not followed: its target stays as it is", async () => {
@@ -248,7 +248,7 @@ describe("files in data_dir", () => {
     expect(locked.stderr).toContain("(ELOOP)");
     expect(locked.stderr).toContain('remove the symbolic link "lock" in it');
     expect(readFileSync(dir.file("precious"), "utf8")).toBe("precious\n");
-  }, 60_000);
+  }, 120_000);
 
   test("the same for segments of the journal", async () => {
     await using dir = tempDir("links");
@@ -267,7 +267,7 @@ describe("files in data_dir", () => {
     expect(exit.code).toBe(EXIT_CONFIG);
     expect(exit.stderr).toContain("ELOOP");
     expect(readFileSync(dir.file("elsewhere"))).toEqual(before);
-  }, 60_000);
+  }, 120_000);
 });
 
 describe("a log that becomes a link", () => {
@@ -289,7 +289,7 @@ describe("a log that becomes a link", () => {
       const values = (await kafka.readTopic(topic)).map(({ value }) => value!.toString());
       expect(values.join()).not.toContain("hash");
     },
-    60_000,
+    120_000,
   );
 
   test("to one that it may read: shipped, as docs/tailing.md says", async () => {
@@ -303,5 +303,5 @@ describe("a log that becomes a link", () => {
     expect(record!.value!.toString()).toContain("content");
     const docs = readFileSync(new URL("../../docs/tailing.md", import.meta.url), "utf8");
     expect(docs).toContain("protected_symlinks");
-  }, 60_000);
+  }, 120_000);
 });

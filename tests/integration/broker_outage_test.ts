@@ -58,7 +58,7 @@ test("a broker that is down at start is waited for, and then gets everything", a
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0, signal: null });
   await expectExactly(kafka, topic, writers);
-}, 60_000);
+}, 120_000);
 
 for (const how of ["kill", "stop"] as const) {
   test(
@@ -91,7 +91,7 @@ for (const how of ["kill", "stop"] as const) {
       expect(exit.stderr).toContain("goes on");
       expect(exit.stderr.split("\n").length).toBeLessThan(60);
     },
-    90_000,
+    180_000,
   );
 }
 
@@ -115,16 +115,16 @@ test(
       load.stop();
       const startMs = performance.now();
       shipper.signal("SIGTERM");
-      const exit = await shipper.waitForExit(15_000);
+      const exit = await shipper.waitForExit(20_000);
       expect(exit).toMatchObject({ code: 0, signal: null });
       expect(exit.stderr).toContain("the next run reads them from their files again");
-      expect(performance.now() - startMs).toBeLessThan(6_000);
+      expect(performance.now() - startMs).toBeLessThan(15_000);
     }
     await brokerUp();
     expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
     await expectAtLeastOnce(kafka, topic, writers);
   },
-  60_000,
+  120_000,
 );
 
 test("stdin that cannot be delivered before the end is told as lost, with exit code 1", async () => {
@@ -137,10 +137,10 @@ test("stdin that cannot be delivered before the end is told as lost, with exit c
   await using shipper = startShipper({ config, stdin: "one\ntwo\nthree\n" });
   await shipper.waitForLog(/"level":"warn"/);
   shipper.signal("SIGTERM");
-  const exit = await shipper.waitForExit(15_000);
+  const exit = await shipper.waitForExit(20_000);
   expect(exit).toMatchObject({ code: 1, signal: null });
   expect(exit.stderr).toMatch(/Lost up to 3 events from stdin/);
-}, 60_000);
+}, 120_000);
 
 test("a port where nobody listens is told, and does not end the run", async () => {
   await using dir = tempDir("wrong-port");
@@ -153,8 +153,8 @@ test("a port where nobody listens is told, and does not end the run", async () =
   expect(line).toContain(bootstrap);
   expect(line).toContain("ECONNREFUSED");
   shipper.signal("SIGTERM");
-  expect(await shipper.waitForExit(15_000)).toMatchObject({ code: 0, signal: null });
-}, 30_000);
+  expect(await shipper.waitForExit(20_000)).toMatchObject({ code: 0, signal: null });
+}, 90_000);
 
 test("a port where something else answers is told, and does not end the run", async () => {
   await using dir = tempDir("not-kafka");
@@ -171,8 +171,8 @@ test("a port where something else answers is told, and does not end the run", as
     const [line] = await shipper.waitForLog(/Health check of sink .*/);
     expect(line).toContain(bootstrap);
     shipper.signal("SIGTERM");
-    expect(await shipper.waitForExit(15_000)).toMatchObject({ code: 0, signal: null });
+    expect(await shipper.waitForExit(20_000)).toMatchObject({ code: 0, signal: null });
   } finally {
     server.close();
   }
-}, 30_000);
+}, 90_000);

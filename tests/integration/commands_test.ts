@@ -12,7 +12,7 @@ import { waitUntil } from "../support/wait_until.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 describe("--dry-run", () => {
   test("prints what would be sent, sends nothing and stores nothing", async () => {
@@ -96,7 +96,7 @@ describe("--once on a terminal", () => {
     }
     expect(shown.trimEnd()).toMatch(/Stopped/);
     await expectExactly(kafka, topic, [writer]);
-  }, 30_000);
+  }, 90_000);
 
   test("not without a terminal", async () => {
     await using dir = tempDir("progress");
@@ -162,4 +162,4 @@ test("a restart inside a line that was cut skips the rest of that line", async (
   }
   const values = (await kafka.readTopic(topic)).map((record) => String(record.value));
   expect(values).toEqual(["first", "x".repeat(1_000), "next", "w".repeat(1_000), "last"]);
-}, 30_000);
+}, 90_000);

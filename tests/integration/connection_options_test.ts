@@ -8,7 +8,7 @@ import { tempDir } from "../support/temp_dir.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 test("figures are logged every interval, and small socket buffers ship all the same", async () => {
   await using dir = tempDir("figures");
@@ -38,4 +38,4 @@ connect_timeout_max_ms = 20000`;
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0, signal: null });
   await expectExactly(kafka, topic, [writer]);
-}, 30_000);
+}, 90_000);

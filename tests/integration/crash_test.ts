@@ -15,7 +15,7 @@ const BROKER_DELAY_MS = 30;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** Numbers from 0 to 1 that can be had again by the seed, which a failing test prints. */
 function randomNumbers(seed: number): () => number {
@@ -59,7 +59,7 @@ test("kill -9 five times while several files are shipped, and a restart, lose no
   expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
   const { duplicatedCount } = await expectExactly(kafka, topic, writers);
   console.log(`Seed ${seed}: 160000 lines, ${duplicatedCount} sent twice after ${CRASHES} crashes`);
-}, 60_000);
+}, 120_000);
 
 test(
   "kill -9 five times while files are written and rotated lose nothing, in order where there is one partition",
@@ -86,5 +86,5 @@ test(
     const { duplicatedCount } = await expectExactly(kafka, topic, writers);
     console.log(`Seed ${seed}: ${load.count} lines, ${duplicatedCount} sent twice after ${CRASHES} crashes`);
   },
-  60_000,
+  120_000,
 );

@@ -11,7 +11,7 @@ import { waitUntil } from "../support/wait_until.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 const unique = (name: string) => `${name}-${crypto.randomUUID().slice(0, 8)}`;
 const valuesOf = async (topic: string) => (await kafka.readTopic(topic)).map(({ value }) => String(value));
@@ -61,7 +61,7 @@ describe("events whose topic is not there, as dead letters", () => {
     // A letter may be there twice, under the same id.
     const byId = new Map(lettersIn(letters).map(({ id, value }) => [id, value]));
     expect(numbers([...byId.values()])).toEqual(all.filter((i) => i % 3 === 0));
-  }, 60_000);
+  }, 120_000);
 
   for (const delivery of ["exactly_once", "transactional"]) {
     test(
@@ -99,7 +99,7 @@ describe("events whose topic is not there, as dead letters", () => {
           ["early 1", "early 2", ...Array.from({ length: count }, (_, i) => `late ${i}`)].sort(),
         );
       },
-      40_000,
+      120_000,
     );
   }
 });

@@ -12,7 +12,7 @@ import { tempDir } from "../support/temp_dir.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 interface Ship {
   readonly content: Buffer | string;
@@ -83,14 +83,14 @@ describe("values are the lines, byte by byte, with every codec", () => {
         expect(record.timestampType).toBe("create");
         expect(nowMs - record.timestampMs).toBeLessThan(30_000);
       }
-    }, 30_000);
+    }, 90_000);
   }
 
   test("raw, with decoding that would have changed them", async () => {
     const source = 'decoding.codec = "json"';
     const { records } = await ship({ content, source, sink: 'encoding.codec = "raw"' });
     for (const [i, line] of lines.entries()) expect(records[i]!.value!.equals(line)).toBe(true);
-  }, 30_000);
+  }, 90_000);
 });
 
 describe("json", () => {

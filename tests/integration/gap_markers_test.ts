@@ -27,7 +27,7 @@ interface Marker {
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** What a topic holds: markers, and the values of everything else. */
 async function contentOf(topic: string): Promise<{ markers: Marker[]; values: string[] }> {
@@ -96,7 +96,7 @@ test(
       expect(marker.from_offset).toBeLessThan(marker.to_offset!);
     }
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -128,7 +128,7 @@ test(
     expect(sum(markers.map(({ events }) => events))).toBe(dropped);
     expect(new Set(values).size + dropped).toBe(writer.count);
   },
-  60_000,
+  120_000,
 );
 
 test("a disk buffer whose folder is gone: what was in it is told by the next run", async () => {
@@ -159,7 +159,7 @@ test("a disk buffer whose folder is gone: what was in it is told by the next run
   expect(lost).toBeGreaterThan(0);
   expect(sum(markers.map(({ events }) => events))).toBe(lost);
   for (const { cause } of markers) expect(["buffer_gone", "source_gone"]).toContain(cause);
-}, 60_000);
+}, 120_000);
 
 test("--once waits for what may still be refused, and tells it with its place in the file", async () => {
   await using dir = tempDir("gaps-once");
@@ -182,7 +182,7 @@ test("--once waits for what may still be refused, and tells it with its place in
     to_offset: lines.join("\n").length + 1,
   })]);
   expect(exit.stderr).toContain('"dropped":3');
-}, 30_000);
+}, 90_000);
 
 test("an event without a topic is told in the topic of the markers", async () => {
   await using dir = tempDir("gaps-topic");
@@ -201,7 +201,7 @@ test("an event without a topic is told in the topic of the markers", async () =>
   const { markers, values } = await contentOf(other);
   expect(values).toEqual([]);
   expect(markers).toEqual([expect.objectContaining({ cause: "template_error", events: 1 })]);
-}, 30_000);
+}, 90_000);
 
 test("a file that was truncated before it was read: the bytes that are lost are told", async () => {
   await using dir = tempDir("gaps-truncated");
@@ -226,7 +226,7 @@ test("a file that was truncated before it was read: the bytes that are lost are 
   expect(markers).toEqual([
     expect.objectContaining({ file: dir.file("a.log"), cause: "truncated_unread", bytes: Number(bytes) }),
   ]);
-}, 60_000);
+}, 120_000);
 
 test("kill -9 while a marker is on its way: the marker may be gone, every line is there once", async () => {
   await using dir = tempDir("gaps-kill");
@@ -258,7 +258,7 @@ test("kill -9 while a marker is on its way: the marker may be gone, every line i
   const checker = new OracleChecker(writer.run, [writer]);
   for (const value of values) checker.take(0, value);
   checker.assertComplete();
-}, 60_000);
+}, 120_000);
 
 test("the console gets them as lines, and nothing is told without the option", async () => {
   await using dir = tempDir("gaps-console");
@@ -285,4 +285,4 @@ ${more}`;
     expect(sum(markers.map(({ events }) => events))).toBe(isOn ? dropped : 0);
     expect(lines.length - markers.length + dropped).toBe(50_000);
   }
-}, 30_000);
+}, 90_000);

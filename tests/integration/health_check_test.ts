@@ -116,7 +116,7 @@ describe("--require-healthy ends with exit code 78 within 15 s and says why, and
         await wrong.after?.();
       }
       expect(await own.kafka.countRecords(topic)).toBe(0);
-    }, 60_000);
+    }, 120_000);
   }
 });
 
@@ -129,7 +129,7 @@ test("--require-healthy goes on when all is well", async () => {
   await using shipper = startShipper({ config, args: ["--require-healthy", "--once"] });
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   await expectExactly(own.kafka, mine, [writer]);
-}, 30_000);
+}, 90_000);
 
 describe("without --require-healthy the run goes on, and delivers as soon as it is put right", () => {
   async function expectDelivery(options: {
@@ -172,7 +172,7 @@ describe("without --require-healthy the run goes on, and delivers as soon as it 
       reason: /Cannot find topic/,
       mend: () => own.kafka.createTopic({ name, partitions: 3 }),
     });
-  }, 60_000);
+  }, 120_000);
 
   test("a password that is changed at the broker", async () => {
     await own.kafka.setScram("admin", "SCRAM-SHA-512", "old-secret");
@@ -183,7 +183,7 @@ describe("without --require-healthy the run goes on, and delivers as soon as it 
       reason: /sasl/i,
       mend: () => own.kafka.setScram("admin", "SCRAM-SHA-512", "admin-secret"),
     });
-  }, 60_000);
+  }, 120_000);
 
   test("a CA file that is replaced", async () => {
     await using dir = tempDir("ca");
@@ -197,5 +197,5 @@ describe("without --require-healthy the run goes on, and delivers as soon as it 
       reason: /not trusted here/,
       mend: () => Bun.write(caFile, Bun.file(ca)),
     });
-  }, 60_000);
+  }, 120_000);
 });

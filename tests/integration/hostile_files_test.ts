@@ -20,7 +20,7 @@ const WITHOUT_RIGHTS = process.getuid?.() === 0
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 async function valuesOf(topic: string): Promise<Buffer[]> {
   return (await kafka.readTopic(topic)).map((record) => record.value!);
@@ -57,7 +57,7 @@ describe("what matches the pattern and cannot be read", () => {
       await end(shipper);
       await expectExactly(kafka, topic, writers);
     },
-    30_000,
+    90_000,
   );
 
   test(
@@ -90,7 +90,7 @@ describe("what matches the pattern and cannot be read", () => {
         server.close();
       }
     },
-    30_000,
+    90_000,
   );
 });
 
@@ -119,7 +119,7 @@ describe("bytes", () => {
       expect(values.length).toBe(lines.length);
       expect(Buffer.concat(values).equals(Buffer.concat(lines))).toBe(true);
       expect(values.map((value) => value.length)).toEqual(lines.map((line) => line.length));
-    }, 30_000);
+    }, 90_000);
   }
 
   test("binary garbage becomes JSON that can be parsed, whatever it was", async () => {
@@ -134,7 +134,7 @@ describe("bytes", () => {
     );
     const newlines = garbage.filter((byte) => byte === 10).length;
     expect(messages.length).toBe(garbage[garbage.length - 1] === 10 ? newlines : newlines + 1);
-  }, 30_000);
+  }, 90_000);
 
   test(
     "CRLF, empty lines, empty files, a file of one newline, and a last line without newline under --once",
@@ -153,7 +153,7 @@ describe("bytes", () => {
       expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
       expect(await kafka.countRecords(topic)).toBe(values.length);
     },
-    30_000,
+    90_000,
   );
 
   for (const hasEnd of [true, false]) {
@@ -178,7 +178,7 @@ describe("bytes", () => {
         const lengths = (await valuesOf(topic)).map((value) => value.length);
         expect(lengths).toEqual(hasEnd ? [6, LINE_BYTES_MAX, 5] : [6, LINE_BYTES_MAX]);
       },
-      60_000,
+      120_000,
     );
   }
 });
@@ -196,7 +196,7 @@ describe("many files", () => {
     await waitForCount(topic, 25_000);
     await end(shipper);
     await expectExactly(kafka, topic, writers);
-  }, 60_000);
+  }, 120_000);
 
   test("500 files with a limit of 64 open files are all shipped, in turn", async () => {
     await using dir = tempDir("ulimit");
@@ -211,5 +211,5 @@ describe("many files", () => {
     await waitForCount(topic, 12_500);
     await end(shipper);
     await expectExactly(kafka, topic, writers);
-  }, 60_000);
+  }, 120_000);
 });

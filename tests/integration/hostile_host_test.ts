@@ -19,7 +19,7 @@ const shell = (text: string) => ["sh", "-c", text, "sh"];
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 describe("a configuration that cannot be used ends with exit code 78 and says where and why", () => {
   const sources = '[sources.in]\ntype = "file"\ninclude = ["/var/log/*.log"]\n';
@@ -51,7 +51,7 @@ describe("a configuration that cannot be used ends with exit code 78 and says wh
         expect(exit).toMatchObject({ code: EXIT_CONFIG, signal: null });
         for (const pattern of said) expect(exit.stdout + exit.stderr).toMatch(pattern);
       }
-    }, 20_000);
+    }, 60_000);
   }
 });
 
@@ -67,7 +67,7 @@ describe("data_dir", () => {
     expect(exit.stderr).toContain(`"${dir.file("data")}"`);
     expect(exit.stderr).toContain("EACCES");
     expect(await kafka.countRecords(topic)).toBe(0);
-  }, 30_000);
+  }, 90_000);
 
   test("below a file: exit code 78", async () => {
     await using dir = tempDir("data-dir");
@@ -76,7 +76,7 @@ describe("data_dir", () => {
     const exit = await runShipper({ config, args: ["--once"] });
     expect(exit).toMatchObject({ code: EXIT_CONFIG, signal: null });
     expect(exit.stderr).toContain("data_dir");
-  }, 30_000);
+  }, 90_000);
 
   test("that another shipper uses: exit code 78 with its pid, and the first one goes on", async () => {
     await using dir = tempDir("data-dir");
@@ -94,7 +94,7 @@ describe("data_dir", () => {
     first.signal("SIGTERM");
     expect(await first.waitForExit()).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, [writer]);
-  }, 30_000);
+  }, 90_000);
 });
 
 testIf(
@@ -124,7 +124,7 @@ testIf(
     expect(exit.stderr).toMatch(/Cannot write the journal in .*ENOSPC; shipping all the same/);
     await expectExactly(kafka, topic, [writer]);
   },
-  30_000,
+  90_000,
 );
 
 describe("standard streams", () => {
@@ -149,7 +149,7 @@ inputs = ["in"]
     });
     expect(exit).toMatchObject({ code: 0, signal: null });
     expect(exit.stderr).toContain("standard output is closed");
-  }, 20_000);
+  }, 60_000);
 
   test(
     "stdout whose reader has gone: exit code 1, told, and the next run writes what was not read",
@@ -171,7 +171,7 @@ inputs = ["in"]
       // What went into the pipe before its reader ended was written; a pipe holds 64 KiB.
       expect(missing.size).toBeLessThan(65_536 / "line 0\n".length);
     },
-    20_000,
+    60_000,
   );
 
   for (const redirect of ["2>&-", "2>/dev/full", ">&- 2>&- <&-"]) {
@@ -188,7 +188,7 @@ inputs = ["in"]
       });
       expect(exit).toMatchObject({ code: 0, signal: null, stdout: "", stderr: "" });
       await expectExactly(kafka, topic, [writer]);
-    }, 20_000);
+    }, 60_000);
   }
 });
 
@@ -216,7 +216,7 @@ describe("the folder that it is started in", () => {
       await expectExactly(kafka, topic, [writer]);
       expect(await Bun.file(dir.file("ran")).exists()).toBe(false);
     },
-    20_000,
+    60_000,
   );
 });
 
@@ -259,7 +259,7 @@ describe("/tmp", () => {
       } finally {
         rmSync(path, { recursive: true });
       }
-    }, 60_000);
+    }, 120_000);
   }
 
   test("nothing is left behind in it", async () => {
@@ -271,5 +271,5 @@ describe("/tmp", () => {
     const env = { TMPDIR: dir.file("tmp"), BUN_TMPDIR: dir.file("tmp") };
     expect(await runShipper({ config, args: ["--once"], env })).toMatchObject({ code: 0 });
     expect([...new Bun.Glob("**").scanSync({ cwd: dir.file("tmp"), dot: true })]).toEqual([]);
-  }, 20_000);
+  }, 60_000);
 });

@@ -22,15 +22,15 @@ const WHY_NOT = isLinux ? "needs strace" : "needs Linux";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /**
- * Runs its arguments (-D: as the child itself, not below strace). Of each thread the `when`-th read of the file takes `HANG_MS`, as on a
+ * Runs its arguments (-D: as the child itself, not below strace). Of each thread the `when`-th read of the file takes `hangMs`, as on a
  * mount whose server is away.
  */
-function hanging(path: string, when: string): string[] {
+function hanging(path: string, when: string, hangMs = HANG_MS): string[] {
   const calls = "pread64,read";
-  const inject = `inject=${calls}:delay_enter=${HANG_MS * 1_000}:when=${when}`;
+  const inject = `inject=${calls}:delay_enter=${hangMs * 1_000}:when=${when}`;
   return [
     "strace",
     "-D",
@@ -99,7 +99,7 @@ for (const { what, when, log } of cases) {
         rmSync(otherDir, { recursive: true });
       }
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -113,13 +113,13 @@ testIf(canHang, WHY_NOT, "SIGTERM while a read hangs ends in time", async () => 
     hung.append(hangPath, 100);
     using _load = new SteadyLoad({ ...dir, file: () => hangPath }, [hung], 50);
     const config = filesToKafka(dir, { bootstrap: kafka.bootstrap, topic, include: [hangPath] });
-    await using shipper = startShipper({ config, wrapper: hanging(hangPath, "2+") });
+    await using shipper = startShipper({ config, wrapper: hanging(hangPath, "2+", 60_000) });
     await shipper.waitForLog(/Reading from device .* does not come back/);
     shipper.signal("SIGTERM");
     const startMs = performance.now();
     expect(await shipper.waitForExit()).toMatchObject({ code: 0, signal: null });
-    expect(performance.now() - startMs).toBeLessThan(4_000);
+    expect(performance.now() - startMs).toBeLessThan(20_000);
   } finally {
     rmSync(otherDir, { recursive: true });
   }
-}, 60_000);
+}, 120_000);

@@ -27,7 +27,7 @@ let cluster: Cluster;
 beforeAll(async () => {
   kafka = await sharedCluster();
   cluster = newCluster([kafka.bootstrap]);
-}, 180_000);
+}, 300_000);
 afterAll(() => cluster.close());
 
 test("a topic is found missing, created, described, and found", async () => {
@@ -151,7 +151,7 @@ test("a leader dies, another takes over, the first comes back", async () => {
     client.close();
     await own.stop();
   }
-}, 180_000);
+}, 300_000);
 
 async function connectionToAny() {
   await cluster.refresh([], "test");

@@ -37,7 +37,7 @@ beforeAll(async () => {
   files = own.kafka.certificates!;
   // Starts the reader: Java takes longer than a test may.
   await own.kafka.createTopic();
-}, 180_000);
+}, 300_000);
 afterAll(async () => {
   for (const cleanup of cleanups) cleanup();
   await own.stop();
@@ -243,7 +243,7 @@ test("a session that ends is renewed on the same connection, with requests in fl
   await Promise.all([askOn(), askOn(), askOn()]);
   expect(connection.isOpen).toBe(true);
   expect(answersCount).toBeGreaterThan(100);
-}, 20_000);
+}, 60_000);
 
 describe("rights", () => {
   const stranger = () =>

@@ -5,7 +5,7 @@ import { startProxy } from "../support/proxy.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 describe("TestKafka", () => {
   test("reads back what another client wrote: keys, nulls, headers, times, partitions", async () => {
@@ -73,7 +73,7 @@ describe("TestKafka", () => {
     const [before, middle, after] = await kafka.readTopic(topic);
     expect([String(before!.value), String(after!.value)]).toEqual(["before", "after"]);
     expect(middle!.value!.equals(large)).toBe(true);
-  }, 30_000);
+  }, 90_000);
 
   test("a client that bootstraps behind the proxied listener stays behind the proxy", async () => {
     await using proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);

@@ -94,7 +94,7 @@ test(
       }
     });
   },
-  180_000,
+  300_000,
 );
 
 test("leaders that move without a broker dying: none lost, none twice, in order", async () => {
@@ -109,7 +109,7 @@ test("leaders that move without a broker dying: none lost, none twice, in order"
     }
     await waitForFresh();
   });
-}, 60_000);
+}, 120_000);
 
 test("a leader that freezes, loses its office and wakes up: none lost, none twice, in order", async () => {
   await using dir = tempDir("freeze");
@@ -124,4 +124,4 @@ test("a leader that freezes, loses its office and wakes up: none lost, none twic
     await waitForReplicas(topic);
     await waitForFresh();
   });
-}, 90_000);
+}, 180_000);

@@ -110,7 +110,7 @@ describe("OAUTHBEARER", () => {
       clearInterval(timer);
     }
     await expectExactly(own.kafka, topic, [writer]);
-  }, 40_000);
+  }, 120_000);
 
   test("tokens of a provider, replaced before they end, on the same connection", async () => {
     await using dir = tempDir("oidc");
@@ -139,7 +139,7 @@ describe("OAUTHBEARER", () => {
       audience: "cluster-1",
     });
     await expectExactly(own.kafka, topic, writers);
-  }, 40_000);
+  }, 120_000);
 
   test("a provider that is away and comes back", async () => {
     await using dir = tempDir("oidc-away");
@@ -161,7 +161,7 @@ describe("OAUTHBEARER", () => {
     await waitUntil("everything is there", async () => await own.kafka.countRecords(topic) >= count);
     await endWell(shipper);
     await expectExactly(own.kafka, topic, [writer]);
-  }, 40_000);
+  }, 120_000);
 });
 
 describe("passwords", () => {
@@ -199,7 +199,7 @@ describe("passwords", () => {
       expect(first.stderr + log).not.toContain("in-the-file-4402");
       await expectExactly(own.kafka, topic, [writer]);
     },
-    60_000,
+    120_000,
   );
 
   test("one that is changed at the broker while it ships, and changed back", async () => {
@@ -223,5 +223,5 @@ describe("passwords", () => {
     await waitUntil("everything is there", async () => await own.kafka.countRecords(topic) >= count);
     await endWell(shipper);
     await expectExactly(own.kafka, topic, [writer]);
-  }, 60_000);
+  }, 120_000);
 });

@@ -22,7 +22,7 @@ let proxy: Proxy;
 beforeAll(async () => {
   kafka = await sharedCluster();
   proxy = await startProxy(kafka.proxied!.targetPort, kafka.proxied!.listenPort);
-}, 120_000);
+}, 240_000);
 afterAll(async () => {
   await proxy.close();
 });
@@ -56,7 +56,7 @@ for (const [way, more] of Object.entries(WAYS)) {
       await using shipper = startShipper({ config });
       using load = new SteadyLoad(dir, writers, 2_000);
       await waitUntil("it ships", async () => await kafka.countRecords(topic) > 1_000, {
-        timeoutMs: 20_000,
+        timeoutMs: 40_000,
         pollMs: 50,
       });
       proxy.setFault({ refuse: true });
@@ -65,7 +65,7 @@ for (const [way, more] of Object.entries(WAYS)) {
       proxy.heal();
       const before = await kafka.countRecords(topic);
       await waitUntil("it goes on", async () => await kafka.countRecords(topic) > before + 1_000, {
-        timeoutMs: 20_000,
+        timeoutMs: 40_000,
         pollMs: 50,
       });
       const written = load.stop();
@@ -73,7 +73,7 @@ for (const [way, more] of Object.entries(WAYS)) {
         if (await figureOf(shipper, "shipper_sink_events_in_total") < written) return false;
         const buffered = await figureOf(shipper, "shipper_buffer_events");
         return buffered + await figureOf(shipper, "shipper_sink_in_flight_events") === 0;
-      }, { timeoutMs: 20_000, pollMs: 100 });
+      }, { timeoutMs: 40_000, pollMs: 100 });
       const dropped = await droppedBy(shipper, "message_timeout");
       expect(await figureOf(shipper, "shipper_sink_delivered_events_total")).toBe(written - dropped);
       // About what came during the outage, but for its last 1.5 s.
@@ -100,6 +100,6 @@ for (const [way, more] of Object.entries(WAYS)) {
       expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
       expect(await reportOf()).toEqual(report);
     },
-    90_000,
+    180_000,
   );
 }

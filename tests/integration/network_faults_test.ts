@@ -16,7 +16,7 @@ const CATCH_UP_MS = 30_000;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** Lines flow through a proxy while `hurt` does something to it in each round; all must be there once and in order. */
 async function underLoad(run: string, hurt: (proxy: Proxy, round: number) => void): Promise<string> {
@@ -53,19 +53,19 @@ request_timeout_ms = ${SOCKET_TIMEOUT_MS / 2}\nconnect_timeout_ms = ${SOCKET_TIM
 
 test("connections that are reset again and again: none lost, none twice, in order", async () => {
   await underLoad("reset", (proxy) => proxy.cut());
-}, 60_000);
+}, 120_000);
 
 test("connections that are cut in the middle of a request: none lost, none twice, in order", async () => {
   await underLoad("cut-request", (proxy, round) => {
     proxy.setFault({ cutAfter: { direction: "request", bytes: 1 + round * 7_919 % 60_000 } });
   });
-}, 60_000);
+}, 120_000);
 
 test("answers that are cut off after the broker has written: none lost, none twice, in order", async () => {
   await underLoad("cut-answer", (proxy, round) => {
     proxy.setFault({ cutAfter: { direction: "response", bytes: 1 + round * 31 % 200 } });
   });
-}, 60_000);
+}, 120_000);
 
 test("answers that never come although the broker has written: none lost, none twice, in order", async () => {
   await underLoad("swallowed", (proxy, round) => {
@@ -73,7 +73,7 @@ test("answers that never come although the broker has written: none lost, none t
     if (round % 10 === 0) proxy.setFault({ swallow: ["response"] });
     if (round % 10 === 8) proxy.heal();
   });
-}, 60_000);
+}, 120_000);
 
 test(
   "requests with a flipped bit are refused by their checksum and sent again: none lost, none twice, in order",
@@ -86,7 +86,7 @@ test(
     expect(log).toContain("CORRUPT_MESSAGE");
     expect(log).not.toContain("dropped and counted");
   },
-  60_000,
+  120_000,
 );
 
 test("answers with a flipped bit never end it: none lost, in order", async () => {
@@ -94,4 +94,4 @@ test("answers with a flipped bit never end it: none lost, in order", async () =>
     if (round % 4 === 0) proxy.setFault({ corrupt: { direction: "response", at: round % 3 } });
     if (round % 4 === 2) proxy.cut();
   });
-}, 60_000);
+}, 120_000);

@@ -24,7 +24,7 @@ const noRoot = canMountRoot() ? null : "needs root and overlayfs";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 afterAll(() => dir.remove());
 
 function smallBinary(): string {
@@ -105,7 +105,7 @@ describe("the .deb", () => {
       const again = await pack("deb", packageJson.version, "again", smallBinary());
       expect(await sha256(again)).toBe(await sha256(file));
     },
-    60_000,
+    120_000,
   );
 });
 
@@ -137,7 +137,7 @@ describe("the .rpm", () => {
       const again = await pack("rpm", packageJson.version, "again", smallBinary());
       expect(await sha256(again)).toBe(await sha256(file));
     },
-    60_000,
+    120_000,
   );
 });
 
@@ -223,7 +223,7 @@ describe("installed in a root of its own, upgraded, removed", () => {
       pack("deb", "0.0.2", "out", shipperBinary()),
     ]);
     await livesItsLife(DEB, packages);
-  }, 120_000);
+  }, 240_000);
 
   testIf(
     hasRpm && noRoot === null,
@@ -236,6 +236,6 @@ describe("installed in a root of its own, upgraded, removed", () => {
       ]);
       await livesItsLife(RPM, packages);
     },
-    60_000,
+    120_000,
   );
 });

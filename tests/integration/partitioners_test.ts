@@ -18,7 +18,7 @@ const has = (program: string) => Bun.which(program) !== null;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** Keys of all lengths up to 40 and of any bytes, and some that are known to be special; "Hfma8K" has the least signed FNV-1a hash. */
 function someKeys(): Buffer[] {
@@ -94,7 +94,7 @@ describe("each partitioner beside the client that it is named after", () => {
       expect(murmur2Partition(key, 0, key.length, COUNTS[Math.floor(at / keys.length)]!)).toBe(partition!);
     }
     expect(answers.some(([hash]) => hash! < 0)).toBe(true);
-  }, 60_000);
+  }, 120_000);
 });
 
 const BY_KEY = ["fnv1a", "consistent", "consistent_random", "murmur2", "murmur2_random"] as const;
@@ -161,7 +161,7 @@ testIf(
       }
     }
   },
-  120_000,
+  240_000,
 );
 
 test(
@@ -192,7 +192,7 @@ test(
     expect(none.map(({ key }) => String(key))).toEqual(["", "", ""]);
     expect(new Set(none.map(({ partition }) => partition)).size).toBe(1);
   },
-  60_000,
+  120_000,
 );
 
 test("round_robin, least_bytes and field place record by record", async () => {
@@ -224,4 +224,4 @@ test("round_robin, least_bytes and field place record by record", async () => {
     bytes[partition]! += value!.length;
   }
   expect(Math.max(...bytes) - Math.min(...bytes)).toBeLessThan(60);
-}, 60_000);
+}, 120_000);

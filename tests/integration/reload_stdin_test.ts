@@ -13,7 +13,7 @@ import { waitUntil } from "../support/wait_until.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 const API = 'api.address = "127.0.0.1:0"';
 const IMPATIENT = "retry.interval_ms = 20\nretry.max_interval_ms = 200\nbatch.max_bytes = 20000";
@@ -62,7 +62,7 @@ test("a pipe on stdin: sinks change, come and go, and no byte of it is lost", as
   const lines = new Set(records.map(({ value }) => String(value)));
   expect(lines.size).toBe(records.length);
   for (const line of lines) expect(line).toMatch(/^stdin in \d+ [0-9a-f]{8} /);
-}, 60_000);
+}, 120_000);
 
 test("lines of a pipe that are in memory alone hold a change up, and the change is refused", async () => {
   await using dir = tempDir("reload-refused");
@@ -99,4 +99,4 @@ test("lines of a pipe that are in memory alone hold a change up, and the change 
   shipper.endStdin();
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);

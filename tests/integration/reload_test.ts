@@ -15,7 +15,7 @@ import { waitUntil } from "../support/wait_until.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** A configuration with one or two sources and sinks; everything in it may change from one reload to the next. */
 interface Form {
@@ -154,7 +154,7 @@ for (const seedName of ["reloads under load", "reloads under load, killed"]) {
       }
       for (const topic of topics) await expectExactly(kafka, topic, writers);
     },
-    90_000,
+    180_000,
   );
 }
 
@@ -210,7 +210,7 @@ for (const buffer of ["memory", "disk"]) {
       expect(exit.stderr).not.toContain("the next run reads them");
       await expectExactly(kafka, topic, writers);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -248,7 +248,7 @@ test("what does not change keeps its connections, and figures go on", async () =
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   for (const topic of [kept, changed]) await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 test("in transactions: sinks that start anew find their positions in Kafka", async () => {
   await using dir = tempDir("reload-transactional");
@@ -275,11 +275,11 @@ test("in transactions: sinks that start anew find their positions in Kafka", asy
     const audit = JSON.parse(await ask(shipper, "/audit"));
     expect(audit).toMatchObject({ adds_up: true });
     return audit.sinks[0].acknowledged === load.count;
-  }, { timeoutMs: 20_000 });
+  }, { timeoutMs: 40_000 });
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   await expectExactlyCommitted(kafka, topic, writers);
-}, 60_000);
+}, 120_000);
 
 test(
   "--watch-config: written in place, renamed over, and a link that is turned as Kubernetes does",
@@ -304,7 +304,7 @@ test(
     await using shipper = startShipper({ args: ["--config", dir.file("shipper.toml"), "--watch-config"] });
     await shipper.waitForLog(/Started shipper/);
     const taken = (count: number) =>
-      waitUntil(`${count} reloads`, async () => await reloadCount(shipper) === count, { timeoutMs: 20_000 });
+      waitUntil(`${count} reloads`, async () => await reloadCount(shipper) === count, { timeoutMs: 40_000 });
     symlinkSync("two", dir.file("..data_tmp"));
     renameSync(dir.file("..data_tmp"), dir.file("..data"));
     await taken(1);
@@ -322,5 +322,5 @@ test(
     shipper.signal("SIGTERM");
     expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   },
-  90_000,
+  180_000,
 );

@@ -30,7 +30,7 @@ beforeAll(async () => {
   cluster = newCluster([kafka.bootstrap], { requestTimeoutMs: 10_000 });
   await cluster.refresh([], "the brokers are not known");
   connection = await cluster.connectionTo(1);
-}, 180_000);
+}, 300_000);
 afterAll(() => cluster.close());
 
 /** Batches of a producer id that the cluster gave, with the time and the ids of now. */
@@ -228,11 +228,11 @@ describe("a broker that forgets producers, and rights", () => {
       settings: { "producer.id.expiration.check.interval.ms": "500" },
     });
     ownClient = newCluster([own.kafka.bootstrap]);
-  }, 180_000);
+  }, 300_000);
   afterAll(async () => {
     ownClient?.close();
     await own?.stop();
-  }, 60_000);
+  }, 120_000);
 
   test(
     "old time stamps make the broker forget at once: the batch is found in its log, one before it is not",
@@ -284,7 +284,7 @@ describe("a broker that forgets producers, and rights", () => {
         baseOffset: 3,
       });
     },
-    60_000,
+    120_000,
   );
 
   test("with the right to write only, the broker's own de-duplication has to do", async () => {
@@ -320,7 +320,7 @@ describe("a broker that forgets producers, and rights", () => {
     } finally {
       client.close();
     }
-  }, 60_000);
+  }, 120_000);
 });
 
 test("every version of Fetch and OffsetForLeaderEpoch that the broker knows is read", async () => {

@@ -21,7 +21,7 @@ const CATCH_UP_MS = 30_000;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 async function catchUp(shipper: Shipper, topic: string, count: number): Promise<void> {
   let seen = 0;
@@ -69,7 +69,7 @@ for (const deletesOld of [false, true]) {
       await end(shipper);
       await expectExactly(kafka, topic, [writer]);
     },
-    90_000,
+    180_000,
   );
 }
 
@@ -95,7 +95,7 @@ test("rotations while the broker answers nothing at all are all read when it doe
   await catchUp(shipper, topic, written);
   await end(shipper);
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 test("rotations that a frozen shipper does not see are found when it wakes up", async () => {
   await using dir = tempDir("frozen");
@@ -118,7 +118,7 @@ test("rotations that a frozen shipper does not see are found when it wakes up", 
   await catchUp(shipper, topic, load.stop());
   await end(shipper);
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 for (const rotations of [1, 3]) {
   test(
@@ -139,6 +139,6 @@ for (const rotations of [1, 3]) {
       expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
       await expectExactly(kafka, topic, [writer]);
     },
-    30_000,
+    90_000,
   );
 }

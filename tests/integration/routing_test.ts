@@ -13,7 +13,7 @@ import { waitUntil } from "../support/wait_until.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 const unique = (name: string) => `${name}-${crypto.randomUUID().slice(0, 8)}`;
 const valuesOf = async (topic: string) => (await kafka.readTopic(topic)).map(({ value }) => String(value));
@@ -60,7 +60,7 @@ for (const buffer of ["memory", "disk"]) {
       )
         .toEqual([headers("t1"), headers(null), headers("7")]);
     },
-    30_000,
+    90_000,
   );
 }
 
@@ -77,7 +77,7 @@ test("a key with {{uuid}} is another one for each record, and spreads them", asy
   for (const each of [0, 1, 2, 3]) {
     expect(records.filter(({ partition }) => partition === each).length).toBeGreaterThan(400);
   }
-}, 30_000);
+}, 90_000);
 
 describe("topics that lines name", () => {
   test(
@@ -113,7 +113,7 @@ describe("topics that lines name", () => {
         expect(exit.stderr).toContain(`"reason":"${reason}"`);
       }
     },
-    30_000,
+    90_000,
   );
 
   test("without anything said are warned of, and are none of Kafka's own", async () => {
@@ -133,7 +133,7 @@ describe("topics that lines name", () => {
     expect(exit.stderr).toContain('"dropped":2');
     expect(await valuesOf(web)).toEqual(["m0"]);
     expect(await kafka.countRecords("__consumer_offsets").catch(() => 0)).toBe(before);
-  }, 30_000);
+  }, 90_000);
 });
 
 describe("a topic that nobody makes", () => {
@@ -168,7 +168,7 @@ describe("a topic that nobody makes", () => {
         expect(await known()).toEqual(wanted);
         expect(await valuesOf(`${name}-gone`)).toEqual([]);
       },
-      60_000,
+      120_000,
     );
   }
 
@@ -190,7 +190,7 @@ describe("a topic that nobody makes", () => {
     await waitUntil("what comes then arrives", arrives, { pollMs: 200 });
     expect(await valuesOf(topic)).not.toContain("early");
     expect(new Set(await valuesOf(topic))).toEqual(new Set(["late"]));
-  }, 30_000);
+  }, 90_000);
 });
 
 for (const partitioner of ["murmur2_random", "fnv1a", "consistent", "round_robin", "least_bytes"]) {
@@ -220,7 +220,7 @@ for (const partitioner of ["murmur2_random", "fnv1a", "consistent", "round_robin
       expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
       await expectExactly(kafka, topic, writers);
     },
-    40_000,
+    120_000,
   );
 }
 
@@ -255,7 +255,7 @@ describe("timestamp_source", () => {
         }
       }
     },
-    40_000,
+    120_000,
   );
 
   for (const delivery of ["exactly_once", "transactional"]) {
@@ -293,7 +293,7 @@ describe("timestamp_source", () => {
           else expect(Math.abs(timestampMs - Date.now())).toBeLessThan(60_000);
         }
       },
-      40_000,
+      120_000,
     );
   }
 
@@ -310,5 +310,5 @@ describe("timestamp_source", () => {
       "append",
       "append",
     ]);
-  }, 30_000);
+  }, 90_000);
 });

@@ -122,4 +122,4 @@ test("no secret is in any output", async () => {
     if (!each.sink.includes("AWS_MSK_IAM")) expect(outputs, each.sink).toContain("***");
     for (const secret of each.secrets) expect(outputs, each.sink).not.toContain(secret);
   }
-}, 120_000);
+}, 240_000);

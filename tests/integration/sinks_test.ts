@@ -13,7 +13,7 @@ import { parseExposition, valueOf } from "../telemetry/exposition_parser.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 const API = 'api.address = "127.0.0.1:0"';
 
@@ -82,7 +82,7 @@ describe("two sources, two sinks", () => {
       await expectExactly(kafka, fast, writers);
       await expectExactly(kafka, slow, [writers[1]!]);
     },
-    40_000,
+    120_000,
   );
 
   test("a sink whose broker is not there does not hold the other, and its positions stay", async () => {
@@ -109,7 +109,7 @@ describe("two sources, two sinks", () => {
     expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, [writer]);
     await expectExactly(kafka, again, [writer]);
-  }, 30_000);
+  }, 90_000);
 
   test("several --config files are one configuration", async () => {
     await using dir = tempDir("merged");
@@ -138,7 +138,7 @@ describe("two sources, two sinks", () => {
     const refused = await runShipper({ args: [...args, "--config", twice, "--once"] });
     expect(refused.code).toBe(78);
     expect(refused.stderr).toContain("only_b");
-  }, 30_000);
+  }, 90_000);
 });
 
 describe("drop_newest", () => {
@@ -182,7 +182,7 @@ describe("drop_newest", () => {
       expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
       expect(await kafka.countRecords(topic)).toBe(count - dropped);
     },
-    40_000,
+    120_000,
   );
 });
 
@@ -207,7 +207,7 @@ describe("acks", () => {
       await expectExactly(kafka, topic, [writer]);
       const size = readFileSync(dir.file("a.log")).length;
       expect(storedPosition(dir.file("data"), "in", "out")).toBe(size);
-    }, 30_000);
+    }, 90_000);
   }
 
   test("all: with a producer id, one for the run", async () => {
@@ -220,5 +220,5 @@ describe("acks", () => {
     const [producer, ...others] = await kafka.describeProducers(topic, 0);
     expect(others).toEqual([]);
     expect(producer).toMatchObject({ producerEpoch: 0, lastSequence: 4_999 });
-  }, 30_000);
+  }, 90_000);
 });

@@ -19,7 +19,7 @@ import { parseExposition, valueOf } from "../telemetry/exposition_parser.ts";
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 /** Runs a command of the binary: `runShipper` puts the configuration in front, which a command does not take there. */
 async function command(words: readonly string[], configPath: string): Promise<ShipperExit> {
@@ -93,7 +93,7 @@ test("positions and audit after kill -9, while the next run goes on, and at its 
     adds_up: true,
     sinks: [{ read: 40_000, acknowledged: 40_000, in_flight: 0, difference: 0 }],
   });
-}, 60_000);
+}, 120_000);
 
 test("a damaged journal refuses the start, is repaired, and nothing is lost", async () => {
   await using dir = tempDir("repair");
@@ -135,7 +135,7 @@ test("a damaged journal refuses the start, is repaired, and nothing is lost", as
   expect((await command(["buffer", "repair", "--journal"], path)).stdout).toContain(
     "is not damaged: nothing to repair",
   );
-}, 60_000);
+}, 120_000);
 
 test(
   "/ready says that the journal cannot be written while it cannot, and what waited is delivered when it can again",
@@ -184,7 +184,7 @@ test(
     expect((await shipper.waitForExit()).code).toBe(0);
     await expectExactly(kafka, topic, [writer]);
   },
-  45_000,
+  120_000,
 );
 
 test("positions forget is refused while a shipper runs, naming it, and works afterwards", async () => {
@@ -207,7 +207,7 @@ test("positions forget is refused while a shipper runs, naming it, and works aft
     stdout: 'Sink "out" has positions in 1 file, 0 B of which are not delivered to it\nForgot sink "out"\n',
   });
   expect((await command(["positions"], path)).stdout).toBe(`Nothing is stored in "${dir.file("data")}"\n`);
-}, 30_000);
+}, 90_000);
 
 test(
   "a disk buffer with the broker away: listed, checked, exported, killed, exported again, delivered",
@@ -273,5 +273,5 @@ test(
     const account = JSON.parse((await command(["audit", "--json"], path)).stdout);
     expect(account).toMatchObject({ adds_up: true, disk_buffers: [{ read: 20_000, acknowledged: 20_000 }] });
   },
-  60_000,
+  120_000,
 );

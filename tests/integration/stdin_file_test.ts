@@ -17,7 +17,7 @@ const withInput = (file: string) => ["sh", "-c", `exec "$@" < '${file}'`, "sh"];
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 const DISK = `buffer.type = "disk"\nbuffer.max_size = "64MiB"\n`;
 
@@ -64,7 +64,7 @@ for (
       expect(await runShipper({ config, wrapper })).toMatchObject({ code: 0 });
       await expectExactly(kafka, topic, [writer]);
     },
-    60_000,
+    120_000,
   );
 }
 
@@ -92,7 +92,7 @@ test(
       expect(event).not.toHaveProperty("file");
     }
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -122,7 +122,7 @@ test(
     expect(await runShipper({ config, wrapper })).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, [writer]);
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -146,5 +146,5 @@ test(
     expect(await runShipper({ config, wrapper })).toMatchObject({ code: 0 });
     await expectExactly(kafka, topic, [first, second]);
   },
-  60_000,
+  120_000,
 );

@@ -15,7 +15,7 @@ const shell = (redirect: string) => ["sh", "-c", `exec "$@" ${redirect}`, "sh"];
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 async function valuesOf(topic: string): Promise<string[]> {
   return (await kafka.readTopic(topic)).map((record) => String(record.value));
@@ -36,7 +36,7 @@ test(
     expect(await shipper.waitForExit()).toMatchObject({ code: 0, signal: null, stdout: "" });
     await expectExactly(kafka, topic, [writer]);
   },
-  30_000,
+  90_000,
 );
 
 test("a slow broker blocks the pipe and not memory, and nothing is lost", async () => {
@@ -81,7 +81,7 @@ test("a slow broker blocks the pipe and not memory, and nothing is lost", async 
   shipper.endStdin();
   expect(await shipper.waitForExit()).toMatchObject({ code: 0, signal: null });
   await expectExactly(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);
 
 describe("SIGTERM while stdin is open", () => {
   test("what was read is delivered, and the exit code is 0", async () => {
@@ -94,10 +94,10 @@ describe("SIGTERM while stdin is open", () => {
     await shipper.writeStdin("one\ntwo\nhalf");
     await waitUntil("whole lines are there", async () => await kafka.countRecords(topic) === 2);
     shipper.signal("SIGTERM");
-    expect(await shipper.waitForExit(8_000)).toMatchObject({ code: 0, signal: null });
+    expect(await shipper.waitForExit(20_000)).toMatchObject({ code: 0, signal: null });
     // The half line was taken out of the pipe: it exists nowhere else.
     expect(await valuesOf(topic)).toEqual(["one", "two", "half"]);
-  }, 30_000);
+  }, 90_000);
 
   /** Fills the pipe while the broker answers nothing, stops shipper, and tells what was written and what is left in the pipe. */
   async function stopWithFullPipe(topic: string, isHealed: boolean) {
@@ -151,7 +151,7 @@ describe("SIGTERM while stdin is open", () => {
     const rest = written.slice(delivered.length);
     expect(rest.replace(/^\n/, "").length).toBe(left.length);
     expect(rest.endsWith(left)).toBe(true);
-  }, 60_000);
+  }, 120_000);
 
   test("every line that was taken out of the pipe and not delivered in time is told as lost", async () => {
     const topic = await kafka.createTopic();
@@ -160,7 +160,7 @@ describe("SIGTERM while stdin is open", () => {
     const taken = written.slice(0, written.length - left.length);
     const takenCount = taken.split("\n").length - (taken.endsWith("\n") ? 1 : 0);
     expect(exit.stderr).toContain(`Lost up to ${takenCount - 100} events from stdin`);
-  }, 60_000);
+  }, 120_000);
 });
 
 function readAll(fd: number): string {
@@ -195,24 +195,24 @@ describe("what stdin may be", () => {
     const { exit, values } = await run("<&-");
     expect(exit).toMatchObject({ code: 0, signal: null });
     expect(values).toEqual([]);
-  }, 30_000);
+  }, 90_000);
 
   test("/dev/null: an empty one", async () => {
     const { exit, values } = await run("</dev/null");
     expect(exit).toMatchObject({ code: 0, signal: null });
     expect(values).toEqual([]);
-  }, 30_000);
+  }, 90_000);
 
   test("a file", async () => {
     const { exit, values } = await run("<FILE");
     expect(exit).toMatchObject({ code: 0, signal: null });
     expect(values).toEqual(["one", "two"]);
-  }, 30_000);
+  }, 90_000);
 
   test("a folder: told, with exit code 78", async () => {
     const { exit } = await run("</");
     expect(exit).toMatchObject({ code: 78, signal: null });
     expect(exit.stderr).toContain("EISDIR");
     expect(exit.stderr).not.toContain("Health check");
-  }, 30_000);
+  }, 90_000);
 });

@@ -139,7 +139,7 @@ test("from Java's keystores and truststores, by keytool", async () => {
   const cluster = clusterAt("SSL", tls({ ca: pem, crt: files.clientCert, key: files.clientKey }));
   await cluster.refresh([], "test");
   expect(cluster.clusterId).not.toBeNull();
-}, 60_000);
+}, 120_000);
 
 test("the authorities in a PKCS#12 file are not trusted beside those of tls.ca_file", async () => {
   const failure = await failureAt(

@@ -62,7 +62,7 @@ test("the example ships, whichever of its two lists of fields is removed", async
     );
     expect(exit.stderr).not.toContain("hunter2");
   }
-}, 60_000);
+}, 120_000);
 
 test("as it stands it is refused for its two lists, and for nothing else", async () => {
   await using dir = tempDir("vector");
@@ -71,4 +71,4 @@ test("as it stands it is refused for its two lists, and for nothing else", async
   expect(exit.stderr.match(/^error\[.*$/gmu)).toEqual([
     'error[conflict]: Cannot use "encoding.only_fields" with "encoding.except_fields": one names what is encoded, the other what is not',
   ]);
-}, 30_000);
+}, 90_000);

@@ -96,7 +96,7 @@ test("A journal that is cut at any byte says what one of its commits said, or is
     for (const state of states) expect([...seen]).toContain(state);
     expect(seen.has("journal-damaged")).toBe(true);
   }
-}, 60_000);
+}, 120_000);
 
 test("A flipped bit in a synced journal is found, or changes nothing: no batch is forgotten, none is made up", async () => {
   const { world, states } = await busyJournal("machine");

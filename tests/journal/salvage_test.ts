@@ -107,7 +107,7 @@ test(
     // From almost nothing to almost everything.
     expect(kept.size).toBeGreaterThan(states.length / 2);
   },
-  60_000,
+  120_000,
 );
 
 test("a frame that cannot be understood ends what is salvaged, and leaves nothing of itself", async () => {

@@ -201,7 +201,7 @@ test("whatever brokers do: every event arrives, in order in its partition, and s
     }),
     { numRuns: 40, endOnFailure: true },
   );
-}, 60_000);
+}, 120_000);
 
 test("killed at any moment: every event settles once, and what counts as delivered is there", async () => {
   await fc.assert(
@@ -223,4 +223,4 @@ test("killed at any moment: every event settles once, and what counts as deliver
     ),
     { numRuns: 40, endOnFailure: true },
   );
-}, 60_000);
+}, 120_000);

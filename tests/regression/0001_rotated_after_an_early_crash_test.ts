@@ -29,4 +29,4 @@ test("a file that is rotated after a crash in the first second is read to its en
   writer.append(path, 10);
   expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });
   await expectAtLeastOnce(kafka, topic, [writer]);
-}, 60_000);
+}, 120_000);

@@ -20,7 +20,7 @@ test(
     const startMs = performance.now();
     shipper.signal("SIGTERM");
     expect(await shipper.waitForExit()).toMatchObject({ code: 0, signal: null });
-    expect(performance.now() - startMs).toBeLessThan(2_000);
+    expect(performance.now() - startMs).toBeLessThan(8_000);
   },
-  60_000,
+  120_000,
 );

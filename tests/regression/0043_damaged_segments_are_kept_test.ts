@@ -25,7 +25,7 @@ const LINES = 10_000;
 let kafka: TestKafka;
 beforeAll(async () => {
   kafka = await sharedCluster();
-}, 120_000);
+}, 240_000);
 
 test("every damaged segment is named and kept", async () => {
   await using dir = tempDir("damaged-kept");
@@ -61,4 +61,4 @@ test("every damaged segment is named and kept", async () => {
   const kept = damagedSegments(dir.file("data")).join();
   for (const path of [first, second, third]) expect(kept).toContain(basename(path));
   expect(exit.stderr).toContain(`segment ${parseInt(basename(third), 10)} in`);
-}, 60_000);
+}, 120_000);

@@ -31,5 +31,5 @@ test(
     ]);
     expect(readdirSync(join(bufferDirOf(state), "damaged"))).toHaveLength(1);
   },
-  20_000,
+  60_000,
 );

@@ -164,7 +164,7 @@ test("what the command wrote before its end is read, however long the outlet is 
   expect(outlet.lines.length).toBe(count + 1);
   process.kill(Number(outlet.texts[0]));
   expect(log.matching("keeps its stdout and stderr open")).toHaveLength(1);
-}, 20_000);
+}, 60_000);
 
 test("an abort before the start starts nothing", async () => {
   const { run, stop, command } = setUp(shell("echo one"));

@@ -215,7 +215,7 @@ test("file source gives every line once and in order, whatever happens to the fi
     }),
     { numRuns: 20, interruptAfterTimeLimit: 20_000 },
   );
-}, 60_000);
+}, 120_000);
 
 test("the same where files are deleted and moved away before every sink has read them", async () => {
   await fc.assert(
@@ -230,4 +230,4 @@ test("the same where files are deleted and moved away before every sink has read
     }),
     { numRuns: 20, interruptAfterTimeLimit: 20_000 },
   );
-}, 60_000);
+}, 120_000);

@@ -264,7 +264,7 @@ test("after any power cut no line is missing, and no more than a region is there
     }),
     { numRuns: 60, interruptAfterTimeLimit: 15_000 },
   );
-}, 30_000);
+}, 90_000);
 
 test("an incomplete line that is cut back is forgotten", async () => {
   await using bench = new Bench();

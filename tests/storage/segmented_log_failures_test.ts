@@ -88,7 +88,7 @@ test(
       }
     }
   },
-  30_000,
+  90_000,
 );
 
 test("What a failed sync left in the page cache, and was read after a kill, is on the device once the log is open", async () => {

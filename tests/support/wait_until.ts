@@ -9,7 +9,7 @@ export async function waitUntil<T>(
   condition: () => T | Promise<T>,
   options: { timeoutMs?: number; pollMs?: number } = {},
 ): Promise<NonNullable<T>> {
-  const timeoutMs = options.timeoutMs ?? 10_000;
+  const timeoutMs = options.timeoutMs ?? 30_000;
   const deadlineMs = performance.now() + timeoutMs;
   let lastError: unknown = null;
   for (;;) {

@@ -131,10 +131,10 @@ test("checkSoon reports within seconds, once for many calls; nothing comes after
     await Bun.sleep(200);
   }
   await waitUntil("a report", () => reports.length > 0);
-  expect(performance.now() - startMs).toBeLessThan(3_000);
+  expect(performance.now() - startMs).toBeLessThan(10_000);
   canary.checkSoon();
   expect(reports).toEqual([{ ...clean, checkedCount: 1 }]);
   canary.close();
   await Bun.sleep(2_300);
   expect(reports).toHaveLength(1);
-}, 20_000);
+}, 60_000);

@@ -370,7 +370,7 @@ describe("the end", () => {
       const startMs = performance.now();
       abort.abort();
       expect(await verdict.catch((error: Error) => error), what).toMatchObject({ code: "aborted" });
-      expect(performance.now() - startMs).toBeLessThan(1_000);
+      expect(performance.now() - startMs).toBeLessThan(10_000);
     }
     const before = resolved(setup, two, { signal: AbortSignal.abort() });
     expect(await before.catch((error: Error) => error)).toMatchObject({ code: "aborted" });

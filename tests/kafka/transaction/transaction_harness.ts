@@ -128,9 +128,11 @@ export class TransactionHarness implements AsyncDisposable {
   }
 
   async started(): Promise<void> {
-    await waitUntil("it is started", () => this.isStarted, { timeoutMs: 4_000, pollMs: 2 }).catch((error) => {
-      throw new Error(`${error.message}\n${this.log.texts("warn").join("\n")}`);
-    });
+    await waitUntil("it is started", () => this.isStarted, { timeoutMs: 20_000, pollMs: 2 }).catch(
+      (error) => {
+        throw new Error(`${error.message}\n${this.log.texts("warn").join("\n")}`);
+      },
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

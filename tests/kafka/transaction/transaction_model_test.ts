@@ -86,5 +86,5 @@ test(
       { numRuns: Number(process.env.SHIPPER_MODEL_RUNS ?? 12) },
     );
   },
-  120_000,
+  240_000,
 );

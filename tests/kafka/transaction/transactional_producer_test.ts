@@ -155,7 +155,7 @@ for (const version of [2, 0]) {
       await other.started();
       await other.producer.flush();
       await harness.send(["too late"]);
-      await waitUntil("it has ended", () => harness.failure !== null, { timeoutMs: 5_000, pollMs: 5 });
+      await waitUntil("it has ended", () => harness.failure !== null, { timeoutMs: 20_000, pollMs: 5 });
       expect(harness.failure).toMatch(
         /^Another process uses transactional id "shipper.test.events" now \(transaction 1 of run/u,
       );
@@ -188,7 +188,7 @@ for (const version of [2, 0]) {
       await using harness = new TransactionHarness(kafka);
       await harness.send(LINES);
       await waitUntil("it is told", () => harness.log.texts("warn").length > 0, {
-        timeoutMs: 5_000,
+        timeoutMs: 20_000,
         pollMs: 5,
       });
       const { message, fields } = harness.log.lines.find(({ level }) => level === "warn")!;
@@ -208,7 +208,7 @@ for (const version of [2, 0]) {
       await using kafka = await start(version);
       faults(kafka, ApiKey.InitProducerId, ErrorCode.INVALID_TRANSACTION_TIMEOUT);
       await using harness = new TransactionHarness(kafka);
-      await waitUntil("it has ended", () => harness.failure !== null, { timeoutMs: 5_000, pollMs: 5 });
+      await waitUntil("it has ended", () => harness.failure !== null, { timeoutMs: 20_000, pollMs: 5 });
       expect(harness.failure).toContain("Set transaction_timeout_ms to less than 60000");
     });
   });
@@ -232,7 +232,7 @@ describe("the position topic", () => {
     await using harness = new TransactionHarness(kafka);
     await harness.send(LINES);
     const warned = () => harness.log.lines.find(({ message }) => message.startsWith("Cannot create topic"));
-    await waitUntil("it is told", () => warned() !== undefined, { timeoutMs: 5_000, pollMs: 5 });
+    await waitUntil("it is told", () => warned() !== undefined, { timeoutMs: 20_000, pollMs: 5 });
     expect(warned()!.message).toContain(
       'Cannot create topic "positions" for positions: TOPIC_AUTHORIZATION_FAILED; nothing is read meanwhile',
     );
@@ -254,7 +254,7 @@ describe("the position topic", () => {
     kafka.inspection.canRead = false;
     await using harness = new TransactionHarness(kafka);
     const warned = () => harness.log.lines.find(({ message }) => message.includes("Cannot read topic"));
-    await waitUntil("it is told", () => warned() !== undefined, { timeoutMs: 5_000, pollMs: 5 });
+    await waitUntil("it is told", () => warned() !== undefined, { timeoutMs: 20_000, pollMs: 5 });
     expect(warned()!.fields).toEqual({
       hint: 'Give this user READ, WRITE and DESCRIBE on topic "positions"',
     });
