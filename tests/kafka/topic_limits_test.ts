@@ -159,7 +159,7 @@ describe("the store", () => {
       const count = at.askedCount();
       store.want("logs");
       await until(() => at.askedCount() > count, "it is asked");
-      await Bun.sleep(20);
+      await Bun.sleep(200);
     };
     for (let i = 0; i < 2; i++) await ask();
     expect(log.texts("warn")).toEqual([

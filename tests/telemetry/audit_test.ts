@@ -5,6 +5,7 @@ import { AUDIT_STREAMS_MAX, auditRun } from "../../src/telemetry/audit.ts";
 import { AuditWatch } from "../../src/telemetry/audit_watch.ts";
 import { Metrics } from "../../src/telemetry/metrics.ts";
 import { KeptLog } from "../kafka/producer_harness.ts";
+import { waitUntil } from "../support/wait_until.ts";
 
 function account(path: string | null, tally: Tally, sink = "events"): StreamAccount {
   return { source: "app", sink, path, streamId: path, tally };
@@ -169,7 +170,7 @@ test("the watch checks by itself", async () => {
   const watch = new AuditWatch(metrics, log);
   metrics.sink("events").eventsInCount = 1;
   watch.start(5);
-  await Bun.sleep(40);
+  await waitUntil("it has checked", () => log.texts("error").length > 0);
   expect(log.texts("error")).toHaveLength(1);
   watch.stop();
 });
