@@ -173,7 +173,8 @@ export class Ledger implements RegionOwner {
   uncovered(region: Region, count: number): void {
     this.totals.coveredCount -= count;
     this.cursor = Math.min(this.cursor, region.startOffset);
-    this.#onChange(true);
+    // What told of these lines until now is about to be cancelled.
+    this.skipped();
   }
 
   settled(region: Region): void {

@@ -165,6 +165,8 @@ export class Journal {
       `Sink "${sink}" delivers at least once now: ${ids.length} batch(es) that were being sent when the last run ended are sent again and may arrive twice`,
     );
     const sinkNumber = this.positions.sinkNumber(sink);
+    // In one group with the end of the intents: without them nothing else says that these lines are not delivered.
+    this.positions.storeSkipped();
     this.replace(sinkNumber, 0, ids, [], []);
   }
 
