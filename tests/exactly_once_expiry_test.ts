@@ -186,6 +186,10 @@ describe("message_timeout_ms with a journal", () => {
         expect(shipper.failure).toBe(null);
         const values = sorted(kafka.values());
         expect(values).toEqual([...new Set(values)]);
+        for (const partition of [0, 1, 2]) {
+          const own = kafka.log("logs", partition).values;
+          expect(own).toEqual(sorted(own));
+        }
         // What was dropped right before a kill may be dropped again by the next run.
         if (killsMax > 0) expect(count - values.length).toBeLessThanOrEqual(droppedCount);
         else expect(values.length + droppedCount).toBe(count);

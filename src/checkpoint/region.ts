@@ -23,6 +23,8 @@ export interface RegionOwner {
   settled(region: Region): void;
   /** Something changed that a restart should know and that no intent tells. */
   changed(): void;
+  /** Lines were given up that later ones will overtake. */
+  skipped(): void;
 }
 
 /**
@@ -140,6 +142,10 @@ export class Region implements TrackedRegion {
     else if (kind === "lost") this.#owner.totals.lose(reason, count);
     else this.#owner.totals.coveredCount -= count;
     this.#owner.changed();
+  }
+
+  skipped(): void {
+    this.#owner.skipped();
   }
 
   settle(count: number): void {

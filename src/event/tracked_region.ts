@@ -27,6 +27,8 @@ export interface TrackedRegion {
    * leave the account over all runs, because no intent can name them any more: "detached", other bytes are in the file in their place.
    */
   countGone(kind: "dropped" | "lost" | "detached", reason: string, count: number): void;
+  /** Lines of it were given up that no intent names: a restart has to know that before it knows of later ones. */
+  skipped(): void;
   /** So many of its lines are delivered or given up for good. */
   settle(count: number): void;
 }

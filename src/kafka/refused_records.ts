@@ -194,10 +194,13 @@ export class RefusedRecords {
   }
 }
 
-/** No intent names these lines: the account of their files is told that they are given up. */
+/** No intent names these lines: the account of their files is told that they are given up, before any later line is in one. */
 function coverDropped(members: Membership, reason: string): void {
   members.cover();
-  for (const { region, count } of members.heldLines()) region.countGone("dropped", reason, count);
+  for (const { region, count } of members.heldLines()) {
+    region.countGone("dropped", reason, count);
+    region.skipped();
+  }
 }
 
 function placeOf(batch: ProduceBatch): string {
