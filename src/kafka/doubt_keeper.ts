@@ -11,7 +11,7 @@ import type { IntentLog, RecoveredIntent } from "./intent_log.ts";
 import { LiveDoubt } from "./live_doubt.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
-import { countRecovered, rebuildBatch, type Rebuilt } from "./recovered_batch.ts";
+import { countAge, countRecovered, rebuildBatch, type Rebuilt } from "./recovered_batch.ts";
 import { byProducer, doubtOf } from "./recovered_groups.ts";
 import { waitReplicated } from "./resolve/replication.ts";
 import { RECHECK_MS, resolvePartition } from "./resolve/resolver.ts";
@@ -183,12 +183,12 @@ export class DoubtKeeper {
             continue;
           }
           this.#options.metrics.resolved.add("unwritten", left.length);
-          for (const intent of left) await this.#sendAgain(queue, intent, out, false);
+          for (const intent of left) await this.#sendAgain(queue, intent, out, "unwritten");
           return;
         case "resend":
           for (const intent of left) {
             if (await this.#hasChanged([intent])) await this.#decide(queue, intent, out, verdict.reason);
-            else await this.#sendAgain(queue, intent, out, false);
+            else await this.#sendAgain(queue, intent, out, "resend");
           }
           return;
         case "replace":
@@ -269,7 +269,7 @@ export class DoubtKeeper {
     queue: PartitionSender,
     intent: RecoveredIntent,
     out: Rebuilding,
-    isLastTry: boolean,
+    why: "unwritten" | "resend" | "undecidable",
   ): Promise<void> {
     const rebuilt = await this.#rebuild(intent);
     if (rebuilt === null) return;
@@ -280,7 +280,8 @@ export class DoubtKeeper {
       return this.#sendChanged(queue, intent, rebuilt, out, "changed");
     }
     const batch = rebuilt.batch!;
-    batch.isLastTry = isLastTry;
+    batch.isLastTry = why === "undecidable";
+    if (why === "resend") countAge(batch, this.#options);
     out.batches.push(batch);
   }
 
@@ -350,7 +351,7 @@ export class DoubtKeeper {
     switch (config.onUndecidable) {
       case "duplicate":
         log.warn(`${what}; sent again, as on_undecidable = "duplicate" asks, and perhaps there twice`);
-        return await this.#sendAgain(queue, intent, out, true);
+        return await this.#sendAgain(queue, intent, out, "undecidable");
       case "drop":
         log.error(`${what}; not sent again, as on_undecidable = "drop" asks, and perhaps lost`);
         return this.#giveUp(queue, intent, out, "undecidable");
@@ -395,6 +396,4 @@ export class DoubtKeeper {
   }
 }
 
-function partitionKey(topic: string, partition: number): string {
-  return `${partition}\u0000${topic}`;
-}
+const partitionKey = (topic: string, partition: number) => `${partition}\u0000${topic}`;

@@ -77,8 +77,10 @@ export class LiveDoubt {
         }
         return this.#forgetAttempts(batch);
       case "resend":
-        if (why.refusal === null && !why.isRefused) return this.#forgetAttempts(batch);
-        return this.#decide(queue, batch, verdict.reason, why);
+        if (why.refusal !== null || why.isRefused) return this.#decide(queue, batch, verdict.reason, why);
+        // Nothing was found: its age counts on, or brokers could forget it without anybody asking.
+        batch.leaderEpoch = -1;
+        return;
       case "replace":
         if (verdict.isDataLossAtBroker) this.#tellLost(queue, batch);
         return exactlyOnce.renumber(queue, [batch], verdict.reason);

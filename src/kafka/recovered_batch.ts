@@ -80,6 +80,15 @@ function fill(
   return batch;
 }
 
+/** Nothing was found of it: it is as old as its time says, and brokers must not be relied on for longer than for any other. */
+export function countAge(
+  batch: ProduceBatch,
+  { now, monotonic }: { readonly now: () => number; readonly monotonic: () => number },
+): void {
+  batch.firstSentMs = batch.timestampMs;
+  batch.firstSentMonotonicMs = monotonic() - (now() - batch.timestampMs);
+}
+
 /** It is sent (again): its events count as taken from their source once more. */
 export function countRecovered(batch: ProduceBatch, metrics: SinkMetrics): void {
   batch.members.forEachRun(({ batch: { origin }, tally }, _first, count) => {
