@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { appendFileSync } from "node:fs";
+import { appendFileSync, statSync } from "node:fs";
 import { ErrorCode } from "../src/kafka/protocol/error_codes.ts";
 import { armTestKnobs } from "../src/telemetry/test_knobs.ts";
 import { ExactShipper } from "./exact_shipper.ts";
@@ -179,8 +179,10 @@ describe("message_timeout_ms with a journal", () => {
           return kafka.values().includes(String(count - 2));
         }, "it goes on");
         // What was written last may not be read yet.
-        await Bun.sleep(100);
-        await until(settled, "settled at the end");
+        const sizeBytes = statSync(dir.file("app.log")).size;
+        const isDone = () =>
+          shipper.metrics.source("app").fileLags()[0]?.deliveredBytes === sizeBytes && settled();
+        await until(isDone, "settled at the end");
         droppedCount += dropsOf();
         await shipper.stop();
         expect(shipper.failure).toBe(null);
