@@ -80,6 +80,7 @@ export class FileCatalog {
   readonly #opening = new Set<string>();
   readonly #lags = () => fileLags(this.byInode.values(), this.options.checkpoint, this.options.config.name);
   #watchedCount = 0;
+  #isClosed = false;
   /** All files that are registered and have not ended, older generations included. */
   liveCount = 0;
 
@@ -95,6 +96,9 @@ export class FileCatalog {
     metrics.watchedFiles += this.byInode.size - this.#watchedCount;
     this.#watchedCount = this.byInode.size;
   }
+
+  /** Takes up nothing any more, not even what is being opened: somebody else may read it by then. */
+  close = (): void => void (this.#isClosed = true);
 
   /** The run goes on without it: its files are in no figure any more. */
   leave(): void {
@@ -120,7 +124,13 @@ export class FileCatalog {
    */
   async register(candidate: Candidate): Promise<TailedFile | null> {
     const inode = inodeKey(candidate.stat);
-    if (this.#opening.has(inode)) return null;
+    if (this.#isClosed || this.#opening.has(inode)) return null;
+    const known = this.byInode.get(inode);
+    if (known !== undefined && !known.hasEnded) {
+      // Another task has opened it since the caller looked: two readers would give each line twice.
+      if (candidate.isMatched) this.attach(known, candidate.path);
+      return known;
+    }
     this.#opening.add(inode);
     let file: TailedFile | null = null;
     const opening = this.#openAndAdd(candidate).then((added) => void (file = added))
@@ -136,21 +146,24 @@ export class FileCatalog {
   }
 
   async #openAndAdd(candidate: Candidate): Promise<TailedFile | null> {
-    const { discovery } = this.options;
+    const { discovery, tail, config } = this.options;
     try {
       const names = await this.#names(candidate);
       if (names === null) return null;
-      const { tail, config } = this.options;
       const record = this.recordOf(candidate.stat);
       const known = record === null ? [] : this.#knowledgeOf(record);
       const opened = await openFile(tail, candidate, record, known, config.fingerprintBytes);
       if (opened === null) return null;
+      if (this.#isClosed) {
+        tail.ops.close(opened.fd);
+        return null;
+      }
       const file = this.#add(candidate, opened);
       discovery.works(candidate.path);
       for (const name of names) this.addName(file, name);
       if (candidate.isMatched) this.attach(file, candidate.path);
       else {
-        file.rotatedMs = this.options.tail.monotonicMs();
+        file.rotatedMs = tail.monotonicMs();
         this.options.guard?.add(file);
       }
       file.wake();
@@ -160,7 +173,7 @@ export class FileCatalog {
       if (code === "UNKNOWN") throw error;
       discovery.tellFailure(candidate.path, "open", error);
       // Whoever reads once has no other try; what is gone by now is nobody's.
-      if (this.options.tail.isOnce && code !== "ENOENT") this.options.metrics.unopenedFilesCount++;
+      if (tail.isOnce && code !== "ENOENT") this.options.metrics.unopenedFilesCount++;
       return null;
     }
   }
@@ -242,7 +255,7 @@ export class FileCatalog {
     const { metrics, tail } = this.options;
     const { file, outlet } = tailer;
     metrics.truncationsCount++;
-    this.#tellCutBack(file.lastPath, offset);
+    tail.lost.tellCutBack(file.lastPath, offset);
     tail.lost.cutBack(tailer, offset, sizeBytes);
     file.sizeBytes = Math.min(file.sizeBytes, Math.max(offset, sizeBytes));
     if (file.fingerprint.sizeBytes > offset) {
@@ -349,16 +362,8 @@ export class FileCatalog {
   #rewind(record: FileRecord, rewinds: ReadonlyMap<string, number>): void {
     const { metrics, tail } = this.options;
     metrics.truncationsCount++;
-    this.#tellCutBack(record.lastPath, Math.min(...rewinds.values()));
+    tail.lost.tellCutBack(record.lastPath, Math.min(...rewinds.values()));
     for (const [sink, offset] of rewinds) tail.lost.rewind(record, sink, offset);
-  }
-
-  #tellCutBack(path: string, offset: number): void {
-    this.options.log.warn(
-      `File "${path}" lost its end, or it was written anew (a power cut, or a truncation): reading on at byte ${offset}, where it ` +
-        `still holds what was read of it; lines behind that may be there twice`,
-      { source: this.options.config.name },
-    );
   }
 
   /** Takes up the file: makes its tailers, and stores where they start. `known`: the stored stream that it continues. */

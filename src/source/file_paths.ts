@@ -29,6 +29,8 @@ export class FilePaths {
   readonly #sinceNs = new Map<string, bigint>();
   /** Streams whose files are nowhere and that have a copy, by id; null: it cannot be read now. */
   readonly #rescued = new Map<string, RescuedStream | null>();
+  /** Paths that are being looked at: a task that hangs is left to itself, and the next one may come by. */
+  readonly #looking = new Set<string>();
   #isFirstLook = true;
 
   constructor(catalog: FileCatalog) {
@@ -124,8 +126,28 @@ export class FilePaths {
       Math.min(stat.sizeBytes, this.#catalog.options.config.fingerprintBytes);
   }
 
-  /** The patterns match this path, and this regular file is there. */
+  /** The patterns match this path, and this regular file is there. Does nothing while a look at the path hangs: the next scan comes by again. */
   async see(matchedPath: string, stat: FileStat): Promise<void> {
+    await this.#alone(matchedPath, () => this.#see(matchedPath, stat));
+  }
+
+  /** Something happened to this name: looks at what is there. Returns true when it is a folder that has to be walked. See `see`. */
+  async check(changedPath: string): Promise<boolean> {
+    return await this.#alone(changedPath, () => this.#check(changedPath)) ?? false;
+  }
+
+  /** What two tasks found at once of one path would be put in a wrong order. */
+  async #alone<T>(lookedAt: string, look: () => Promise<T>): Promise<T | null> {
+    if (this.#looking.has(lookedAt)) return null;
+    this.#looking.add(lookedAt);
+    try {
+      return await look();
+    } finally {
+      this.#looking.delete(lookedAt);
+    }
+  }
+
+  async #see(matchedPath: string, stat: FileStat): Promise<void> {
     if (this.isKnown(matchedPath, stat)) return;
     const catalog = this.#catalog;
     const prior = catalog.byPath.get(matchedPath);
@@ -158,8 +180,7 @@ export class FilePaths {
     });
   }
 
-  /** Something happened to this name: looks at what is there. Returns true when it is a folder that has to be walked. */
-  async check(changedPath: string): Promise<boolean> {
+  async #check(changedPath: string): Promise<boolean> {
     const catalog = this.#catalog;
     const { discovery, tail } = catalog.options;
     let stat: FileStat;
@@ -175,7 +196,7 @@ export class FilePaths {
     if (stat.kind === "directory") return discovery.mayContain(changedPath);
     if (stat.kind !== "file") return false;
     if (discovery.matches(changedPath)) {
-      await this.see(changedPath, stat);
+      await this.#see(changedPath, stat);
       return false;
     }
     const known = catalog.byInode.get(inodeKey(stat));

@@ -45,6 +45,16 @@ export class LostBytes {
     }
   }
 
+  /** A file is cut back, or was while shipper was stopped: what it still holds is read on. */
+  tellCutBack(path: string, offset: number): void {
+    const { log, source } = this.#options;
+    log.warn(
+      `File "${path}" lost its end, or it was written anew (a power cut, or a truncation): reading on at byte ${offset}, where it ` +
+        `still holds what was read of it; lines behind that may be there twice`,
+      { source },
+    );
+  }
+
   /**
    * The file was cut back to `sizeBytes` or less, and `tailer` goes on at `offset`. Counts what the others have not read either, for
    * they may never notice.
