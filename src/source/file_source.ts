@@ -164,6 +164,7 @@ class FileSource implements Source {
       clearInterval(ticker);
       if (this.#scanTimer !== null) clearTimeout(this.#scanTimer);
       this.#stop.abort();
+      this.#catalog.close();
       this.#discovery.close();
       if (this.#guard !== null) {
         await untilHung(this.#guard.finish(), FINISH_WAIT_MS, () => this.#tellHung("Copying deleted files"));

@@ -120,7 +120,8 @@ export class FileTailer {
         onDevice,
         (fd) => this.#context.ops.read(fd, owner.data, readBytes, this.offset - before),
       );
-      if (count === null || this.hasEnded) return;
+      // One that came back after the run has given it up: whoever reads the file by then gives these lines.
+      if (count === null || this.hasEnded || signal.aborted) return;
       if (this.file.isCutOff) return this.#endCutOff();
       const end = this.offset - before + count;
       if (count < before || this.#marker.hasChanged(owner.data, before)) {
@@ -264,7 +265,7 @@ export class FileTailer {
         const same = await new MarkCheck(ops, fd).newestSame(marks);
         return { offset: same?.endOffset ?? 0, sizeBytes: (await ops.fstat(fd)).sizeBytes };
       });
-      if (found === null || this.hasEnded) return;
+      if (found === null || this.hasEnded || signal.aborted) return;
       offset = found.offset;
       knownBytes = found.sizeBytes;
     }
