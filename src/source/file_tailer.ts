@@ -366,7 +366,8 @@ export class FileTailer {
 
   /** `onFailure` logs it and counts it. */
   #fail(error: unknown): void {
-    const { lost, scheduler, isOnce, onFailure } = this.#context;
+    const { lost, scheduler, isOnce, onFailure, openFiles } = this.#context;
+    openFiles.failed(this.file.handle, errnoName(error));
     this.#failureCount++;
     if (this.#isDoneWith(error)) {
       // Another event may still tell where it went.

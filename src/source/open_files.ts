@@ -11,6 +11,9 @@ const OPEN_FILES_DEFAULT = 4_096;
 /** macOS does not tell its limit in a file; 256 is its default. */
 const OPEN_FILES_DEFAULT_MACOS = 128;
 
+/** A descriptor that gave one of these gives it for ever, though the file may be there: NFS after its server was changed, FUSE after its process ended. */
+const DEAD_CODES: ReadonlySet<string> = new Set(["ESTALE", "ENOTCONN"]);
+
 /** Half of the soft limit on open files of this process. */
 export function openFilesMaxDefault(): number {
   if (process.platform === "darwin") return OPEN_FILES_DEFAULT_MACOS;
@@ -105,6 +108,11 @@ export class OpenFiles {
   release(file: OpenFile): void {
     file.busyCount--;
     if (file.userCount === 0) this.#close(file);
+  }
+
+  /** A call with its descriptor failed with this code: closes it when it can give nothing any more, so that the next `acquire` opens it anew. */
+  failed(file: OpenFile, code: string): void {
+    if (DEAD_CODES.has(code) && file.reopenPath !== null) this.#close(file);
   }
 
   /** One stream needs it no longer; closed after the last one. */
