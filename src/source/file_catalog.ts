@@ -128,7 +128,7 @@ export class FileCatalog {
     const known = this.byInode.get(inode);
     if (known !== undefined && !known.hasEnded) {
       // Another task has opened it since the caller looked: two readers would give each line twice.
-      if (candidate.isMatched) this.attach(known, candidate.path);
+      if (candidate.isMatched) this.attach(known, candidate.path, known.realPath);
       return known;
     }
     this.#opening.add(inode);
@@ -158,10 +158,11 @@ export class FileCatalog {
         tail.ops.close(opened.fd);
         return null;
       }
-      const file = this.#add(candidate, opened);
+      const realPath = names[1] ?? null;
+      const file = this.#add(candidate, opened, realPath);
       discovery.works(candidate.path);
       for (const name of names) this.addName(file, name);
-      if (candidate.isMatched) this.attach(file, candidate.path);
+      if (candidate.isMatched) this.attach(file, candidate.path, realPath);
       else {
         file.rotatedMs = tail.monotonicMs();
         this.options.guard?.add(file);
@@ -178,20 +179,21 @@ export class FileCatalog {
     }
   }
 
-  /** A matching path leads to the file now. */
-  attach(file: TailedFile, matchedPath: string): void {
+  /** A matching path leads to the file now; `realPath`: of what it leads to where it is a link, else null. */
+  attach(file: TailedFile, matchedPath: string, realPath: string | null): void {
     file.paths.add(matchedPath);
     file.rotatedMs = null;
-    this.moved(file, matchedPath);
+    this.moved(file, matchedPath, realPath);
     this.byPath.set(matchedPath, file);
   }
 
   /** The file is to be found under this path now, whether the patterns match it or not. */
-  moved(file: TailedFile, foundPath: string): void {
+  moved(file: TailedFile, foundPath: string, realPath: string | null = null): void {
     file.handle.reopenPath = foundPath;
     this.addName(file, foundPath);
-    if (file.lastPath === foundPath) return;
+    if (file.lastPath === foundPath && file.realPath === realPath) return;
     file.lastPath = foundPath;
+    file.realPath = realPath;
     if (!file.isCutOff) this.store(file);
   }
 
@@ -237,6 +239,7 @@ export class FileCatalog {
         sizeBytes,
         mtimeMs: file.mtimeMs,
         lastPath: file.lastPath,
+        realPath: file.realPath,
       }),
       () => 0,
     );
@@ -310,7 +313,7 @@ export class FileCatalog {
     return knowledgeOf(checkpoint, config.name, record.id, outlets.map((outlet) => outlet.sink));
   }
 
-  #add(candidate: Candidate, opened: Opened): TailedFile {
+  #add(candidate: Candidate, opened: Opened, realPath: string | null): TailedFile {
     const { checkpoint, config, tail, metrics, log } = this.options;
     const { record, isSame, stat } = opened;
     const inode = inodeKey(stat);
@@ -327,11 +330,7 @@ export class FileCatalog {
     const handle = new OpenFile(opened.fd, inode, candidate.path);
     const file = this.take(
       new TailedFile({
-        stream: fileStream(
-          streamId(inode, generation),
-          config.name,
-          record?.path ?? candidate.basePath,
-        ),
+        stream: fileStream(streamId(inode, generation), config.name, record?.path ?? candidate.basePath),
         inode,
         device: String(stat.dev),
         generation,
@@ -345,6 +344,7 @@ export class FileCatalog {
         sizeBytes: stat.sizeBytes,
         mtimeMs: stat.mtimeMs,
         lastPath: candidate.path,
+        realPath,
       }),
       (id, sink) => {
         const stored = isReplaced ? null : checkpoint.resumeOffset(config.name, id, sink);

@@ -154,7 +154,7 @@ export class FilePaths {
     const known = catalog.byInode.get(inodeKey(stat));
     if (known !== undefined && !known.hasEnded) {
       if (prior !== undefined && prior !== known) await this.#detach(prior, matchedPath);
-      catalog.attach(known, matchedPath);
+      catalog.attach(known, matchedPath, await this.#realPath(matchedPath));
       known.wake();
       return;
     }
@@ -306,22 +306,32 @@ export class FilePaths {
     sinceNs: bigint,
     next: FileStat | undefined,
   ): Promise<TailedFile | null> {
-    const search = this.#search();
-    const siblings: Found[] = [];
-    for (const place of await search.rotatedFiles(basePath)) {
+    // Behind a link, what it leads to is what is rotated.
+    const realPath = next === undefined ? null : await this.#realPath(basePath);
+    const places = await this.#search().rotatedFiles(basePath);
+    if (realPath !== null) places.push(...await this.#search().rotatedFiles(realPath));
+    const siblings = new Map<string, Found>();
+    for (const place of places) {
       const { stat } = place;
       if (this.#catalog.isKnown(stat)) continue;
       if (stat.birthtimeNs < sinceNs || (next !== undefined && stat.birthtimeNs > next.birthtimeNs)) continue;
       if (next !== undefined && inodeKey(stat) === inodeKey(next)) continue;
-      siblings.push(place);
+      siblings.set(inodeKey(stat), place);
     }
     // Birth times have the grain of a clock tick: names decide between equal ones.
-    siblings.sort((a, b) =>
+    const ordered = [...siblings.values()].sort((a, b) =>
       compareBigInts(a.stat.birthtimeNs, b.stat.birthtimeNs) || compareRotatedNames(a.path, b.path)
     );
     let last = predecessor;
-    for (const place of siblings) last = await this.#follow(last, place, basePath);
+    for (const place of ordered) last = await this.#follow(last, place, basePath);
     return last;
+  }
+
+  /** Of what the link at a path leads to; null: it is none, or not there any more. */
+  async #realPath(lookedAt: string): Promise<string | null> {
+    const { tail } = this.#catalog.options;
+    const real = await tail.ops.realpath(lookedAt).catch(() => lookedAt); // whatever it is, the next look tells
+    return real === lookedAt ? null : real;
   }
 
   /** The path leads to the file no more. Without any matching path it is read to its end and let go. */

@@ -55,17 +55,17 @@ export class FolderSearch {
 
   /**
    * Whether a file that was not found was deleted (or moved to who knows where) for certain: the folder where it was last seen is there,
-   * on the same device, and was looked through. A folder that is not mounted yet looks empty, too.
+   * on the same device, and was looked through. A folder that is not mounted yet looks empty, too. Where the folder is gone the one of its first path
+   * tells, as that of a link.
    */
   async isDeleted(file: SearchedFile): Promise<boolean> {
-    const folder = path.dirname(file.lastPath);
-    const { byKey, isComplete } = await this.#list(folder, () => true);
-    if (!isComplete || byKey.has(recordInodeKey(file)) || byDevicelessKey(byKey, file) !== null) return false;
-    try {
-      return String((await this.#options.ops.stat(folder, false)).dev) === file.dev;
-    } catch {
-      return false; // the folder is gone since
+    for (const folder of new Set(pathsOf(file).map((each) => path.dirname(each)))) {
+      const { byKey, isComplete } = await this.#list(folder, () => true);
+      if (byKey.has(recordInodeKey(file)) || byDevicelessKey(byKey, file) !== null) return false;
+      const stat = await this.#options.ops.stat(folder, false).catch(() => null); // it is gone, or cannot be looked at
+      if (stat !== null) return isComplete && String(stat.dev) === file.dev;
     }
+    return false;
   }
 
   /** The files in the folder of `basePath` with a name that rotation gives. For a search that does nothing else. */

@@ -10,7 +10,7 @@ export function fileRecord(source: string, file: TailedFile): FileRecord {
     source,
     id: file.stream.id,
     path: file.stream.path,
-    lastPath: file.lastPath,
+    lastPath: file.place,
     dev,
     ino,
     birthtimeNs,

@@ -72,7 +72,7 @@ export class RescueGuard {
     if (this.#guarded.has(file) || this.#isOver) return;
     file.handle.userCount++;
     const isStored = file.isRescued;
-    this.#guarded.set(file, { file, isStored, place: file.lastPath, searchAtMs: 0, toldReason: null });
+    this.#guarded.set(file, { file, isStored, place: file.place, searchAtMs: 0, toldReason: null });
     if (!isStored) this.#options.store.hold(file.stream.source, file.stream.id, this.#reader(file));
     this.kick();
   }
@@ -143,7 +143,7 @@ export class RescueGuard {
   /** Whether a restart would find it: in the folder of its path, or of the place where it was last seen. */
   async #isFindable(guarded: Guarded, stat: FileStat): Promise<boolean> {
     const { ops, log } = this.#options;
-    const { file: { stream, lastPath } } = guarded;
+    const { file: { stream, place: lastPath } } = guarded;
     const inode = inodeKey(stat);
     for (const place of new Set([guarded.place, lastPath])) {
       const found = await ops.stat(place, false).catch(() => null); // whatever it is, the file is not found there

@@ -18,6 +18,8 @@ export class TailedFile {
   /** Every path under which the kernel may tell of it. */
   readonly watchedNames = new Set<string>();
   lastPath: string;
+  /** Where the link at `lastPath` led to; null: it was none. */
+  realPath: string | null;
   /** Largest end that was seen. */
   sizeBytes: number;
   mtimeMs: number;
@@ -48,6 +50,7 @@ export class TailedFile {
     sizeBytes: number;
     mtimeMs: number;
     lastPath: string;
+    realPath?: string | null;
     isRescued?: boolean;
   }) {
     this.stream = init.stream;
@@ -60,7 +63,13 @@ export class TailedFile {
     this.sizeBytes = init.sizeBytes;
     this.mtimeMs = init.mtimeMs;
     this.lastPath = init.lastPath;
+    this.realPath = init.realPath ?? null;
     this.isRescued = init.isRescued ?? false;
+  }
+
+  /** Where it was found last: a restart looks for it in the folder of this path, under any name. */
+  get place(): string {
+    return this.realPath ?? this.lastPath;
   }
 
   /** True when every outlet is done with it. */
