@@ -208,12 +208,12 @@ export class BrokerSender {
   }
 
   /**
-   * A connection that was made again may lead to another cluster at the same address, where our producer id is somebody else's: metadata tells,
-   * before anything is sent.
+   * A connection that was made again may lead to another cluster at the same address, where our producer id is somebody else's: the broker itself
+   * is asked, before anything is sent.
    */
   #lookAgain(connection: BrokerConnection): void {
     this.#isConnecting = true;
-    this.#options.cluster.refresh([], "a connection was made again").then(
+    this.#options.cluster.checkCluster(connection).then(
       () => {
         this.#known = connection;
         this.#goOn();

@@ -6,6 +6,7 @@ import {
   type ClusterRequests,
   createTopicsBy,
   initProducerIdBy,
+  metadataOf,
   type ProducerId,
 } from "./cluster_requests.ts";
 import type { BrokerConnection } from "./broker_connection.ts";
@@ -13,17 +14,8 @@ import { openBrokerConnection } from "./dial.ts";
 import { ConnectError, KafkaError, RequestError } from "./errors.ts";
 import { firstSuccess } from "./hedged.ts";
 import { createLogin, type Login } from "./login/login.ts";
-import { ApiKey } from "./protocol/api_keys.ts";
 import type { CreateTopicResult, NewTopic } from "./protocol/create_topics.ts";
-import {
-  type BrokerNode,
-  decodeMetadataResponse,
-  encodeMetadata,
-  METADATA_VERSION_MAX,
-  METADATA_VERSION_MIN,
-  type MetadataResponse,
-  type TopicMetadata,
-} from "./protocol/metadata.ts";
+import type { BrokerNode, MetadataResponse, TopicMetadata } from "./protocol/metadata.ts";
 import { ProtocolError } from "./protocol/wire.ts";
 import { SocketBuffers } from "./socket_buffers.ts";
 import type { SeenCertificate } from "./tls/seen_certificate.ts";
@@ -158,29 +150,27 @@ export class Cluster implements ClusterRequests {
       let changed = false;
       for (let i = 0; i === 0 || i < names.length; i += TOPICS_PER_REQUEST_MAX) {
         const part = names.slice(i, i + TOPICS_PER_REQUEST_MAX);
-        const answer = await this.ask((connection) => this.#askMetadata(connection, part));
+        const { requestTimeoutMs } = this.options;
+        const answer = await this.ask((connection) => metadataOf(connection, part, requestTimeoutMs));
         if (this.#apply(answer)) changed = true;
       }
-      if (changed) { for (const callback of [...this.#callbacks]) callback(); }
+      if (changed) this.#tellChange();
     } finally {
       this.#planRefresh();
     }
   }
 
-  async #askMetadata(connection: BrokerConnection, topics: readonly string[]): Promise<MetadataResponse> {
-    const version = connection.versionFor(ApiKey.Metadata, METADATA_VERSION_MIN, METADATA_VERSION_MAX);
-    const payload = await connection.request(ApiKey.Metadata, version, encodeMetadata(topics, version), {
-      timeoutMs: this.options.requestTimeoutMs,
-    });
-    const answer = decodeMetadataResponse(payload, version);
-    connection.throttle(answer.throttleMs);
-    if (answer.brokers.length === 0) {
-      // A broker that has just started and knows nothing yet.
-      throw new RequestError("no-brokers", `Broker "${connection.broker}" knows no brokers yet`, {
-        broker: connection.broker,
-      });
-    }
-    return answer;
+  /**
+   * Asks a broker over this connection what cluster it belongs to, and takes over what it says where that is another one than was known. Rejects
+   * as the connection's requests do.
+   */
+  async checkCluster(connection: BrokerConnection): Promise<void> {
+    const answer = await metadataOf(connection, [], this.options.requestTimeoutMs);
+    if (answer.clusterId !== this.#clusterId && this.#apply(answer)) this.#tellChange();
+  }
+
+  #tellChange(): void {
+    for (const callback of [...this.#callbacks]) callback();
   }
 
   #apply(answer: MetadataResponse): boolean {
@@ -189,6 +179,9 @@ export class Cluster implements ClusterRequests {
       this.options.log.warn(
         `The brokers now belong to cluster "${answer.clusterId}", before it was "${this.#clusterId}"`,
       );
+      // What is open may lead to brokers of the one before, which is perhaps still there: numbers of brokers and of producers mean others now.
+      for (const { connection } of [...this.#links.values(), ...this.#seeds]) connection?.close();
+      this.#topics.forgetAnswers();
     }
     const isOther = answer.clusterId !== this.#clusterId;
     this.#clusterId = answer.clusterId;

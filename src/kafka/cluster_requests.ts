@@ -23,6 +23,13 @@ import {
   INIT_PRODUCER_ID_VERSION_MAX,
   INIT_PRODUCER_ID_VERSION_MIN,
 } from "./protocol/init_producer_id.ts";
+import {
+  decodeMetadataResponse,
+  encodeMetadata,
+  METADATA_VERSION_MAX,
+  METADATA_VERSION_MIN,
+  type MetadataResponse,
+} from "./protocol/metadata.ts";
 
 /** What the functions below need of a cluster. */
 export interface ClusterRequests {
@@ -50,6 +57,25 @@ export interface ProducerId {
 const ANSWER_MARGIN_MS = 5_000;
 /** Milliseconds; irrelevant without transactional id, but the broker wants a number. */
 const TRANSACTION_TIMEOUT_MS = 60_000;
+
+/** What one broker says of the cluster and of these topics. Rejects as the connection's requests do, with ProtocolError for an answer that is none. */
+export async function metadataOf(
+  connection: BrokerConnection,
+  topics: readonly string[],
+  timeoutMs: number,
+): Promise<MetadataResponse> {
+  const version = connection.versionFor(ApiKey.Metadata, METADATA_VERSION_MIN, METADATA_VERSION_MAX);
+  const payload = await connection.request(ApiKey.Metadata, version, encodeMetadata(topics, version), {
+    timeoutMs,
+  });
+  const answer = decodeMetadataResponse(payload, version);
+  connection.throttle(answer.throttleMs);
+  if (answer.brokers.length > 0) return answer;
+  // A broker that has just started and knows nothing yet.
+  throw new RequestError("no-brokers", `Broker "${connection.broker}" knows no brokers yet`, {
+    broker: connection.broker,
+  });
+}
 
 export async function initProducerIdBy(
   cluster: ClusterRequests,

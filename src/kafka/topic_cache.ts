@@ -37,6 +37,11 @@ export class TopicCache {
     }
   }
 
+  /** What was said of them means nothing any more. They stay remembered. */
+  forgetAnswers(): void {
+    for (const name of this.#topics.keys()) this.#topics.set(name, null);
+  }
+
   /** Takes an answer over; true when it says anything new. Topics that were forgotten meanwhile are left out. */
   update(answered: readonly TopicMetadata[]): boolean {
     let changed = false;

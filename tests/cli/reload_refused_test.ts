@@ -93,7 +93,19 @@ describe("what cannot take over changes nothing", () => {
     expect(code).toBe(0);
   });
 
-  test("a file that was deleted and is in its reader alone: what takes it from there is refused", async () => {
+  const leave = {
+    deleted: (file: string) => unlinkSync(file),
+    "moved out of its folder": (file: string) => {
+      mkdirSync(bench.dir.file("away.d"));
+      renameSync(file, bench.dir.file("away.d/app.log"));
+    },
+  };
+  for (const [how, goAway] of Object.entries(leave)) {
+    test(`a file that was ${how} and is in its reader alone: what takes it from there is refused`, () =>
+      refuses(goAway));
+  }
+
+  const refuses = async (goAway: (file: string) => void) => {
     const top = "rescue_max_size = 0\nshutdown_timeout_secs = 0.2";
     const sink = "buffer.max_events = 1\nbatch.max_events = 1";
     const code = await bench.during({ top, sink }, async () => {
@@ -101,17 +113,17 @@ describe("what cannot take over changes nothing", () => {
       bench.kafka.fault = () => ({ delayMs: 1_000 });
       for (let i = 0; i < 9; i++) appendFileSync(bench.dir.file("app.log"), `gone ${i}\n`);
       await until(() => bench.kafka.attempts.length > 1, "something is in flight");
-      unlinkSync(bench.dir.file("app.log"));
-      // Only somebody who looked has seen it.
-      await Bun.sleep(200);
+      goAway(bench.dir.file("app.log"));
       bench.write({ top, sink: `${sink}\ncompression = "lz4"` });
-      expect(await bench.reload()).toContain("was deleted, and what is not delivered of it is not copied");
+      expect(await bench.reload()).toContain(
+        "was deleted or moved away, and what is not delivered of it is not",
+      );
       bench.kafka.fault = () => undefined;
       await until(() => bench.kafka.values().includes("gone 8"), "it is delivered");
       expect(await bench.reload()).toContain("Took");
     });
     expect(code).toBe(0);
-  });
+  };
 
   test("a journal that is opened for less than a sink wants now", async () => {
     const code = await bench.during({ sink: 'durability = "process"' }, async () => {
