@@ -158,7 +158,7 @@ export class KafkaSink implements Sink {
     };
     if (positions !== null) {
       const onStarted = () => this.#started.resolve(true);
-      return new TransactionalProducer({ ...common, hostname, positions, onStarted });
+      return new TransactionalProducer({ ...common, hostname, fixedTopic, positions, onStarted });
     }
     return new Producer({
       ...common,

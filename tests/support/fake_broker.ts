@@ -39,6 +39,7 @@ export const FAKE_API_VERSIONS: readonly (readonly [key: number, min: number, ma
   [ApiKey.DescribeConfigs, 1, 4],
   [ApiKey.SaslAuthenticate, 0, 2],
   [ApiKey.DescribeProducers, 0, 0],
+  [ApiKey.DescribeTransactions, 0, 0],
 ];
 
 /** A broker on a loopback port, whose answers a test writes. Knows only ApiVersions by itself; other requests get no answer. */

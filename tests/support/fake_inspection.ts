@@ -173,9 +173,9 @@ export class FakeInspection {
         const producers = typeof log === "number" ? [] : log.producers();
         writer.int32(partition).int16(typeof log === "number" ? log : 0).string(null);
         writer.arrayLength(producers.length);
-        for (const { producerId, epoch, lastSequence, lastTimestampMs } of producers) {
-          writer.int64(Number(producerId)).int32(epoch).int32(lastSequence).int64(lastTimestampMs);
-          writer.int32(-1).int64(-1).tags();
+        for (const each of producers) {
+          writer.int64(Number(each.producerId)).int32(each.epoch).int32(each.lastSequence);
+          writer.int64(each.lastTimestampMs).int32(-1).int64(each.transactionStartOffset).tags();
         }
         writer.tags();
       }

@@ -37,6 +37,8 @@ export interface FakeProducer {
   readonly epoch: number;
   readonly lastSequence: number;
   readonly lastTimestampMs: number;
+  /** Of an open transaction; -1: there is none. */
+  readonly transactionStartOffset: number;
 }
 
 export interface FakeRecord {
@@ -126,7 +128,8 @@ export class FakePartitionLog {
     return [...this.#producers].map(([producerId, { epoch, batches }]) => {
       const newest = batches[batches.length - 1]!;
       const lastTimestampMs = Number(readBatchHeader(newest.bytes).maxTimestamp);
-      return { producerId, epoch, lastSequence: newest.last, lastTimestampMs };
+      const transactionStartOffset = this.#firstOffsets.get(producerId) ?? -1;
+      return { producerId, epoch, lastSequence: newest.last, lastTimestampMs, transactionStartOffset };
     });
   }
 

@@ -20,6 +20,8 @@ interface TransactionState {
   epoch: number;
   /** "topic/partition" of the open transaction. */
   readonly partitions: Set<string>;
+  /** Of the last transaction; "Empty" after InitProducerId. */
+  ending: "Empty" | "CompleteCommit" | "CompleteAbort";
 }
 
 /** The coordinator of all transactional ids of a FakeKafka: its first broker. Markers are written at once. */
@@ -31,8 +33,12 @@ export class FakeTransactions {
   isVersion2 = true;
   /** Called for each request to the coordinator; undefined: it goes well. */
   fault: (apiKey: number) => CoordinatorFault | undefined = () => undefined;
+  /** Called for each partition when a transaction ends; true: its marker is never written, as Kafka 4.3 does it to a partition without a leader. */
+  losesMarker: (place: string) => boolean = () => false;
   /** Transactions that were ended by their producer: true for those that were committed. */
   readonly ended: boolean[] = [];
+  /** The same, and those that were aborted without having been asked. */
+  readonly endings: boolean[] = [];
 
   constructor(kafka: FakeKafka) {
     this.#kafka = kafka;
@@ -44,13 +50,26 @@ export class FakeTransactions {
       .on(
         ApiKey.EndTxn,
         (request) => this.#answer(request, 3, (reader) => this.#end(reader, request.apiVersion)),
+      )
+      .on(
+        ApiKey.DescribeTransactions,
+        (request) => this.#answer(request, 0, (reader) => this.#describe(reader)),
       );
   }
 
   /** InitProducerId with a transactional id. */
   init(request: FakeRequest): FakeAnswer {
     return this.#answer(request, 2, (reader) => {
-      const { producerId, epoch } = this.takeOver(reader.string());
+      const id = reader.string();
+      const open = this.#states.get(id);
+      if (open !== undefined && open.partitions.size > 0) {
+        // It is ended first, under an epoch that nobody gets.
+        this.#mark(open, false);
+        open.epoch++;
+        return (writer) =>
+          writer.int32(0).int16(ErrorCode.CONCURRENT_TRANSACTIONS).int64(-1).int16(-1).tags();
+      }
+      const { producerId, epoch } = this.takeOver(id);
       return (writer, errorCode) =>
         writer.int32(0).int16(errorCode).int64(Number(producerId)).int16(epoch).tags();
     });
@@ -59,10 +78,11 @@ export class FakeTransactions {
   /** As another process does: what is open is aborted, and the next epoch begins. */
   takeOver(transactionalId: string): TransactionState {
     const state = this.#states.get(transactionalId) ??
-      { producerId: this.#nextProducerId++, epoch: -1, partitions: new Set() };
+      { producerId: this.#nextProducerId++, epoch: -1, partitions: new Set(), ending: "Empty" };
     this.#states.set(transactionalId, state);
     this.#mark(state, false);
     state.epoch++;
+    state.ending = "Empty";
     return state;
   }
 
@@ -100,6 +120,8 @@ export class FakeTransactions {
     if (isRefused && request.apiKey === ApiKey.EndTxn) this.#refuseEnd(writer, fault, request.apiVersion);
     else if (isRefused && request.apiKey === ApiKey.InitProducerId) {
       writer.int32(0).int16(fault).int64(-1).int16(-1).tags();
+    } else if (isRefused && request.apiKey === ApiKey.DescribeTransactions) {
+      perform(new WireReader(request.body, isFlexible))(writer, fault);
     } else if (isRefused) writer.int32(0).int16(fault).string(null).int32(-1).string("").int32(-1).tags();
     else perform(new WireReader(request.body, isFlexible))(writer, 0);
     return fault === "cut-after" ? "cut" : { body: Buffer.from(writer.slice()) };
@@ -148,7 +170,7 @@ export class FakeTransactions {
     if (typeof state !== "number") {
       this.ended.push(isCommitted);
       this.#mark(state, isCommitted);
-      if (this.isVersion2) state.epoch++;
+      if (apiVersion >= 5) state.epoch++;
     }
     return (writer: WireWriter) => {
       writer.int32(0).int16(code);
@@ -157,6 +179,21 @@ export class FakeTransactions {
         writer.int16(typeof state === "number" ? -1 : state.epoch);
       }
       writer.tags();
+    };
+  }
+
+  #describe(reader: WireReader) {
+    reader.arrayLength(1);
+    const id = reader.string();
+    const state = this.#states.get(id);
+    const isOpen = state !== undefined && state.partitions.size > 0;
+    return (writer: WireWriter, errorCode: number) => {
+      const code = state === undefined ? ErrorCode.TRANSACTIONAL_ID_NOT_FOUND : errorCode;
+      writer.int32(0).arrayLength(1).int16(code).string(id).string(
+        isOpen ? "Ongoing" : state?.ending ?? "Dead",
+      );
+      writer.int32(60_000).int64(-1).int64(Number(state?.producerId ?? -1)).int16(state?.epoch ?? -1);
+      writer.arrayLength(0).tags().tags();
     };
   }
 
@@ -170,7 +207,10 @@ export class FakeTransactions {
   }
 
   #mark(state: TransactionState, isCommitted: boolean): void {
+    if (state.partitions.size > 0) this.endings.push(isCommitted);
+    state.ending = isCommitted ? "CompleteCommit" : "CompleteAbort";
     for (const place of state.partitions) {
+      if (this.losesMarker(place)) continue;
       const cut = place.lastIndexOf("/");
       const log = this.#kafka.topics.get(place.slice(0, cut))?.[Number(place.slice(cut + 1))];
       log?.mark(state.producerId, Math.max(state.epoch, 0), isCommitted);

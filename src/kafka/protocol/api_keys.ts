@@ -16,6 +16,7 @@ export const ApiKey = {
   SaslAuthenticate: 36,
   DescribeQuorum: 55,
   DescribeProducers: 61,
+  DescribeTransactions: 65,
 } as const;
 
 interface ApiInfo {
@@ -41,6 +42,7 @@ const APIS: ReadonlyMap<number, ApiInfo> = new Map([
   [ApiKey.SaslAuthenticate, { name: "SaslAuthenticate", flexibleFrom: 2 }],
   [ApiKey.DescribeQuorum, { name: "DescribeQuorum", flexibleFrom: 0 }],
   [ApiKey.DescribeProducers, { name: "DescribeProducers", flexibleFrom: 0 }],
+  [ApiKey.DescribeTransactions, { name: "DescribeTransactions", flexibleFrom: 0 }],
 ]);
 
 /** Name of an API for messages. */

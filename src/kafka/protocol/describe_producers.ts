@@ -15,6 +15,8 @@ export interface ActiveProducer {
   /** Sequence of the last record that the leader has of this producer; -1 when none. */
   readonly lastSequence: number;
   readonly lastTimestampMs: number;
+  /** Where a transaction begins that has no marker in this partition yet; -1 when none. */
+  readonly transactionStartOffset: number;
 }
 
 export interface PartitionProducers {
@@ -77,9 +79,9 @@ function readProducers(reader: WireReader): ActiveProducer[] {
     const lastSequence = reader.int32();
     const lastTimestampMs = reader.int64();
     reader.int32();
-    reader.int64();
+    const transactionStartOffset = reader.int64();
     reader.tags();
-    producers.push({ producerId, producerEpoch, lastSequence, lastTimestampMs });
+    producers.push({ producerId, producerEpoch, lastSequence, lastTimestampMs, transactionStartOffset });
   }
   return producers;
 }

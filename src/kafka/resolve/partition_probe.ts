@@ -41,6 +41,14 @@ import {
 import { askBroker, unusable } from "./ask_broker.ts";
 import type { Evidence, Listing } from "./verdict.ts";
 
+/** A transaction as a partition's leader knows it. */
+export interface OpenTransaction {
+  /** Of the last batch that it wrote here. */
+  readonly epoch: number;
+  /** Of its first record here. */
+  readonly startOffset: number;
+}
+
 export interface PartitionPlace {
   readonly cluster: Cluster;
   readonly topic: string;
@@ -118,6 +126,26 @@ export class PartitionProbe {
 
   /** What the leader remembers of a producer. */
   async listing(producer: ProducerNumbers): Promise<Listing> {
+    const producers = await this.#producers();
+    if (producers === "unsupported" || producers === "denied") return { kind: producers };
+    const own = findProducer(producers, producer);
+    if (own === undefined) return { kind: "absent" };
+    const { producerEpoch: epoch, lastSequence, lastTimestampMs } = own;
+    return { kind: "listed", epoch, lastSequence, lastTimestampMs };
+  }
+
+  /** Of the producer: a transaction that has no marker here yet. Null: none, or the broker does not tell (before Kafka 2.8, without READ). */
+  async openTransaction(
+    producer: Pick<ProducerNumbers, "producerIdHigh" | "producerIdLow">,
+  ): Promise<OpenTransaction | null> {
+    const producers = await this.#producers();
+    if (producers === "unsupported" || producers === "denied") return null;
+    const own = findProducer(producers, producer);
+    if (own === undefined || own.transactionStartOffset < 0) return null;
+    return { epoch: own.producerEpoch, startOffset: own.transactionStartOffset };
+  }
+
+  async #producers(): Promise<readonly ActiveProducer[] | "unsupported" | "denied"> {
     const { topic, partition } = this.#place;
     const apiKey = ApiKey.DescribeProducers;
     const apiVersion = this.#connection.highestVersion(
@@ -125,16 +153,13 @@ export class PartitionProbe {
       DESCRIBE_PRODUCERS_VERSION,
       DESCRIBE_PRODUCERS_VERSION,
     );
-    if (apiVersion === null) return { kind: "unsupported" };
+    if (apiVersion === null) return "unsupported";
     const body = encodeDescribeProducers([{ name: topic, partitions: [partition] }]);
     const { partitions } = await this.#ask(apiKey, apiVersion, body, decodeDescribeProducersResponse);
     const found = this.#own(apiKey, partitions);
-    if (found.errorCode === ErrorCode.TOPIC_AUTHORIZATION_FAILED) return { kind: "denied" };
+    if (found.errorCode === ErrorCode.TOPIC_AUTHORIZATION_FAILED) return "denied";
     this.#check(found.errorCode, "list the producers", found.errorMessage);
-    const own = findProducer(found.producers, producer);
-    if (own === undefined) return { kind: "absent" };
-    const { producerEpoch: epoch, lastSequence, lastTimestampMs } = own;
-    return { kind: "listed", epoch, lastSequence, lastTimestampMs };
+    return found.producers;
   }
 
   /** End of the leader's log, replicated or not; null when the broker does not tell (before Kafka 2.3, where only brokers may ask). */

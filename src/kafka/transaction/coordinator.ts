@@ -12,6 +12,12 @@ import {
 } from "../protocol/add_partitions_to_txn.ts";
 import { ApiKey } from "../protocol/api_keys.ts";
 import {
+  decodeDescribeTransactionsResponse,
+  DESCRIBE_TRANSACTIONS_VERSION,
+  encodeDescribeTransactions,
+  type TransactionDescription,
+} from "../protocol/describe_transactions.ts";
+import {
   decodeEndTxnResponse,
   encodeEndTxn,
   END_TXN_VERSION_MAX_TV1,
@@ -31,7 +37,7 @@ import {
   INIT_PRODUCER_ID_VERSION_MAX,
   INIT_PRODUCER_ID_VERSION_MIN,
 } from "../protocol/init_producer_id.ts";
-import { askBroker, type Question } from "../resolve/ask_broker.ts";
+import { askBroker, type Question, unusable } from "../resolve/ask_broker.ts";
 
 /** A producer with a transactional id, between InitProducerId and the one that fences it. */
 export interface TransactionIdentity extends ProducerIdentity {
@@ -83,6 +89,27 @@ export class TransactionCoordinator {
     const isVersion2 = connection.featureLevel("transaction.version") >= TRANSACTION_VERSION_2 &&
       connection.highestVersion(ApiKey.EndTxn, END_TXN_VERSION_TV2, END_TXN_VERSION_TV2) !== null;
     return identityOf(answer.producerId, answer.producerEpoch, isVersion2);
+  }
+
+  /** What became of the last transaction. Null: the id is new, or the broker cannot tell (before Kafka 3.0). */
+  async describe(): Promise<TransactionDescription | null> {
+    const { transactionalId } = this.#options;
+    this.#nodeId = await this.#find();
+    const connection = await this.#connection();
+    const version = DESCRIBE_TRANSACTIONS_VERSION;
+    const apiKey = ApiKey.DescribeTransactions;
+    if (connection.highestVersion(apiKey, version, version) === null) return null;
+    const { transactions } = await this.#ask(connection, {
+      apiKey,
+      apiVersion: version,
+      body: encodeDescribeTransactions([transactionalId]),
+      decode: decodeDescribeTransactionsResponse,
+    });
+    const found = transactions.find((each) => each.transactionalId === transactionalId);
+    if (found === undefined) throw unusable(connection, apiKey, "the id is missing in it");
+    if (found.errorCode === ErrorCode.TRANSACTIONAL_ID_NOT_FOUND) return null;
+    this.#check(connection, found.errorCode, `describe transactional id "${transactionalId}"`);
+    return found;
   }
 
   /** Before transaction.version 2: says which partitions the transaction writes to, before it does. */

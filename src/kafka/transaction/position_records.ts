@@ -1,3 +1,4 @@
+import type { TransactionPartition } from "../protocol/add_partitions_to_txn.ts";
 import type { PositionChange } from "./transaction_positions.ts";
 
 /**
@@ -7,10 +8,11 @@ import type { PositionChange } from "./transaction_positions.ts";
  *     value    version uint8 (1) | parts uint32 | number of the transaction uint48 | bytes
  *
  *     key      transactional id | 0                                            the marker, written by every transaction
- *     value    version uint8 (1) | run, 16 random bytes | number of the transaction uint48 | host name
+ *     value    version uint8 (1) | run, 16 random bytes | number of the transaction uint48 | host name { | 0 | topic:partition,partition... }
  *
  * A value that is larger than PART_BYTES_MAX is cut into parts. Parts that a longer value has left behind have another number than part 0, and
- * count no more. The marker says which process came last, and how far it is: what became of a transaction whose end was not answered.
+ * count no more. The marker says which process came last, and how far it is: what became of a transaction whose end was not answered. And where
+ * else the transaction wrote: for whoever has to end it when the brokers did not.
  */
 const VERSION = 1;
 const PART_HEADER_BYTES = 11;
@@ -30,6 +32,8 @@ export interface PositionMarker {
   readonly run: string;
   readonly number: number;
   readonly host: string;
+  /** Of events that the transaction holds. */
+  readonly partitions: readonly TransactionPartition[];
 }
 
 /** What was read of one transactional id. */
@@ -58,6 +62,11 @@ export class StoredPositions {
     else parts.set(part, Buffer.from(value));
     if (parts.size === 0) this.#parts.delete(stream);
     else this.#parts.set(stream, parts);
+  }
+
+  /** Of this id. */
+  isMarker(key: Buffer | null): boolean {
+    return key !== null && key.equals(this.#prefix);
   }
 
   /** The positions by the key of the stream. Throws an Error when one cannot be used. */
@@ -144,20 +153,33 @@ function readPartHeader(value: Buffer): { count: number; number: number } {
   return { count: value.readUInt32BE(1), number: value.readUIntBE(5, 6) };
 }
 
-function markerValue({ run, number, host }: PositionMarker): Buffer {
+function markerValue({ run, number, host, partitions }: PositionMarker): Buffer {
   const head = Buffer.allocUnsafe(1 + RUN_BYTES + 6);
   head[0] = VERSION;
   head.write(run, 1, "hex");
   head.writeUIntBE(number, 1 + RUN_BYTES, 6);
-  return Buffer.concat([head, Buffer.from(host)]);
+  const topics = new Map<string, number[]>();
+  for (const { topic, partition } of partitions) {
+    const ids = topics.get(topic);
+    if (ids === undefined) topics.set(topic, [partition]);
+    else ids.push(partition);
+  }
+  const texts = [host, ...[...topics].map(([topic, ids]) => `${topic}:${ids.join(",")}`)];
+  return Buffer.concat([head, Buffer.from(texts.join("\u0000"))]);
 }
 
 function readMarker(value: Buffer): PositionMarker {
   checkVersion(value, 1 + RUN_BYTES + 6);
+  const [host, ...topics] = value.toString("utf8", 1 + RUN_BYTES + 6).split("\u0000");
   return {
     run: value.toString("hex", 1, 1 + RUN_BYTES),
     number: value.readUIntBE(1 + RUN_BYTES, 6),
-    host: value.toString("utf8", 1 + RUN_BYTES + 6),
+    host: host!,
+    partitions: topics.flatMap((text) => {
+      const [, topic, ids] = /^([^:]+):(\d+(?:,\d+)*)$/u.exec(text) ?? [];
+      if (topic === undefined) throw new Error("it is damaged");
+      return ids!.split(",").map((id) => ({ topic, partition: Number(id) }));
+    }),
   };
 }
 

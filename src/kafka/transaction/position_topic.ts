@@ -8,6 +8,7 @@ import { ErrorCode, errorInfo } from "../protocol/error_codes.ts";
 import { ProtocolError } from "../protocol/wire.ts";
 import { PartitionProbe } from "../resolve/partition_probe.ts";
 import { takeCommitted } from "./committed_records.ts";
+import { fetchedBatches, readRecords } from "./record_codec.ts";
 
 /** Of a topic that is created here. Sinks that share one wait for each other's transactions when they start. */
 export const POSITION_PARTITIONS = 16;
@@ -64,14 +65,14 @@ export class PositionTopic {
 
   /**
    * Gives the committed records from `fromOffset` on to `take`, up to the end that the partition has now, and returns the offset of that end.
-   * What aborted transactions left is left out. Waits while a transaction is open, or, without `isPatient`, ends there. Rejects with KafkaError;
-   * OFFSET_OUT_OF_RANGE when the partition has no such offset (any more).
+   * What aborted transactions left is left out. Waits while a transaction is open, and calls `onOpen` now and then; without it, ends there. Rejects
+   * with KafkaError or as `onOpen` does; OFFSET_OUT_OF_RANGE when the partition has no such offset (any more).
    */
   async read(
     partition: number,
     fromOffset: number,
     take: (key: Buffer | null, value: Buffer | null) => void,
-    isPatient = true,
+    onOpen: ((probe: PartitionProbe) => Promise<void>) | null,
   ): Promise<number> {
     const { cluster, topic, signal, log } = this.#options;
     try {
@@ -88,9 +89,10 @@ export class PositionTopic {
         const before = nextOffset;
         nextOffset = takeCommitted(fetched, nextOffset, take);
         if (nextOffset > before) continue;
-        if (!isPatient) break;
+        if (onOpen === null) break;
         // Nothing is left up to there: compaction may have taken the last records out.
         if (fetched.lastStableOffset >= endOffset && fetched.records.length === 0) break;
+        await onOpen(probe);
         if (!isTold && performance.now() - startMs > TELL_WAITING_MS) {
           isTold = true;
           const where = `partition ${partition} of topic "${topic}"`;
@@ -100,6 +102,30 @@ export class PositionTopic {
       return endOffset;
     } catch (error) {
       throw this.#explained(error, partition);
+    }
+  }
+
+  /** Gives the records of this producer from `fromOffset` on to `take`, committed or not, up to the end that is replicated now. */
+  async readOpen(
+    probe: PartitionProbe,
+    fromOffset: number,
+    producerId: Buffer,
+    take: (key: Buffer | null, value: Buffer | null) => void,
+  ): Promise<void> {
+    const { signal } = this.#options;
+    const endOffset = await unlessAborted(probe.highWatermark(), signal);
+    for (let nextOffset = fromOffset; nextOffset < endOffset;) {
+      const { records } = await unlessAborted(probe.fetch(nextOffset, FETCH_BYTES, FETCH_WAIT_MS), signal);
+      const before = nextOffset;
+      for (const batch of fetchedBatches(records)) {
+        nextOffset = Math.max(nextOffset, batch.endOffset);
+        if (batch.isControl || !batch.producerId.equals(producerId)) continue;
+        readRecords(batch, (offset, key, value) => {
+          if (offset >= fromOffset) take(key, value);
+        });
+      }
+      // Compaction may have taken the last records out.
+      if (nextOffset === before) return;
     }
   }
 

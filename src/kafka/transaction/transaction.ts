@@ -1,5 +1,6 @@
 import type { PartitionSender } from "../partition_sender.ts";
 import type { ProduceBatch } from "../produce_batch.ts";
+import type { TransactionPartition } from "../protocol/add_partitions_to_txn.ts";
 import type { ProduceResult } from "../protocol/produce.ts";
 
 export interface TransactionMember {
@@ -44,6 +45,8 @@ export class Transaction {
   readonly refused: RefusedBatch[] = [];
   /** Partitions that the coordinator knows to be part of it. */
   readonly added = new Set<PartitionSender>();
+  /** Partitions that a batch of it was sent to. */
+  readonly sentTo = new Set<PartitionSender>();
   /** Memory of its batches. */
   bytes = 0;
   /** Nothing joins any more. */
@@ -63,6 +66,11 @@ export class Transaction {
   /** Resolves when all that joined is acknowledged and nothing joins any more, or when it failed and nothing of it is on its way. */
   get done(): Promise<void> {
     return this.#done.promise;
+  }
+
+  /** Where it may have written. */
+  get partitions(): TransactionPartition[] {
+    return [...this.sentTo].map(({ topic, id }) => ({ topic, partition: id }));
   }
 
   join(batch: ProduceBatch): void {

@@ -31,6 +31,7 @@ export interface TransactionRunnerOptions {
   readonly config: KafkaSinkConfig;
   readonly cluster: Cluster;
   readonly hostname: string;
+  readonly fixedTopic: string | null;
   readonly accumulator: Accumulator<ProduceBatch, PartitionSender>;
   readonly answers: AnswerHandler;
   readonly positions: TransactionPositions;
@@ -161,7 +162,7 @@ export class TransactionRunner {
       if (transaction.failure === null && !signal.aborted) {
         transaction.isEnding = true;
         this.#cover(transaction);
-        await this.#session.writePositions();
+        await this.#session.writePositions(transaction.partitions);
         inDoubt = true;
         await this.#session.commit();
         if (!signal.aborted) this.#settle(transaction);
@@ -177,7 +178,8 @@ export class TransactionRunner {
     if (kind === "refused") log.info(`A transaction is aborted and sent again: ${message}`);
     else this.#options.problem(`A transaction is aborted, and its lines are sent again: ${message}`, hint);
     if (kind === "fenced") await this.#session.findSuccessor(this.#ageMs(transaction));
-    if (await this.#session.recover(inDoubt) === "committed") this.#settle(transaction);
+    const end = await this.#session.recover(inDoubt, transaction.partitions);
+    if (end === "committed") this.#settle(transaction);
     else await this.#aborted(transaction);
   }
 
@@ -315,6 +317,7 @@ export class TransactionRunner {
       retryIntervalMs: config.retryIntervalMs,
       transaction: () => this.#produceTransaction(),
       prepare: (queue, batch) => {
+        this.#transaction!.sentTo.add(queue);
         if (!batch.isNumbered) batch.number(queue.nextNumbers(this.#session.identity!), now(), true);
       },
       onAnswer: (queue, batch, result, nodeId) => {

@@ -6,9 +6,12 @@ import { backoffMs } from "../backoff.ts";
 import type { Cluster } from "../cluster.ts";
 import { unlessAborted } from "../cluster_requests.ts";
 import { KafkaError, RequestError } from "../errors.ts";
+import type { TransactionPartition } from "../protocol/add_partitions_to_txn.ts";
 import { ErrorCode } from "../protocol/error_codes.ts";
 import { pause } from "../../pause.ts";
+import { CONCURRENT_PAUSE_MS, isConcurrent, whileConcurrent } from "./concurrent.ts";
 import { TransactionCoordinator, type TransactionIdentity } from "./coordinator.ts";
+import { HangingTransactions } from "./hanging_transaction.ts";
 import { type PositionMarker, PositionRecordWriter, StoredPositions } from "./position_records.ts";
 import { PositionTopic } from "./position_topic.ts";
 import { PositionWriter } from "./position_writer.ts";
@@ -19,6 +22,8 @@ export interface TransactionSessionOptions {
   readonly cluster: Cluster;
   readonly config: KafkaSinkConfig;
   readonly hostname: string;
+  /** The topic of the events when it is the same for all; null: it is a template. */
+  readonly fixedTopic: string | null;
   readonly positions: TransactionPositions;
   readonly log: Log;
   /** Wall clock, milliseconds. */
@@ -33,9 +38,6 @@ export interface TransactionSessionOptions {
 /** Time for whoever has fenced this process to write its own marker; longer than a start takes. */
 const FENCE_WAIT_MS = 5_000;
 const FENCE_POLL_MS = 200;
-/** The coordinator is still ending the transaction before. */
-const CONCURRENT_PAUSE_MS = 20;
-const CONCURRENT_WAIT_MAX_MS = 10_000;
 /** What passes by itself while a cluster starts is mentioned after so many tries. */
 const QUIET_TRIES = 5;
 
@@ -52,6 +54,7 @@ export class TransactionSession {
   readonly #options: TransactionSessionOptions;
   readonly #coordinator: TransactionCoordinator;
   readonly #topic: PositionTopic;
+  readonly #hanging: HangingTransactions;
   readonly #run = randomBytes(16).toString("hex");
   #identity: TransactionIdentity | null = null;
   #writer: PositionWriter | null = null;
@@ -64,12 +67,20 @@ export class TransactionSession {
   /** The last own marker, or the end of what was read at the start, is not in front of it. */
   #readFrom = 0;
   #isVersionTold = false;
+  /** Where the transaction under way may have written. */
+  #partitions: readonly TransactionPartition[] = [];
 
   constructor(options: TransactionSessionOptions) {
     this.#options = options;
     const { cluster, config: { transactionalId, transactionTimeoutMs, positionTopic } } = options;
     this.#coordinator = new TransactionCoordinator({ cluster, transactionalId, transactionTimeoutMs });
     this.#topic = new PositionTopic({ ...options, topic: positionTopic, transactionalId });
+    this.#hanging = new HangingTransactions({
+      ...options,
+      coordinator: this.#coordinator,
+      topic: this.#topic,
+      transactionalId,
+    });
     this.#records = new PositionRecordWriter(transactionalId, new Map());
   }
 
@@ -111,9 +122,14 @@ export class TransactionSession {
 
   /**
    * T2 and T3 after trouble, until they have worked. `inDoubt`: EndTxn of the transaction under way was sent, and what became of it is not
-   * known. Returns whether it is committed. Rejects with TransactionStop when another process has taken over.
+   * known. `partitions`: where it may have written. Returns whether it is committed. Rejects with TransactionStop when another process has taken
+   * over.
    */
-  async recover(inDoubt: boolean): Promise<"committed" | "aborted"> {
+  async recover(
+    inDoubt: boolean,
+    partitions: readonly TransactionPartition[],
+  ): Promise<"committed" | "aborted"> {
+    this.#partitions = partitions;
     const verdict = await this.#untilItWorks(async () => {
       const { marker, isMoved } = await this.#readMarker();
       return this.#judge(marker, inDoubt, isMoved);
@@ -135,7 +151,7 @@ export class TransactionSession {
         // Behind the last own marker there is one of a successor, or none. What lies behind a transaction that is open, perhaps this process's
         // own, cannot be seen: nobody ends that one while it is waited for.
         const stored = this.#newMarkers();
-        await this.#topic.read(this.#writer!.partition, this.#readFrom, stored.take, false);
+        await this.#topic.read(this.#writer!.partition, this.#readFrom, stored.take, null);
         const { marker } = stored.positions;
         if (marker !== null && marker.run !== this.#run) throw this.#takenOver(marker);
       } catch (error) {
@@ -148,23 +164,24 @@ export class TransactionSession {
   }
 
   /** Before transaction.version 2. Rejects with KafkaError. */
-  async addPartitions(partitions: readonly { topic: string; partition: number }[]): Promise<void> {
-    await this.#whileConcurrent(() => this.#coordinator.addPartitions(this.#identity!, partitions));
+  async addPartitions(partitions: readonly TransactionPartition[]): Promise<void> {
+    const { signal } = this.#options;
+    await whileConcurrent(() => this.#coordinator.addPartitions(this.#identity!, partitions), signal);
   }
 
-  /** The last of T4: positions, and the marker. Rejects with KafkaError. */
-  async writePositions(): Promise<void> {
+  /** The last of T4: positions, and the marker. `partitions`: where the transaction has written. Rejects with KafkaError. */
+  async writePositions(partitions: readonly TransactionPartition[]): Promise<void> {
     crashPoint("txn_before_positions");
-    const { positions, config: { positionTopic }, hostname } = this.#options;
+    const { positions, config: { positionTopic }, hostname, signal } = this.#options;
     const writer = this.#writer!;
     const changes = positions.takeChanges();
     this.#changes = changes;
-    const marker = { run: this.#run, number: this.#committed + 1, host: hostname };
+    const marker = { run: this.#run, number: this.#committed + 1, host: hostname, partitions };
     if (!this.#identity!.isVersion2) {
       await this.addPartitions([{ topic: positionTopic, partition: writer.partition }]);
     }
     for (const records of writer.batchesOf(this.#records.records(changes, marker))) {
-      await this.#whileConcurrent(() => writer.write(records, this.#identity!));
+      await whileConcurrent(() => writer.write(records, this.#identity!), signal);
     }
     crashPoint("txn_after_positions");
   }
@@ -199,6 +216,7 @@ export class TransactionSession {
   ): Promise<number> {
     const { cluster, config, signal } = this.#options;
     const partition = await this.#topic.partition();
+    await unlessAborted(this.#hanging.ask(), signal);
     this.#identity = await unlessAborted(this.#coordinator.initProducer(), signal);
     this.#tellVersion(this.#identity);
     crashPoint("txn_after_init");
@@ -211,7 +229,13 @@ export class TransactionSession {
       partition,
       lastOffset,
     });
-    const endOffset = await this.#topic.read(partition, fromOffset, take);
+    const own = { run: this.#run, committed: this.#committed, partitions: this.#partitions };
+    const endOffset = await this.#topic.read(
+      partition,
+      fromOffset,
+      take,
+      (probe) => this.#hanging.look(probe, partition, this.#identity!, own),
+    );
     crashPoint("txn_after_positions_read");
     return endOffset;
   }
@@ -221,7 +245,7 @@ export class TransactionSession {
     const { transactionalId } = this.#options.config;
     const positions = new StoredPositions(transactionalId);
     const take = (key: Buffer | null, value: Buffer | null) => {
-      if (key?.length === Buffer.byteLength(transactionalId) + 1) positions.take(key, value);
+      if (positions.isMarker(key)) positions.take(key, value);
     };
     return { positions, take };
   }
@@ -290,18 +314,6 @@ export class TransactionSession {
     );
   }
 
-  async #whileConcurrent(work: () => Promise<void>): Promise<void> {
-    const deadlineMs = performance.now() + CONCURRENT_WAIT_MAX_MS;
-    for (;;) {
-      try {
-        return await work();
-      } catch (error) {
-        if (!isConcurrent(error) || performance.now() > deadlineMs) throw error;
-      }
-      await unlessAborted(Bun.sleep(CONCURRENT_PAUSE_MS), this.#options.signal);
-    }
-  }
-
   async #untilItWorks<T>(work: () => Promise<T>): Promise<T> {
     const { config, random, signal, problem } = this.#options;
     for (let failureCount = 0;;) {
@@ -323,10 +335,6 @@ export class TransactionSession {
       await unlessAborted(Bun.sleep(pauseMs), signal);
     }
   }
-}
-
-function isConcurrent(error: unknown): boolean {
-  return error instanceof RequestError && error.errorCode === ErrorCode.CONCURRENT_TRANSACTIONS;
 }
 
 /** Usual while a coordinator moves, or the topics are being created. */

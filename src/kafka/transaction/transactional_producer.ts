@@ -10,6 +10,8 @@ import type { TransactionPositions } from "./transaction_positions.ts";
 export interface TransactionalProducerOptions
   extends Omit<ProducerOptions, "intents" | "onDowngrade" | "recheckMs"> {
   readonly hostname: string;
+  /** The topic of the events when it is the same for all; null: it is a template. */
+  readonly fixedTopic: string | null;
   readonly positions: TransactionPositions;
   /** The positions of an earlier run are there: what is to be sent may be read. */
   readonly onStarted: () => void;

@@ -327,14 +327,20 @@ describe("other messages", () => {
     const id = Buffer.from("0000000000000005", "hex");
     const body = new WireWriter(true).int32(0).arrayLength(1).string("t").arrayLength(1).int32(0).int16(0)
       .string(null)
-      .arrayLength(1).raw(id).int32(2).int32(41).int64(1_700_000_000_000).int32(0).int64(-1).tags().tags()
+      .arrayLength(1).raw(id).int32(2).int32(41).int64(1_700_000_000_000).int32(0).int64(77).tags().tags()
       .tags().tags();
     expect(decodeDescribeProducersResponse(Buffer.from(body.slice())).partitions).toEqual([{
       topic: "t",
       partition: 0,
       errorCode: 0,
       errorMessage: null,
-      producers: [{ producerId: id, producerEpoch: 2, lastSequence: 41, lastTimestampMs: 1_700_000_000_000 }],
+      producers: [{
+        producerId: id,
+        producerEpoch: 2,
+        lastSequence: 41,
+        lastTimestampMs: 1_700_000_000_000,
+        transactionStartOffset: 77,
+      }],
     }]);
   });
 });

@@ -6,6 +6,10 @@ import {
 } from "../../../src/kafka/protocol/add_partitions_to_txn.ts";
 import { decodeApiVersionsResponse } from "../../../src/kafka/protocol/api_versions.ts";
 import { encodeCreateTopics } from "../../../src/kafka/protocol/create_topics.ts";
+import {
+  decodeDescribeTransactionsResponse,
+  encodeDescribeTransactions,
+} from "../../../src/kafka/protocol/describe_transactions.ts";
 import { decodeEndTxnResponse, encodeEndTxn } from "../../../src/kafka/protocol/end_txn.ts";
 import { decodeFetchResponse, encodeFetch } from "../../../src/kafka/protocol/fetch.ts";
 import {
@@ -84,6 +88,28 @@ describe("messages of transactions", () => {
       throttleMs: 2,
       errorCode: 0,
       next: { producerId: Buffer.from("0000000000000008", "hex"), producerEpoch: 4 },
+    });
+  });
+
+  test("DescribeTransactions tells how the last transaction of an id ended", () => {
+    expect(hex(encodeDescribeTransactions(["me"]))).toBe("02" + "036d65" + "00");
+    const id = Buffer.from("0000000000000008", "hex");
+    const answer = new WireWriter(true).int32(3).arrayLength(2)
+      .int16(105).string("you").string("").int32(0).int64(-1).int64(-1).int16(-1).arrayLength(0).tags()
+      .int16(0).string("me").string("PrepareCommit").int32(60_000).int64(1_700_000_000_000).raw(id).int16(4)
+      .arrayLength(1).string("t").arrayLength(2).int32(0).int32(5).tags().tags().tags();
+    expect(decodeDescribeTransactionsResponse(answer.slice())).toEqual({
+      throttleMs: 3,
+      transactions: [
+        {
+          transactionalId: "you",
+          errorCode: 105,
+          state: "",
+          producerId: Buffer.alloc(8, 0xff),
+          producerEpoch: -1,
+        },
+        { transactionalId: "me", errorCode: 0, state: "PrepareCommit", producerId: id, producerEpoch: 4 },
+      ],
     });
   });
 

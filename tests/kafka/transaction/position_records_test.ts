@@ -18,7 +18,15 @@ import { FakePartitionLog } from "../../support/fake_partition.ts";
 import { readBatchHeader, readRecords as readIndependently } from "../../support/record_batches.ts";
 
 const RUN = "00112233445566778899aabbccddeeff";
-const marker = (number: number) => ({ run: RUN, number, host: "höst" });
+const marker = (number: number) => ({
+  run: RUN,
+  number,
+  host: "höst",
+  partitions: Array.from({ length: number % 4 }, (_, i) => ({
+    topic: i < 2 ? "a.b_c-d" : "logs",
+    partition: i * number,
+  })),
+});
 const producerOf = (id: number, epoch = 0, baseSequence = 0) => ({
   producerIdHigh: 0,
   producerIdLow: id,
@@ -104,6 +112,11 @@ describe("records of positions", () => {
     expect(() => stored("me", [{ key: part!.key, value: part!.value!.subarray(0, 5) }]).values()).toThrow(
       "it is damaged",
     );
+    const [place] = new PositionRecordWriter("me", new Map()).records([], marker(1));
+    for (const text of ["x:", ":1", "x", "x:1,-2", "x:1,,2.5", "x:a"]) {
+      const damaged = Buffer.concat([place!.value!, Buffer.from(`\u0000${text}`)]);
+      expect(() => stored("me", [{ key: place!.key, value: damaged }])).toThrow("it is damaged");
+    }
     const large = [{ key: "k", value: Buffer.alloc(PART_BYTES_MAX + 1) }];
     const parts = new PositionRecordWriter("me", new Map()).records(large, marker(1));
     expect(() => stored("me", [parts[0]!]).values()).toThrow("part 1 of 2 of a position is missing");
@@ -208,7 +221,7 @@ test("whatever producers commit and abort: what is taken is what is committed, f
 });
 
 describe("the newest marker says what became of the last transaction", () => {
-  const other = { run: "ff".repeat(16), number: 4, host: "there" };
+  const other = { run: "ff".repeat(16), number: 4, host: "there", partitions: [] };
   const cases = [
     ["own, as known", marker(3), { run: RUN, committed: 3, before: other }, "aborted"],
     ["own, one further", marker(4), { run: RUN, committed: 3, before: null }, "committed"],

@@ -103,6 +103,7 @@ export class TransactionHarness implements AsyncDisposable {
       log: this.log,
       hasTopicTemplate: false,
       hostname: "here",
+      fixedTopic: "logs",
       positions: this.positions,
       onStarted: () => this.isStarted = true,
       onFatal: (message) => this.failure = message,
