@@ -2,6 +2,7 @@ import type { PartitionSender } from "../partition_sender.ts";
 import type { ProduceBatch } from "../produce_batch.ts";
 import type { TransactionPartition } from "../protocol/add_partitions_to_txn.ts";
 import type { ProduceResult } from "../protocol/produce.ts";
+import type { TransactionFailure } from "./transaction_failure.ts";
 
 export interface TransactionMember {
   readonly queue: PartitionSender;
@@ -12,20 +13,6 @@ export interface TransactionMember {
 export interface RefusedBatch extends TransactionMember {
   readonly result: ProduceResult;
   readonly nodeId: number;
-}
-
-/**
- * Why a transaction is not committed.
- *
- * - refused: a batch has to be split, or records of it be given up.
- * - fenced: the brokers know a newer epoch.
- * - unknown: everything else.
- */
-export interface TransactionFailure {
-  readonly kind: "refused" | "fenced" | "unknown";
-  /** A sentence without a period. */
-  readonly message: string;
-  readonly hint: string | null;
 }
 
 /**

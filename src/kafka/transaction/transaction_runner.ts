@@ -8,7 +8,7 @@ import { sequenceAfter } from "../batch_header.ts";
 import type { ProduceTransaction } from "../broker_sender.ts";
 import { BrokerSenders } from "../broker_senders.ts";
 import type { Cluster } from "../cluster.ts";
-import { KafkaError, RequestError } from "../errors.ts";
+import { KafkaError } from "../errors.ts";
 import type { PartitionSender } from "../partition_sender.ts";
 import type { ProduceBatch } from "../produce_batch.ts";
 import { certaintyOf, outcomeOf } from "../produce_outcome.ts";
@@ -22,8 +22,10 @@ import {
 } from "../protocol/produce.ts";
 import { pause } from "../../pause.ts";
 import { tellThrottled } from "../throttling.ts";
+import { CONCURRENT_PAUSE_MS } from "./concurrent.ts";
 import { JoinRules } from "./join_rules.ts";
-import { Transaction, type TransactionFailure } from "./transaction.ts";
+import { Transaction } from "./transaction.ts";
+import { failureOf } from "./transaction_failure.ts";
 import type { TransactionPositions } from "./transaction_positions.ts";
 import { TransactionSession } from "./transaction_session.ts";
 
@@ -55,8 +57,6 @@ export interface TransactionRunnerOptions {
 
 /** Memory of the batches of one transaction, passed by at most one batch: the next ones are filled meanwhile. */
 export const TRANSACTION_MAX_BYTES = BATCH_MEMORY_MAX_BYTES / 3;
-/** The coordinator is still ending the transaction before. */
-const CONCURRENT_PAUSE_MS = 20;
 
 /** Puts batches into transactions, one transaction after the other, until it is closed or must not go on. */
 export class TransactionRunner {
@@ -70,6 +70,8 @@ export class TransactionRunner {
   #onWork: () => void = () => {};
   /** Aborted ones in a row. */
   #failureCount = 0;
+  /** Since when it is being found out what became of a transaction, by the monotonic clock; Infinity: it is not. */
+  #recoveringMs = Infinity;
 
   constructor(options: TransactionRunnerOptions) {
     this.#options = options;
@@ -134,6 +136,18 @@ export class TransactionRunner {
     return this.#transaction !== null && this.#transaction.joined.has(batch);
   }
 
+  /** The batch waits for the leader of its partition alone: not for the end of the transaction before, nor for a coordinator that is away. */
+  isSendable(batch: ProduceBatch): boolean {
+    if (!this.#isStarted || !batch.isReady) return false;
+    if (this.#options.monotonic() - this.#recoveringMs > this.#options.config.socketTimeoutMs) return false;
+    return this.#transaction === null || this.#transaction.joined.has(batch);
+  }
+
+  /** Begins anew with a broker. */
+  forget(nodeId: number): void {
+    this.#senders.forget(nodeId);
+  }
+
   async abortOpen(): Promise<void> {
     if (this.#transaction !== null) await this.#session.abort();
   }
@@ -177,8 +191,10 @@ export class TransactionRunner {
     const { kind, message, hint } = transaction.failure!;
     if (kind === "refused") log.info(`A transaction is aborted and sent again: ${message}`);
     else this.#options.problem(`A transaction is aborted, and its lines are sent again: ${message}`, hint);
+    this.#recoveringMs = monotonic();
     if (kind === "fenced") await this.#session.findSuccessor(this.#ageMs(transaction));
     const end = await this.#session.recover(inDoubt, transaction.partitions);
+    this.#recoveringMs = Infinity;
     if (end === "committed") this.#settle(transaction);
     else await this.#aborted(transaction);
   }
@@ -353,6 +369,7 @@ export class TransactionRunner {
     const { errorCode } = result;
     const outcome = outcomeOf(errorCode);
     batch.isInFlight = false;
+    queue.answeredMs = this.#options.monotonic();
     if (outcome === "delivered") {
       queue.nextSequence = sequenceAfter(batch.numbers!.baseSequence, batch.count);
       this.#options.accumulator.setAside(queue, batch);
@@ -379,18 +396,4 @@ export class TransactionRunner {
     const { monotonic, now } = this.#options;
     return Math.max(monotonic() - beganMs, now() - beganWallMs);
   }
-}
-
-/** The coordinator is ending the transaction, or has, without having been asked by this process: another one has begun, or it took too long. */
-const ENDED_BY_OTHERS: readonly number[] = [
-  ErrorCode.CONCURRENT_TRANSACTIONS,
-  ErrorCode.INVALID_TXN_STATE,
-];
-
-function failureOf(error: unknown): TransactionFailure {
-  const message = error instanceof Error ? error.message : String(error);
-  const isFenced = error instanceof RequestError && error.errorCode !== null &&
-    (certaintyOf(error.errorCode) === "fenced" || ENDED_BY_OTHERS.includes(error.errorCode));
-  const hint = error instanceof KafkaError ? error.hint : null;
-  return { kind: isFenced ? "fenced" : "unknown", message, hint };
 }

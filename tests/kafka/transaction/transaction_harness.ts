@@ -77,7 +77,7 @@ export class TransactionHarness implements AsyncDisposable {
   offeredCount = 0;
   settledCount = 0;
 
-  constructor(kafka: FakeKafka, config: Partial<KafkaSinkConfig> = {}) {
+  constructor(kafka: FakeKafka, config: Partial<KafkaSinkConfig> = {}, stallMs?: number) {
     const whole: KafkaSinkConfig = {
       ...plainSink,
       delivery: "transactional",
@@ -108,6 +108,7 @@ export class TransactionHarness implements AsyncDisposable {
       onStarted: () => this.isStarted = true,
       onFatal: (message) => this.failure = message,
       fenceWaitMs: 50,
+      ...(stallMs === undefined ? {} : { stallMs }),
       now: Date.now,
       random: () => 0.5,
     });
