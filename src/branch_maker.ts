@@ -27,12 +27,13 @@ export class BranchMaker {
   readonly #options: PipelineOptions;
   readonly #rebuilder: Rebuilder;
   readonly #deadLetters: DeadLetterFiles;
-  readonly #garbagePacer = new GarbagePacer();
+  readonly #garbagePacer: GarbagePacer;
 
   constructor(options: PipelineOptions, rebuilder: Rebuilder, deadLetters: DeadLetterFiles) {
     this.#options = options;
     this.#rebuilder = rebuilder;
     this.#deadLetters = deadLetters;
+    this.#garbagePacer = new GarbagePacer({ onIdle: () => options.pool.trim() });
   }
 
   /** Its disk buffer is open, where it has one. `sources`: all that the configuration has. */

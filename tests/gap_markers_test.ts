@@ -48,7 +48,7 @@ function setUp(maxEvents = 10) {
     hasIntents: () => false,
     sourceMetrics,
     sinkMetrics,
-    garbagePacer: new GarbagePacer(() => {}),
+    garbagePacer: new GarbagePacer({ collect() {} }),
     log,
     now: () => 2_000,
   });

@@ -81,7 +81,7 @@ export class LaneHarness {
       hasIntents: () => false,
       sourceMetrics: this.source,
       sinkMetrics: this.sink,
-      garbagePacer: new GarbagePacer(() => {}),
+      garbagePacer: new GarbagePacer({ collect() {} }),
       log: this.log,
       now,
     });

@@ -74,7 +74,7 @@ export class DiskReader {
   readonly #options: DiskReaderOptions;
   readonly #frames: FrameReader;
   readonly #ready: Delivery[] = [];
-  readonly #garbagePacer = new GarbagePacer();
+  readonly #garbagePacer: GarbagePacer;
   readonly #streams = new Map<string, Stream>();
   /** Dropped by `drop_oldest` before they were read, ascending. */
   #dropped: EventRange[] = [];
@@ -88,6 +88,7 @@ export class DiskReader {
   constructor(options: DiskReaderOptions) {
     this.#options = options;
     this.#nextEvent = options.startEvent;
+    this.#garbagePacer = new GarbagePacer({ onIdle: () => options.pool.trim() });
     this.#frames = new FrameReader({
       ...options,
       onFrame: (type, window, start, end, segment) => this.#frame(type, window, start, end, segment),

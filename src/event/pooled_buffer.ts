@@ -25,9 +25,10 @@ export const POOLED_FREE_MAX_BYTES = 16_777_216;
 class Pooled implements PooledBuffer {
   readonly data: Buffer;
   #owners = 1;
-  readonly #free: Pooled[] | null;
+  /** Where it goes after its last owner; null: to the garbage collector. */
+  readonly #free: Pooled[] | "system" | null;
 
-  constructor(data: Buffer, free: Pooled[] | null) {
+  constructor(data: Buffer, free: Pooled[] | "system" | null) {
     this.data = data;
     this.#free = free;
   }
@@ -43,9 +44,13 @@ class Pooled implements PooledBuffer {
 
   release(): void {
     if (this.#owners === 0) throw new Error("Cannot release a buffer that was given back to its pool");
-    if (--this.#owners > 0) return;
+    if (--this.#owners > 0 || this.#free === null) return;
+    if (this.#free === "system") {
+      (this.data.buffer as ArrayBuffer).transfer(0);
+      return;
+    }
     const freeMax = Math.min(POOLED_FREE_MAX, POOLED_FREE_MAX_BYTES / this.data.length);
-    if (this.#free !== null && this.#free.length < freeMax) this.#free.push(this);
+    if (this.#free.length < freeMax) this.#free.push(this);
   }
 }
 
@@ -65,6 +70,20 @@ export class BufferPool {
       return pooled;
     }
     return new Pooled(Buffer.allocUnsafeSlow(sizeBytes), null);
+  }
+
+  /**
+   * Memory of just this size, for what pooled memory would be too large for. It goes back to the system with its last owner, and not with the next
+   * collection: copies of what is read from a pipe at full speed made half a gigabyte of garbage for each gigabyte. Nothing asynchronous may be under
+   * way in it then.
+   */
+  takeExact(sizeBytes: number): PooledBuffer {
+    return new Pooled(Buffer.allocUnsafeSlow(sizeBytes), "system");
+  }
+
+  /** Leaves what is free to the garbage collector. */
+  trim(): void {
+    for (const free of this.#free) free.length = 0;
   }
 }
 

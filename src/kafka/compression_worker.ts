@@ -40,7 +40,7 @@ declare const self: {
 const COLLECT_AFTER_BYTES = 32 * 1_048_576;
 
 let context: JobContext | null = null;
-const garbagePacer = new GarbagePacer(() => Bun.gc(true), COLLECT_AFTER_BYTES);
+const garbagePacer = new GarbagePacer({ everyBytes: COLLECT_AFTER_BYTES });
 
 self.onmessage = ({ data }) => {
   if ("module" in data) {

@@ -47,7 +47,8 @@ export function lineColumn(lines: KeptLines, pool: BufferPool): OwnedColumn {
     owner.retain();
     return owned({ data: chunk.data, starts, ends }, byteSize, owner, positions.owner);
   }
-  const data = Buffer.allocUnsafeSlow(byteSize);
+  const copy = pool.takeExact(byteSize);
+  const { data } = copy;
   let at = 0;
   for (let i = 0; i < count; i++) {
     const start = at;
@@ -55,7 +56,7 @@ export function lineColumn(lines: KeptLines, pool: BufferPool): OwnedColumn {
     starts[i] = start;
     ends[i] = at;
   }
-  return owned({ data, starts, ends }, byteSize, null, positions.owner);
+  return owned({ data, starts, ends }, byteSize, copy, positions.owner);
 }
 
 /** The same bytes for every event, held once. */

@@ -11,6 +11,8 @@ import {
 /** Room that a buffer starts with, and that it keeps. What a large group took beyond is given back. */
 const KEPT_BYTES = 2_097_152;
 const INITIAL_BYTES = 64 * 1024;
+/** After so long without a group what it keeps is given back too. */
+const IDLE_MS = 1_000;
 
 /** Where in a segment a group goes. */
 export interface SegmentPlace {
@@ -43,6 +45,7 @@ interface Waiters {
  */
 export class GroupBuffer {
   readonly #writer: GroupWriter;
+  readonly #idleMs: number;
   /** Starts with the group's header. Read it anew after each call that adds. */
   bytes: Buffer;
   /** Header and frames. */
@@ -52,9 +55,13 @@ export class GroupBuffer {
   /** Somebody wants it on the device. */
   isSyncWanted = false;
   #waiters: Waiters | null = null;
+  #wasUsed = false;
+  #idleTimer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(writer: GroupWriter) {
+  /** `idleMs`: see IDLE_MS. */
+  constructor(writer: GroupWriter, idleMs = IDLE_MS) {
     this.#writer = writer;
+    this.#idleMs = idleMs;
     this.bytes = writer.allocate(INITIAL_BYTES);
   }
 
@@ -106,10 +113,22 @@ export class GroupBuffer {
     this.isWanted = false;
     this.isSyncWanted = false;
     this.clearFrames();
+    this.#wasUsed = true;
     if (this.bytes.length > KEPT_BYTES) this.bytes = this.#writer.allocate(INITIAL_BYTES);
+    else if (this.bytes.length > INITIAL_BYTES) this.#idleTimer ??= this.#trimLater();
     if (waiters === null) return;
     if (error === null) waiters.resolve();
     else waiters.reject(error);
+  }
+
+  #trimLater(): ReturnType<typeof setTimeout> {
+    this.#wasUsed = false;
+    const timer = setTimeout(() => {
+      this.#idleTimer = this.#wasUsed || this.payloadBytes > 0 ? this.#trimLater() : null;
+      if (this.#idleTimer === null) this.bytes = this.#writer.allocate(INITIAL_BYTES);
+    }, this.#idleMs);
+    timer.unref();
+    return timer;
   }
 
   clearFrames(): void {

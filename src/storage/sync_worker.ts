@@ -1,3 +1,4 @@
+import { GarbagePacer } from "../telemetry/garbage_pacer.ts";
 import { runJob, type StorageJob } from "./storage_jobs.ts";
 import { systemOps } from "./storage_ops.ts";
 
@@ -24,6 +25,9 @@ declare const self: {
   postMessage(answer: SyncAnswer): void;
 };
 
+/** Each message refers to memory of the thread that sent it, which lasts until this one's collector has looked. */
+const garbagePacer = new GarbagePacer({ onIdle() {} });
+
 self.onmessage = ({ data: { id, job } }) => {
   try {
     self.postMessage({ id, value: runJob(systemOps, job), error: null });
@@ -32,4 +36,5 @@ self.onmessage = ({ data: { id, job } }) => {
     const name = typeof code === "string" ? code : "UNKNOWN";
     self.postMessage({ id, value: 0, error: { code: name, message: String(message) } });
   }
+  if ("bytes" in job) garbagePacer.add(job.bytes.length);
 };

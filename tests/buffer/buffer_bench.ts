@@ -171,7 +171,7 @@ export class BufferBench {
       hasIntents: () => false,
       sourceMetrics,
       sinkMetrics: this.metrics.sink(SINK),
-      garbagePacer: new GarbagePacer(() => {}),
+      garbagePacer: new GarbagePacer({ collect() {} }),
       log: this.log,
       now: () => 1,
     });

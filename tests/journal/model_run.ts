@@ -84,7 +84,7 @@ export class ModelLane {
       hasIntents: () => isExact,
       sourceMetrics,
       sinkMetrics: this.metrics,
-      garbagePacer: new GarbagePacer(() => {}),
+      garbagePacer: new GarbagePacer({ collect() {} }),
       log: silentLog,
       now: () => 1,
     });

@@ -142,4 +142,10 @@ export class CountedPool extends BufferPool {
     this.taken.push(buffer);
     return buffer;
   }
+
+  override takeExact(sizeBytes: number): CountedBuffer {
+    const buffer = new CountedBuffer(super.takeExact(sizeBytes).data);
+    this.taken.push(buffer);
+    return buffer;
+  }
 }
