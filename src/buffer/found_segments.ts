@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { errnoName } from "../errors.ts";
 import { segmentsIn } from "../storage/log_reader.ts";
 import {
   type FoundFrame,
@@ -57,7 +56,7 @@ export function findSegments(
   let newest: { number: number; extent: SegmentExtent } | null = null;
   for (const number of numbers.toReversed()) {
     if (damaged.has(number)) continue;
-    const extent = readFrames(dir, number, ops, damaged, log, (events) => {
+    const extent = readFrames(dir, number, ops, (events) => {
       bufferId ??= bufferIdOf(events);
       nextEvent = Math.max(nextEvent, events.firstEvent + events.count);
     });
@@ -73,7 +72,7 @@ export function findSegments(
   return {
     numbers,
     bufferId,
-    firstEvent: numbers.length === 0 ? 0 : firstEventFrom(dir, numbers, ops),
+    firstEvent: firstEventFrom(dir, numbers, ops, isKnown(bufferId, knownIds)),
     nextEvent,
     empty,
     last,
@@ -108,13 +107,20 @@ export function trim(
   }
 }
 
-/** The first event of the oldest of these segments that has one; 0 when none has. */
-function firstEventFrom(dir: string, numbers: readonly number[], ops: StorageOps): number {
+/**
+ * The first event of the oldest of these segments that has one; 0 when none has. A buffer that the journal does not know begins there: none of its
+ * segments may be passed over for an error of the system, which is thrown.
+ */
+function firstEventFrom(dir: string, numbers: readonly number[], ops: StorageOps, isKnown: boolean): number {
   for (const number of numbers) {
-    const first = firstEventOf(dir, number, ops);
-    if (first !== null) return first;
+    const first = isKnown ? firstEventOf(dir, number, ops) : readFirstEvents(dir, number, ops)?.firstEvent;
+    if (first !== null && first !== undefined) return first;
   }
   return 0;
+}
+
+function isKnown(bufferId: Buffer | null, knownIds: ReadonlySet<string>): boolean {
+  return bufferId !== null && knownIds.has(bufferId.toString("hex"));
 }
 
 /**
@@ -132,7 +138,7 @@ function setForeignAside(
   if (knownIds.size === 0) return;
   const foreign: number[] = [];
   for (const number of numbers.toReversed()) {
-    const first = damaged.has(number) ? null : firstEventsOf(dir, number, ops);
+    const first = damaged.has(number) ? null : readFirstEvents(dir, number, ops);
     if (first === null) continue;
     if (!knownIds.has(first.bufferId.toString("hex"))) {
       foreign.push(number);
@@ -152,29 +158,31 @@ function setForeignAside(
 
 /** The number of a segment's first event; null: it has none, or cannot be read. */
 export function firstEventOf(dir: string, number: number, ops: StorageOps): number | null {
-  return firstEventsOf(dir, number, ops)?.firstEvent ?? null;
-}
-
-function firstEventsOf(
-  dir: string,
-  number: number,
-  ops: StorageOps,
-): { readonly firstEvent: number; readonly bufferId: Buffer } | null {
-  let first: { firstEvent: number; bufferId: Buffer } | null = null;
   try {
-    const file = openSegmentFile(dir, number, "buffer", ops);
-    try {
-      if (file.header === null) return null;
-      readSegmentFrames({ fd: file.fd, header: file.header }, ops, (frame) => {
-        const events = eventsIn(frame);
-        if (events !== null) first = { firstEvent: events.firstEvent, bufferId: bufferIdOf(events) };
-        return first === null;
-      });
-    } finally {
-      ops.close(file.fd);
-    }
+    return readFirstEvents(dir, number, ops)?.firstEvent ?? null;
   } catch {
     return null; // whoever reads it says what is wrong
+  }
+}
+
+interface FirstEvents {
+  readonly firstEvent: number;
+  readonly bufferId: Buffer;
+}
+
+/** Null: the segment has no events. Throws the system's errors. */
+function readFirstEvents(dir: string, number: number, ops: StorageOps): FirstEvents | null {
+  let first: FirstEvents | null = null;
+  const file = openSegmentFile(dir, number, "buffer", ops);
+  try {
+    if (file.header === null) return null;
+    readSegmentFrames({ fd: file.fd, header: file.header }, ops, (frame) => {
+      const events = eventsIn(frame);
+      if (events !== null) first = { firstEvent: events.firstEvent, bufferId: bufferIdOf(events) };
+      return first === null;
+    });
+  } finally {
+    ops.close(file.fd);
   }
   return first;
 }
@@ -201,13 +209,11 @@ function readHeaders(
   return ends;
 }
 
-/** Calls back for every frame of events of a segment. Null: it cannot be read. */
+/** Calls back for every frame of events of a segment. Null: it is none of this buffer. Throws the system's errors: nothing is known of what was not read. */
 function readFrames(
   dir: string,
   number: number,
   ops: StorageOps,
-  damaged: Set<number>,
-  log: Log,
   onEvents: (events: StoredEvents) => void,
 ): SegmentExtent | null {
   const file = openSegmentFile(dir, number, "buffer", ops);
@@ -217,14 +223,6 @@ function readFrames(
       const events = eventsIn(frame);
       if (events !== null) onEvents(events);
     });
-  } catch (error) {
-    log.error(
-      `Cannot read a file of a disk buffer: "${file.path}" (${
-        errnoName(error)
-      }); it is kept in "${dir}/damaged"`,
-    );
-    damaged.add(number);
-    return null;
   } finally {
     ops.close(file.fd);
   }

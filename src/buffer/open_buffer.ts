@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Ledger } from "../checkpoint/ledger.ts";
 import { StartError } from "../errors.ts";
 import { LogNewerError } from "../storage/log_errors.ts";
+import { patientReads } from "../storage/patient_reads.ts";
 import { DirectWriter, type GroupWriter } from "../storage/group_writer.ts";
 import { SegmentedLog } from "../storage/segmented_log.ts";
 import { openSegmentFile, readSegmentFrames } from "../storage/segment_file.ts";
@@ -44,6 +45,8 @@ export interface BufferTiming extends WriterTiming {
   readonly writer?: GroupWriter;
   /** Longest pause between two tries of a commit that fails. */
   readonly retryMsMax?: number;
+  /** Pauses between two reads of a start that fail, milliseconds. */
+  readonly readPause?: (ms: number) => void;
 }
 
 export interface OpenBufferOptions extends Omit<DiskBufferOptions, "journal" | "ops">, BufferTiming {
@@ -58,15 +61,21 @@ export interface OpenBufferOptions extends Omit<DiskBufferOptions, "journal" | "
  */
 export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBuffer> {
   const { dir, sink, log, journal, ops = systemBufferOps, maxSizeBytes, durability } = options;
+  const reads = patientReads(ops, (path, code) => {
+    log.warn(
+      `Cannot read the disk buffer of sink "${sink}": "${path}" (${code}); the start waits, and reading is tried again`,
+      { hint: "look at the disk: dmesg, smartctl" },
+    );
+  }, options.readPause);
   try {
     ops.makeDir(dir);
-    const found = findSegments(dir, ops, log, journal.knownIds());
+    const found = findSegments(dir, reads, log, journal.knownIds());
     const bufferId = found.bufferId ?? randomBytes(BUFFER_ID_BYTES);
     const ledger = journal.ledgerOf(bufferId.toString("hex"), found.firstEvent);
     // Never a number twice: what is known of it would be taken for the other one's, and what is missing would not be missed.
     const firstEvent = Math.max(found.nextEvent, ledger.trackedEnd, journal.storedEvent(ledger));
     if (found.bufferId !== null) {
-      tellPositions(options, ops, bufferId, found.numbers, journal.storedEvent(ledger));
+      tellPositions(options, reads, bufferId, found.numbers, journal.storedEvent(ledger));
     }
     journal.begin(firstEvent);
     // Something is missing at the end: it may be in what looks like the torn end of a file, which is kept.
@@ -75,7 +84,7 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
     const damaged = isShort ? tellMissingEnd(options, found, ledger) : found.damaged;
     const unreadable = new Set([...found.damaged, ...found.empty]);
     const readable = found.numbers.filter((number) => !unreadable.has(number));
-    const startSegment = segmentOf(dir, readable, ledger.position, ops);
+    const startSegment = segmentOf(dir, readable, ledger.position, reads);
     let buffer: DiskBuffer | null = null;
     let failure: string | null = null;
     const segmentedLog = await SegmentedLog.open({
@@ -115,13 +124,14 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
         "run the newer shipper until the buffer is empty",
       );
     }
-    const { code } = error as { code?: unknown };
+    const { code, path } = error as { code?: unknown; path?: unknown };
     if (typeof code !== "string" || error instanceof StartError) throw error;
+    const where = typeof path === "string" && path !== "" && path !== dir ? ` ("${path}")` : "";
     throw new StartError(
       "buffer-unreadable",
-      `Cannot open the disk buffer of sink "${sink}" in "${dir}": ${code}`,
+      `Cannot open the disk buffer of sink "${sink}" in "${dir}": ${code}${where}`,
       code === "EIO"
-        ? `look at the disk (dmesg, smartctl); "shipper buffer repair --sink ${sink}" sets aside what it does not give`
+        ? `look at the disk (dmesg, smartctl) and start again; nothing counts as lost yet. "shipper buffer repair --sink ${sink}" gives up what the disk does not give`
         : "make it readable and writable for the user that runs shipper, or set data_dir to another folder",
     );
   }
