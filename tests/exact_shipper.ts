@@ -4,17 +4,27 @@ import { loadConfigFiles } from "../src/cli/load_config_files.ts";
 import type { Journal } from "../src/journal/journal.ts";
 import { readJournal } from "../src/journal/journal_reader.ts";
 import { Pipeline } from "../src/pipeline.ts";
+import { type StorageOps, systemOps } from "../src/storage/storage_ops.ts";
 import { auditRun } from "../src/telemetry/audit.ts";
 import { Metrics } from "../src/telemetry/metrics.ts";
 import { openJournal } from "./checkpoint/journaled_positions.ts";
 import { KeptLog } from "./kafka/producer_harness.ts";
 import type { TempDir } from "./support/temp_dir.ts";
 
+interface JournalSizes {
+  readonly segmentBytes?: number;
+  readonly liveBytesMax?: number;
+}
+
+const FULL = Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" });
+
 /** A shipper inside the test's own process, with a real journal: it can be killed, stopped, and started again with another configuration. */
 export class ExactShipper implements AsyncDisposable {
   readonly #dir: TempDir;
-  readonly #journalOptions: { readonly segmentBytes?: number; readonly liveBytesMax?: number };
+  readonly #journalOptions: JournalSizes;
   #runCount = 0;
+  /** The journal cannot be written. */
+  isDiskFull = false;
   #journal: Journal | null = null;
   #pipeline: Pipeline | null = null;
   #running: Promise<void> | null = null;
@@ -25,7 +35,7 @@ export class ExactShipper implements AsyncDisposable {
 
   constructor(
     dir: TempDir,
-    journal: { readonly segmentBytes?: number; readonly liveBytesMax?: number } = {},
+    journal: JournalSizes = {},
   ) {
     this.#dir = dir;
     this.#journalOptions = journal;
@@ -41,7 +51,8 @@ export class ExactShipper implements AsyncDisposable {
       stdin: async function* () {},
     });
     if (config === null) throw new Error(diagnostics.map((each) => each.message).join("\n"));
-    this.#journal = await openJournal(this.dataDir, this.#journalOptions);
+    this.isDiskFull = false;
+    this.#journal = await openJournal(this.dataDir, { ...this.#journalOptions, ops: this.#ops() });
     this.metrics = new Metrics(0);
     this.log = new KeptLog();
     this.failure = null;
@@ -64,6 +75,14 @@ export class ExactShipper implements AsyncDisposable {
     this.#running = this.#pipeline.run().catch((error: unknown) => {
       this.failure = (error as Error).message;
     });
+  }
+
+  #ops(): StorageOps {
+    const write: StorageOps["write"] = (...where) => {
+      if (this.isDiskFull) throw FULL;
+      return systemOps.write(...where);
+    };
+    return { ...systemOps, write };
   }
 
   get dataDir(): string {

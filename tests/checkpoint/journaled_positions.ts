@@ -1,6 +1,7 @@
 import type { FileRecord } from "../../src/checkpoint/position_file.ts";
 import type { Stream } from "../../src/event/stream.ts";
 import { Journal } from "../../src/journal/journal.ts";
+import type { StorageOps } from "../../src/storage/storage_ops.ts";
 import type { Log } from "../../src/telemetry/log.ts";
 import { silentLog } from "../kafka/support.ts";
 
@@ -34,6 +35,7 @@ export function openJournal(
     readonly log?: Log;
     readonly segmentBytes?: number;
     readonly liveBytesMax?: number;
+    readonly ops?: StorageOps;
   } = {},
 ): Promise<Journal> {
   return Journal.open({

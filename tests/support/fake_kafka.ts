@@ -40,8 +40,11 @@ export interface Refusal {
 
 /** What happens to a whole Produce request. */
 export interface RequestFault {
-  /** "cut-before": nothing was read. "cut-after": appended, and the answer is lost. "silence": no answer, nothing appended. */
-  readonly kind?: "cut-before" | "cut-after" | "silence" | "silence-after" | "garbage";
+  /**
+   * "cut-before": nothing was read. "cut-after": appended, and the answer is lost. "cut-late": the same, but it is appended `delayMs` after the
+   * connection was cut. "silence": no answer, nothing appended.
+   */
+  readonly kind?: "cut-before" | "cut-after" | "cut-late" | "silence" | "silence-after" | "garbage";
   readonly delayMs?: number;
   readonly throttleMs?: number;
   /** Partitions that the answer does not mention. */
@@ -269,6 +272,11 @@ export class FakeKafka implements AsyncDisposable {
     if (fault.kind === "cut-before" || fault.kind === "silence") {
       close();
       return fault.kind === "silence" ? "silence" : "cut";
+    }
+    if (fault.kind === "cut-late") {
+      close();
+      setTimeout(() => attempts.forEach((attempt) => this.#append(attempt)), fault.delayMs ?? 0);
+      return "cut";
     }
     const answers = attempts.map((attempt) => {
       const { topic, partition } = attempt;

@@ -206,6 +206,11 @@ export class FakePartitionLog {
     this.#producers.clear();
   }
 
+  /** As a broker that was restarted cleanly: of each producer it knows the last batch. */
+  forgetAllButTheLast(): void {
+    for (const { batches } of this.#producers.values()) batches.splice(0, batches.length - 1);
+  }
+
   #recognise(header: ReadBatch, bytes: Buffer): { errorCode: number; baseOffset: number } | null {
     const refused = (errorCode: number) => ({ errorCode, baseOffset: -1 });
     const state = this.#producers.get(header.producerId);
