@@ -8,8 +8,9 @@ import { fileStream } from "../event/stream.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SourceMetrics } from "../telemetry/metrics.ts";
 import { HUNG_MS, ONCE_HUNG_MS, untilHung } from "./device_gate.ts";
+import { EndedFiles } from "./ended_files.ts";
 import type { FileDiscovery } from "./file_discovery.ts";
-import { EMPTY_FINGERPRINT, fingerprintOf, inodeKey, streamId } from "./file_identity.ts";
+import { bornFromNs, EMPTY_FINGERPRINT, fingerprintOf, inodeKey, streamId } from "./file_identity.ts";
 import { fileLags } from "./file_lags.ts";
 import type { Opened } from "./file_opening.ts";
 import { openFile } from "./file_opening.ts";
@@ -22,12 +23,6 @@ import { OwnFolders } from "./own_folders.ts";
 import type { RescueGuard } from "./rescue_guard.ts";
 import type { TailContext } from "./tail_context.ts";
 import { TailedFile } from "./tailed_file.ts";
-
-/** Inodes of ended files that are remembered, only to tell them from rotations that nobody saw. */
-const ENDED_MAX = 10_000;
-/** Birth times come from a clock that moves in steps: up to this long (at 100 Hz) they lie behind the time of day. */
-const CLOCK_TICK_MS = 10;
-const NS_PER_MS = 1_000_000n;
 
 export interface FileCatalogOptions {
   readonly config: FileSourceConfig;
@@ -74,8 +69,7 @@ export class FileCatalog {
   readonly byName = new Map<string, TailedFile>();
   readonly #records = new KnownRecords();
   readonly #ownFolders: OwnFolders;
-  /** Inodes that were read to their end in this run; their files may still be there under rotated names. */
-  readonly #ended = new Set<string>();
+  readonly #ended = new EndedFiles();
   /** Inodes that are being opened: an open may hang. */
   readonly #opening = new Set<string>();
   readonly #lags = () => fileLags(this.byInode.values(), this.options.checkpoint, this.options.config.name);
@@ -233,7 +227,7 @@ export class FileCatalog {
         inode: file.inode,
         device: file.device,
         generation: file.generation + 1,
-        sinceNs: this.#bornFromNowNs(),
+        sinceNs: bornFromNs(this.options.tail.nowMs()),
         handle: file.handle,
         fingerprint: EMPTY_FINGERPRINT,
         sizeBytes,
@@ -280,14 +274,20 @@ export class FileCatalog {
     for (const name of file.watchedNames) if (this.byName.get(name) === file) this.byName.delete(name);
     for (const successor of file.successors) successor.predecessor = null;
     file.successors.length = 0;
-    const isGone = file.isUnlinked || file.isCutOff || file.isSuperseded;
-    if (!isGone || tail.isOnce) return;
-    this.forget(file);
-    if (this.#ended.size >= ENDED_MAX) this.#ended.clear();
-    this.#ended.add(file.inode);
-    if (file.isUnlinked) {
-      for (const [matchedPath, last] of this.byPath) if (last === file) this.byPath.delete(matchedPath);
+    if (tail.isOnce) return;
+    if (file.isUnlinked || file.isCutOff || file.isSuperseded) {
+      this.forget(file);
+      this.#ended.add(file.inode);
     }
+    this.#ended.leavePaths(file, this.byPath);
+  }
+
+  /** Positions of files that were not seen for a long time go. Those that are being read are seen. */
+  forgetUnseen(): void {
+    const { checkpoint, config: { name } } = this.options;
+    for (const { stream } of this.byInode.values()) checkpoint.seen(name, stream.id);
+    checkpoint.forgetUnseen(name);
+    this.#records.keepOnly(checkpoint.records(name));
   }
 
   /** Its positions go when everything is delivered. */
@@ -335,7 +335,7 @@ export class FileCatalog {
         device: String(stat.dev),
         generation,
         sinceNs: isReplaced
-          ? this.#bornFromNowNs()
+          ? bornFromNs(this.options.tail.nowMs())
           : record === null
           ? stat.birthtimeNs
           : BigInt(record.sinceNs),
@@ -385,11 +385,6 @@ export class FileCatalog {
     this.liveCount++;
     this.#countWatched(metrics);
     return file;
-  }
-
-  /** The earliest birth time that a file may carry that is created from now on. */
-  #bornFromNowNs(): bigint {
-    return BigInt(Math.trunc(this.options.tail.nowMs()) - CLOCK_TICK_MS) * NS_PER_MS;
   }
 
   /** What is stored of it. */

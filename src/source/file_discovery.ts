@@ -6,6 +6,7 @@ import type { SourceMetrics } from "../telemetry/metrics.ts";
 import type { DirectoryEntry, DirectoryWatcher, FileOps, FileStat } from "./file_ops.ts";
 import type { GlobRoot } from "./glob_root.ts";
 import { globRoot } from "./glob_root.ts";
+import { isNotFound } from "./folder_search.ts";
 import { ToldOnce } from "./told_once.ts";
 
 /** Folders that are watched at most; beyond it, the scan finds what changes. */
@@ -124,6 +125,7 @@ export class FileDiscovery {
   async walk(root: GlobRoot): Promise<Walk> {
     const walk = new Walk(root, this.#scanCount++, this.#knownCounts.get(root) ?? 0);
     await this.#enter(walk, root.folder, 0);
+    await this.#lookAgain();
     this.#knownCounts.set(root, walk.knownCount);
     return walk;
   }
@@ -271,6 +273,19 @@ export class FileDiscovery {
   #recheck(folder: string): void {
     const watch = this.#watches.get(folder);
     if (watch !== undefined) watch.recheckAtScan = 0;
+  }
+
+  /** Watched folders that no walk enters any more: those of links are watched on, those that are gone are let go. */
+  async #lookAgain(): Promise<void> {
+    const dueAtScan = this.#scanCount - RECHECK_SCANS * this.roots.length;
+    for (const [folder, { recheckAtScan }] of [...this.#watches]) {
+      if (this.#isClosed || recheckAtScan >= dueAtScan) continue;
+      try {
+        if (await this.#watch(folder) === null) this.#unwatch(folder);
+      } catch (error) {
+        if (isNotFound(error)) this.#unwatch(folder);
+      }
+    }
   }
 
   #unwatch(folder: string): void {

@@ -16,6 +16,14 @@ export interface Fingerprint {
 export const EMPTY_FINGERPRINT: Fingerprint = { sizeBytes: 0, hash: "" };
 
 const HASH_HEX_CHARS = 32;
+/** Birth times come from a clock that moves in steps: up to this long (at 100 Hz) they lie behind the time of day. */
+const CLOCK_TICK_MS = 10;
+const NS_PER_MS = 1_000_000n;
+
+/** The earliest birth time (nanoseconds since the epoch) that a file may carry that is created from `nowMs` on. */
+export function bornFromNs(nowMs: number): bigint {
+  return BigInt(Math.trunc(nowMs) - CLOCK_TICK_MS) * NS_PER_MS;
+}
 
 /** Key of an inode as long as it exists: "dev:ino:birthtimeNs". */
 export function inodeKey(stat: Pick<FileStat, "dev" | "ino" | "birthtimeNs">): string {

@@ -71,7 +71,7 @@ export class FilePaths {
     for (const [basePath, records] of groups) await this.#resume(basePath, records, located, found);
     for (const [matchedPath, stat] of found) await this.see(matchedPath, stat);
     this.#isFirstLook = false;
-    checkpoint.forgetUnseen(config.name);
+    this.#catalog.forgetUnseen();
   }
 
   /** Whether there is a copy of a file that is nowhere: it is read, unless that fails, which is told. */

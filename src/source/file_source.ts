@@ -26,6 +26,8 @@ import { ToldOnce } from "./told_once.ts";
 export const SCAN_INTERVAL_MS_MAX = 1_000;
 /** At the end, a device that hangs while deleted files are copied is waited for no longer. */
 const FINISH_WAIT_MS = 6_000;
+/** Files that were not seen for days are looked for this often. */
+const FORGET_INTERVAL_MS = 3_600_000;
 /** Changes that ask for a scan are waited for together. */
 const SCAN_SOON_MS = 10;
 
@@ -69,7 +71,9 @@ class FileSource implements Source {
   #scanTimer: ReturnType<typeof setTimeout> | null = null;
   /** Tasks on the catalog run one after another; this is the last one. */
   #lastTask: Promise<void> = Promise.resolve();
+  readonly #monotonicMs: () => number;
   #hasStarted = false;
+  #forgotAtMs = -Infinity;
   #bug: unknown = null;
 
   constructor(options: FileSourceOptions) {
@@ -79,7 +83,7 @@ class FileSource implements Source {
     const ops = options.ops ?? systemFileOps;
     const gate = options.gate ?? processDeviceGate;
     const nowMs = options.now ?? Date.now;
-    const monotonicMs = options.monotonic ?? (() => performance.now());
+    const monotonicMs = this.#monotonicMs = options.monotonic ?? (() => performance.now());
     const isForbidden = forbiddenFolder(options.dataDir);
     this.#toldFailures = new ToldOnce(log);
     this.#openFiles = new OpenFiles(ops, config.maxOpenFiles ?? openFilesMaxDefault(), metrics);
@@ -211,6 +215,15 @@ class FileSource implements Source {
     this.#scheduler.tick();
     this.#guard?.kick();
     if (this.#hasStarted && !this.#options.once) this.#scan();
+    this.#forgetUnseen();
+  }
+
+  /** A process that runs for weeks sees many files come and go. */
+  #forgetUnseen(): void {
+    const nowMs = this.#monotonicMs();
+    if (!this.#hasStarted || this.#options.once || nowMs - this.#forgotAtMs < FORGET_INTERVAL_MS) return;
+    this.#forgotAtMs = nowMs;
+    this.#catalog.forgetUnseen();
   }
 
   #scan(): void {

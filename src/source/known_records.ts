@@ -43,6 +43,13 @@ export class KnownRecords {
     return (key === null ? undefined : this.#deviceless.get(key)) ?? null;
   }
 
+  /** Forgets all but these. */
+  keepOnly(records: Iterable<FileRecord>): void {
+    this.#byInode.clear();
+    this.#deviceless.clear();
+    for (const record of records) this.add(record);
+  }
+
   /** No effect when another stream has the inode by now. */
   delete(inode: string, id: string): void {
     const record = this.#byInode.get(inode);

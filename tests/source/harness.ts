@@ -36,6 +36,7 @@ export interface RunOptions {
   readonly ops?: FileOps;
   readonly gate?: DeviceGate;
   readonly now?: () => number;
+  readonly monotonic?: () => number;
   /** Copies of deleted files may take so much; without it none are made. */
   readonly rescueSizeBytesMax?: number;
   readonly rescueOps?: RescueOps;
@@ -119,6 +120,7 @@ export class Bench {
       ...(options.ops === undefined ? {} : { ops: options.ops }),
       ...(options.gate === undefined ? {} : { gate: options.gate }),
       ...(options.now === undefined ? {} : { now: options.now }),
+      ...(options.monotonic === undefined ? {} : { monotonic: options.monotonic }),
     });
     const ended = source.run(stopping.signal);
     ended.catch(() => {}); // awaited by `stop`
