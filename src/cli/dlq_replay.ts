@@ -53,9 +53,15 @@ async function replay(place: LetterPlace, to: string | null, context: CommandCon
   const { marks, sink } = place;
   let [replayed, refused, withoutTopic, before] = [0, 0, 0, 0];
   const acknowledged: string[] = [];
+  let failure: unknown = null;
   const mark = () => {
-    replayed += acknowledged.length;
-    marks.add(acknowledged.splice(0), context.now());
+    try {
+      marks.add(acknowledged, context.now());
+      replayed += acknowledged.length;
+      acknowledged.length = 0;
+    } catch (error) {
+      failure ??= error;
+    }
   };
   const timer = setInterval(mark, MARK_INTERVAL_MS);
   const connection = openProducer(sink, context);
@@ -63,6 +69,8 @@ async function replay(place: LetterPlace, to: string | null, context: CommandCon
   try {
     const letters = lettersOf(place, commandLog(context), (where) => tellBad(place, where, context));
     for await (const { letter, isReplayed } of letters) {
+      // What is sent now would be sent again by the next replay.
+      if (failure !== null) break;
       const topic = to ?? letter.topic;
       if (isReplayed) before++;
       else if (topic === null) withoutTopic++;
@@ -77,6 +85,13 @@ async function replay(place: LetterPlace, to: string | null, context: CommandCon
     }
     await producer.flush();
     mark();
+    if (failure !== null) {
+      const unmarked = countOf(acknowledged.length, "dead letter");
+      throw marks.unwritable(
+        failure,
+        `marked: ${replayed}, sent and not marked: ${unmarked}, the rest was not sent`,
+      );
+    }
   } finally {
     clearInterval(timer);
     connection.close();

@@ -31,25 +31,33 @@ export class ReplayMarks {
     try {
       fs.mkdirSync(path.dirname(this.path), { recursive: true, mode: 0o700 });
       this.#fd = fs.openSync(this.path, "a+", 0o600);
+      if (lock(this.#fd)) {
+        // What a crash has cut is no line.
+        fs.writeSync(this.#fd, "\n");
+        for (const id of readMarks(this.path)) this.#ids.add(id);
+        return;
+      }
     } catch (error) {
-      throw new StartError(
-        "marks-unwritable",
-        `Cannot write "${this.path}" (${errnoName(error)}), which says what was replayed: nothing was sent`,
-        "make it writable for this user",
-        1,
-      );
+      if (error instanceof StartError) throw error;
+      throw this.unwritable(error, "nothing was sent");
     }
-    if (!lock(this.#fd)) {
-      throw new StartError(
-        "replay-running",
-        `Another process replays: it has "${this.path}" locked`,
-        null,
-        1,
-      );
-    }
-    // What a crash has cut is no line.
-    fs.writeSync(this.#fd, "\n");
-    for (const id of readMarks(this.path)) this.#ids.add(id);
+    throw new StartError(
+      "replay-running",
+      `Another process replays: it has "${this.path}" locked`,
+      null,
+      1,
+    );
+  }
+
+  /** Says that marks could not be written, and what follows from it. */
+  unwritable(error: unknown, consequence: string): StartError {
+    const code = errnoName(error);
+    return new StartError(
+      "marks-unwritable",
+      `Cannot write "${this.path}" (${code}), which says what was replayed: ${consequence}`,
+      code === "ENOSPC" || code === "EDQUOT" ? "free space there" : "make it writable for this user",
+      1,
+    );
   }
 
   /** Returns when the marks are on the device. Throws the system's error. */

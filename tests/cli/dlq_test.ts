@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import fs from "node:fs";
 import { replayLetters } from "../../src/cli/dlq_replay.ts";
 import { listLetters, showLetter } from "../../src/cli/dlq_show.ts";
@@ -151,4 +151,63 @@ test("sinks without dead letters, and sinks that are not there, are told", async
     const { code, stderr } = await state.call(listLetters, args);
     expect([code, stderr]).toEqual([1, expect.stringContaining(said!)]);
   }
+});
+
+/** From now on what is to be on the disk is not, as on one that is full; `count` times. */
+function fullDisk(count: number) {
+  const { fdatasyncSync } = fs;
+  return spyOn(fs, "fdatasyncSync").mockImplementation((fd) => {
+    if (count-- > 0) throw Object.assign(new Error("No space left"), { code: "ENOSPC" });
+    fdatasyncSync(fd);
+  });
+}
+
+test("a disk that is full under the marks ends a replay, with what is not marked and what to do", async () => {
+  const { state, replay } = await start([letter(1), letter(2)]);
+  await using _state = state;
+  {
+    using _disk = fullDisk(Infinity);
+    const { code, stdout, stderr } = await replay();
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toContain(
+      '.replayed" (ENOSPC), which says what was replayed: marked: 0, sent and not marked: 2 dead letters',
+    );
+    expect(stderr).toContain("free space there");
+  }
+  expect((await replay()).code).toBe(0);
+  expect(JSON.parse((await replay()).stdout)).toMatchObject({ replayed: 0, replayed_before: 2 });
+});
+
+test("once marks could not be written, nothing more is sent; what was sent is marked when it can be", async () => {
+  const letters = Array.from({ length: 500 }, (_, i) => letter(i, { value: Buffer.alloc(10_000, 65) }));
+  const { state, replay } = await start(letters);
+  await using _state = state;
+  state.kafka.fault = () => ({ delayMs: 50 });
+  {
+    using _disk = fullDisk(1);
+    const { code, stderr } = await replay();
+    expect([code, stderr]).toEqual([1, expect.stringContaining("(ENOSPC)")]);
+  }
+  const sentCount = state.kafka.values().length;
+  const { stdout } = await replay();
+  expect(JSON.parse(stdout)).toMatchObject({ replayed: 500 - sentCount, replayed_before: sentCount });
+  expect(state.kafka.values().length).toBe(500);
+});
+
+test("marks that cannot be written at all: nothing is sent", async () => {
+  const { state, replay } = await start([letter(1)]);
+  await using _state = state;
+  const { writeSync } = fs;
+  using _disk = spyOn(fs, "writeSync").mockImplementation(
+    ((fd: number, data: string) => {
+      if (data === "\n") throw Object.assign(new Error("No space left"), { code: "ENOSPC" });
+      return writeSync(fd, data);
+    }) as typeof writeSync,
+  );
+  const { code, stderr } = await replay();
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringContaining("(ENOSPC), which says what was replayed: nothing was sent"),
+  ]);
+  expect(state.kafka.values()).toEqual([]);
 });
