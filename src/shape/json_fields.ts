@@ -25,8 +25,10 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** Numbers that may not survive `JSON.parse`: too many digits, or an exponent. What looks like one inside a string does no harm. */
+/** Numbers that may not survive `JSON.parse`: too many digits, or an exponent. What looks like one inside a string costs time alone. */
 const FRAGILE_NUMBER = /[:,[\s]-?(?:[0-9.]{16}|[0-9.]+[eE])/;
+/** Whether the number of this text is one of them. */
+const IS_FRAGILE = /^-?(?:[0-9.]{16}|[0-9.]+[eE])/;
 
 /**
  * Levels of arrays and objects in a line. `JSON.stringify` and `JSON.parse` with a reviver are recursive, and a stack that overflows costs
@@ -55,11 +57,10 @@ export function parseFields(text: string, areValuesUsed = true): Fields | null {
   }
 }
 
-function keepNumber(_key: string, value: unknown, context: { source?: string }): unknown {
-  if (typeof value !== "number" || context.source === undefined || String(value) === context.source) {
-    return value;
-  }
-  return JSON.rawJSON(context.source);
+/** What becomes of a number goes by its own text: 1.0 is 1 here too, or a key would depend on what else is in the line. */
+function keepNumber(_key: string, value: unknown, { source }: { source?: string }): unknown {
+  if (typeof value !== "number" || source === undefined || String(value) === source) return value;
+  return IS_FRAGILE.test(source) ? JSON.rawJSON(source) : value;
 }
 
 /** Whether more than `NESTING_MAX` brackets are open at once. Only long texts can be: a level takes two characters. */
