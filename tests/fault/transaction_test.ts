@@ -121,11 +121,11 @@ for (const version of [2, 0]) {
         const topic = await own.kafka.createTopic({ partitions: 3 });
         const writers = writersOf("txn-broker");
         using load = new SteadyLoad(dir, writers, LINES_PER_SECOND);
-        // What a coordinator does not end, it ends after this time.
-        const options = "commit_interval_ms = 30\ntransaction_timeout_ms = 10000\n";
-        await using shipper = startShipper({ config: configOf(dir, topic, options) });
+        // The default timeout of transactions is longer than what is waited for here: no end of one may be left to it, or to nobody (see
+        // tests/regression/0049).
+        await using shipper = startShipper({ config: configOf(dir, topic, "commit_interval_ms = 30\n") });
         await committed(topic, 1_000);
-        for (const end of ["kill", "stop"] as const) {
+        for (const end of ["kill", "kill", "stop"] as const) {
           await Bun.sleep(random.between(0, 300));
           await own.cluster.brokers[0]![end]();
           await Bun.sleep(500);

@@ -88,6 +88,12 @@ export class HangingTransactions {
     // "Empty": InitProducerId was answered after the last question, or its answer was lost. What was said before still holds.
   }
 
+  /** Positions were read: nothing hangs. What the coordinator said is of no use for a transaction that begins now. */
+  forget(): void {
+    this.#last = null;
+    this.#found = null;
+  }
+
   /**
    * Something is open in the partition of positions, and the coordinator says that nothing is. Returns when it is another producer's, or when nobody
    * can tell how it ended; rejects with CONCURRENT_TRANSACTIONS when it was ended here, which takes another InitProducerId.

@@ -236,6 +236,7 @@ export class TransactionSession {
       take,
       (probe) => this.#hanging.look(probe, partition, this.#identity!, own),
     );
+    this.#hanging.forget();
     crashPoint("txn_after_positions_read");
     return endOffset;
   }
