@@ -3,7 +3,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import type { FileSourceConfig } from "../config/config.ts";
 import { errnoName } from "../errors.ts";
-import { type DiscoveryListener, FileDiscovery } from "../source/file_discovery.ts";
+import { type DiscoveryListener, FileDiscovery, NO_UTF8 } from "../source/file_discovery.ts";
 import { type FileOps, systemFileOps } from "../source/file_ops.ts";
 import { forbiddenFolder } from "../source/file_source.ts";
 import type { GlobRoot } from "../source/glob_root.ts";
@@ -62,7 +62,8 @@ class Look {
   constructor(dataDir: string, config: FileSourceConfig) {
     const note = <T>(at: string, work: Promise<T>) =>
       work.catch((error: unknown) => {
-        this.failures.set(at, errnoName(error));
+        const errno = errnoName(error);
+        this.failures.set(at, errno === "ENOENT" && at.includes(NO_UTF8) ? "EILSEQ" : errno);
         throw error;
       });
     const ops: FileOps = {
@@ -111,9 +112,11 @@ async function judge(
   const count = `${files.length} ${files.length === 1 ? "file" : "files"}`;
   const bad = [...hidden.map(([at]) => at), ...unreadable];
   if (bad.length > 0) {
-    const hint = `Give the user that runs shipper the right: setfacl -m u:shipper:${
-      hidden.length > 0 ? "rx" : "r"
-    } ${bad[0]}`;
+    const hint = errno === "EILSEQ"
+      ? "Rename it, and what writes it: a name has to be UTF-8"
+      : `Give the user that runs shipper the right: setfacl -m u:shipper:${hidden.length > 0 ? "rx" : "r"} ${
+        bad[0]
+      }`;
     return found(
       "failed",
       place,

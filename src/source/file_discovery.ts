@@ -20,6 +20,8 @@ const RECHECK_SCANS = 10;
 const KNOWN_STATS_PER_SCAN = 32;
 /** Files looked at without giving the event loop a turn. */
 const STATS_PER_TURN = 256;
+/** What a folder's list has in the place of bytes that are not UTF-8. */
+export const NO_UTF8 = "\ufffd";
 /** Pause before a failed watch is tried again, in scans. */
 const WATCH_RETRY_SCANS = 60;
 
@@ -94,6 +96,8 @@ export class FileDiscovery {
   readonly #watches = new Map<string, Watch>();
   readonly #localDevices = new Map<bigint, boolean>();
   readonly #told: ToldOnce;
+  /** What is no regular file, by path: a folder may be listed for one pattern, and be skipped as a file of another one. */
+  readonly #skipped: ToldOnce;
   readonly #knownCounts = new Map<GlobRoot, number>();
   #scanCount = 0;
   #isClosed = false;
@@ -104,6 +108,7 @@ export class FileDiscovery {
     const exclude = options.exclude.map((pattern) => picomatch(path.resolve(pattern)));
     this.#excluded = (candidate) => exclude.some((matches) => matches(candidate));
     this.#told = new ToldOnce(options.log);
+    this.#skipped = new ToldOnce(options.log);
   }
 
   /** Whether the patterns name this path. */
@@ -146,7 +151,9 @@ export class FileDiscovery {
 
   /** The path gives no more errors. */
   works(candidate: string): void {
-    this.#told.clear(candidate, `Reading "${candidate}" works again`);
+    const message = `Reading "${candidate}" works again`;
+    this.#told.clear(candidate, message);
+    this.#skipped.clear(candidate, message);
   }
 
   close(): void {
@@ -171,6 +178,7 @@ export class FileDiscovery {
       this.#told.clear(folder, `Listing "${folder}" works again`);
     } catch (error) {
       if (errnoName(error) !== "ENOENT") this.#tellFailure(folder, "list", error);
+      else this.#tellUnnameable(folder);
       this.#unwatch(folder);
       return;
     }
@@ -211,6 +219,7 @@ export class FileDiscovery {
       }
     } catch (error) {
       if (errnoName(error) !== "ENOENT") this.#tellFailure(candidate, "look at", error);
+      else this.#tellUnnameable(candidate);
     }
   }
 
@@ -295,7 +304,17 @@ export class FileDiscovery {
 
   #tellSkipped(candidate: string, kind: string): void {
     const what = kind === "directory" ? "a folder" : `a ${kind}`;
-    this.#told.warn(candidate, `Skipping "${candidate}": it is ${what}, not a regular file`);
+    this.#skipped.warn(candidate, `Skipping "${candidate}": it is ${what}, not a regular file`);
+  }
+
+  /** Nothing is where a folder has an entry: it went away, or its name's bytes are no text, which no path leads to. */
+  #tellUnnameable(candidate: string): void {
+    if (!candidate.includes(NO_UTF8)) return;
+    this.#options.metrics.errors.add("EILSEQ");
+    this.#told.warn(
+      candidate,
+      `Cannot read "${candidate}": its name is not UTF-8; rename it, and what writes it`,
+    );
   }
 
   #tellFailure(candidate: string, verb: string, error: unknown): void {
