@@ -264,6 +264,7 @@ class Run {
 
   /** Under `--require-healthy` nothing is read before the answer is there; otherwise shipping starts meanwhile. */
   async #checkHealth(health: SinkHealth): Promise<boolean> {
+    if (this.#args.dryRun) return true; // it reaches nobody
     if (!this.#args.requireHealthy) {
       health.watch();
       return true;

@@ -1,5 +1,6 @@
 import { pause } from "../pause.ts";
 import type { Pipeline } from "../pipeline.ts";
+import { CHECK_CUT_SHORT } from "../sink/sink.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
@@ -50,7 +51,10 @@ export class SinkHealth {
       const failure = failures.find((each) => each.sink === name)?.failure ?? null;
       const isFirst = !this.#checked.has(name);
       this.#checked.add(name);
+      if (failure === CHECK_CUT_SHORT) continue;
       const before = sink.healthFailure;
+      // Between two attempts to connect nobody answers: what was found before says more.
+      if (failure?.code === "timeout" && before !== null) continue;
       sink.healthFailure = failure;
       if (failure === null && (before !== null || isFirst)) log.info(`Health check of sink "${name}" passed`);
       if (failure === null || failure.message === before?.message) continue;

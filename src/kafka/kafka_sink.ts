@@ -1,7 +1,7 @@
 import type { EventBuffer } from "../buffer/event_buffer.ts";
 import type { KafkaSinkConfig } from "../config/config.ts";
 import type { DeadLetters } from "../event/dead_letters.ts";
-import type { HealthFailure, Sink } from "../sink/sink.ts";
+import { CHECK_CUT_SHORT, type HealthFailure, type Sink } from "../sink/sink.ts";
 import { startFiguresLine } from "../telemetry/figures_line.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
@@ -103,7 +103,7 @@ export class KafkaSink implements Sink {
       signal,
     );
     // A short run may be over before the answer is there: its connections were closed here, which is nobody's failure.
-    return this.#hasEnded ? null : failure;
+    return this.#hasEnded && failure !== null ? CHECK_CUT_SHORT : failure;
   }
 
   /** What became of batches of earlier runs is not known yet: some of their events may be lost. */

@@ -9,12 +9,19 @@ export interface HealthFailure {
   readonly hint: string | null;
 }
 
+/** The sink ended before its check had an answer, which says nothing of what is behind it: neither passed nor failed. */
+export const CHECK_CUT_SHORT: HealthFailure = {
+  code: "ended",
+  message: "Cannot tell whether it works: the sink ended first",
+  hint: null,
+};
+
 /** A way out of the process. */
 export interface Sink {
   readonly name: string;
   /** Where lines are kept that name no place in it; null or left out: they are dropped, or go to another one. */
   readonly lineLetters?: DeadLetters | null;
-  /** Tries to reach what is behind it, authenticates, finds its topics. Null when healthy. Ends early when `signal` aborts. */
+  /** Tries to reach what is behind it, authenticates, finds its topics. Null when healthy, `CHECK_CUT_SHORT` when `run` ended first. Ends early when `signal` aborts. */
   checkHealth(signal: AbortSignal): Promise<HealthFailure | null>;
   /**
    * Delivers what the buffer holds, in order where the sink keeps order, until the buffer has ended and everything is settled (resolves).
