@@ -27,9 +27,15 @@ export function fieldAt(fields: Fields, path: FieldPath): unknown {
   let value: unknown = fields;
   for (const name of path) {
     if (typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return undefined;
+    if (isNoField(value, name)) return undefined;
     value = (value as Fields)[name];
   }
   return value;
+}
+
+/** Own properties that no line holds: the length of an array, and the text of a number that is kept as it was written. */
+function isNoField(value: object, name: string): boolean {
+  return name === "length" ? Array.isArray(value) : name === "rawJSON" && JSON.isRawJSON(value);
 }
 
 /** True: the whole field; a map: some of the fields in it. */
