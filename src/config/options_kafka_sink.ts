@@ -150,7 +150,7 @@ export const kafkaSinkGroup = group({
       values: ["none", "gzip", "snappy", "lz4", "zstd"],
       ignoreCase: true,
       default: "none",
-      doc: "How batches are compressed.",
+      doc: "How batches are compressed. One that would not become smaller is sent as it is.",
       example: '"zstd"',
     }),
     compression_level: integer({

@@ -182,7 +182,7 @@ export class BatchIntake {
     this.room.wake();
   }
 
-  /** Compresses the batch, or makes it ready as it is; then the pump runs. */
+  /** Compresses the batch, or makes it ready as it is where that is no larger; then the pump runs. */
   compress(batch: ProduceBatch): void {
     const { compressor, log } = this.#options;
     const ready = () => {
@@ -192,8 +192,13 @@ export class BatchIntake {
     if (compressor.codecId === 0) return ready();
     compressor.compress(batch.recordBytes(), BATCH_HEADER_BYTES).then(
       (compressed) => {
-        if (this.#isClosed) compressed.release();
-        else batch.setCompressed(compressed, compressor.codecId);
+        if (this.#isClosed) return compressed.release();
+        if (compressed.buffer.length >= batch.sizeBytes) {
+          // Noise grows, and could become more than its topic takes, which the records are not.
+          compressed.release();
+          return ready();
+        }
+        batch.setCompressed(compressed, compressor.codecId);
         this.queuePump();
       },
       (error: unknown) => {
