@@ -14,6 +14,7 @@ export interface ActiveProducer {
   readonly producerEpoch: number;
   /** Sequence of the last record that the leader has of this producer; -1 when none. */
   readonly lastSequence: number;
+  /** As the producer wrote it; of others than ours it may be anything. */
   readonly lastTimestampMs: number;
   /** Where a transaction begins that has no marker in this partition yet; -1 when none. */
   readonly transactionStartOffset: number;
@@ -77,7 +78,7 @@ function readProducers(reader: WireReader): ActiveProducer[] {
     const producerId = reader.raw(8);
     const producerEpoch = reader.int32();
     const lastSequence = reader.int32();
-    const lastTimestampMs = reader.int64();
+    const lastTimestampMs = reader.anyInt64();
     reader.int32();
     const transactionStartOffset = reader.int64();
     reader.tags();

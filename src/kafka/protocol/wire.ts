@@ -196,6 +196,12 @@ export class WireReader {
     return value;
   }
 
+  /** An int64 as the nearest number: for what another client may have set to anything, such as a time in nanoseconds. */
+  anyInt64(): number {
+    const at = this.#take(8, "int64");
+    return this.#buffer.readInt32BE(at) * TWO_POW_32 + this.#buffer.readUInt32BE(at + 4);
+  }
+
   /** The next bytes as they are, copied, so that they may outlive the answer. */
   raw(byteCount: number): Buffer {
     const at = this.#take(byteCount, "bytes");
