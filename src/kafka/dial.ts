@@ -1,4 +1,3 @@
-import { lookup, lookupService } from "node:dns/promises";
 import { isIP } from "node:net";
 import { type ConnectContext, type ConnectStage, explainConnectError } from "./connect_errors.ts";
 import type { BrokerConnection, BrokerConnectionOptions } from "./broker_connection.ts";
@@ -6,6 +5,7 @@ import { brokerName, KafkaJsBrokerConnection } from "./connection.ts";
 import { withDeadline } from "./deadline.ts";
 import { type ConnectError, KafkaError } from "./errors.ts";
 import { isTokenLogin, type LoginMessage } from "./login/login.ts";
+import { processNameLookup } from "./name_lookup.ts";
 import type { TlsMaterial } from "./security.ts";
 
 const STAGES: readonly ConnectStage[] = ["resolve", "connect", "tls", "versions", "sasl"];
@@ -82,12 +82,12 @@ async function prepareTls({ tls, onCertificates }: BrokerConnectionOptions): Pro
 export async function hostAt(
   address: string,
   options: BrokerConnectionOptions,
-  lookUpName = lookupService,
+  lookUpName = (address: string, port: number) => processNameLookup.nameOf(address, port),
 ): Promise<string> {
   const { host, port, isCanonical = false, advertised = false, connectTimeoutMs, signal, log } = options;
   if (!isCanonical || advertised) return host;
   try {
-    return (await withDeadline(lookUpName(address, port), connectTimeoutMs, signal)).hostname;
+    return await withDeadline(lookUpName(address, port), connectTimeoutMs, signal);
   } catch (error) {
     log.debug(
       `No canonical name was found for ${address}: ${error instanceof Error ? error.message : error}`,
@@ -99,11 +99,11 @@ export async function hostAt(
 async function resolveHost(options: BrokerConnectionOptions): Promise<string[]> {
   if (isIP(options.host) !== 0) return [options.host];
   const found = await withDeadline(
-    lookup(options.host, { all: true }),
+    processNameLookup.addresses(options.host),
     options.connectTimeoutMs,
     options.signal,
   );
-  const addresses = [...new Set(found.map((entry) => entry.address))].slice(0, ADDRESSES_MAX);
+  const addresses = [...new Set(found)].slice(0, ADDRESSES_MAX);
   if (addresses.length === 0) throw new KafkaError("ENOTFOUND", "No address");
   return addresses;
 }
