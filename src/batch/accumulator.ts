@@ -1,24 +1,14 @@
 import type { Delivery } from "../event/delivery.ts";
+import type { AccumulatorOptions } from "./accumulator_options.ts";
 import { Membership } from "./membership.ts";
-import { PartitionChoice, type PartitionChoiceOptions, type TopicPartitions } from "./partition_choice.ts";
+import { PartitionChoice, type TopicPartitions } from "./partition_choice.ts";
 import type { OpenBatch, PartitionQueue } from "./partition_queue.ts";
 
 /** Events of templated topics that may wait for their topic to be known, over all topics. */
 export const PARKED_EVENTS_MAX = 20_000;
 
-export interface AccumulatorOptions<B extends OpenBatch, Q extends PartitionQueue<B>>
-  extends PartitionChoiceOptions {
-  readonly newBatch: (queue: Q) => B;
-  readonly newQueue: (topic: string, partition: number) => Q;
-  /** Called when a batch is full; its queue holds it in `sealed`. */
-  readonly onSealed: (queue: Q, batch: B) => void;
-  /** Memory of all batches together. Passed by at most one batch. */
-  readonly memoryMaxBytes: number;
-  /** Events of an unknown topic step aside for others' (topic templates); otherwise they hold everything behind them. */
-  readonly canPark: boolean;
-  /** Events of a topic that was given up: their bytes were taken, and they have to be settled. */
-  readonly onGivenUp: (topic: string, members: Membership) => void;
-}
+/** Of a queue whose batches go to no partition. */
+export const NO_PARTITION = -1;
 
 interface Parked {
   readonly delivery: Delivery;
@@ -72,11 +62,8 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
       this.unknownTopics.delete(name);
       topic.isGivenUp = false;
     }
-    if (topic.queues.length > count) {
-      for (const queue of topic.queues.splice(count)) topic.retired.set(queue.id, queue);
-      topic.sticky = -1;
-      topic.nextPartition = 0;
-    }
+    const isDiverted = topic.queues[0]?.id === NO_PARTITION;
+    if (isDiverted || topic.queues.length > count) this.#retire(topic, isDiverted ? 0 : count);
     while (topic.queues.length < count) {
       const queue = this.#queueBeyond(topic, topic.queues.length);
       topic.retired.delete(queue.id);
@@ -88,13 +75,14 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
   /** The queue of a partition that the topic does not have (any more): something of it is open. The same one for every call. */
   queueBeyond(name: string, partition: number): Q {
     const topic = this.#topic(name);
-    return topic.queues[partition] ?? this.#queueBeyond(topic, partition);
+    const queue = topic.queues[partition];
+    return queue?.id === partition ? queue : this.#queueBeyond(topic, partition);
   }
 
-  /** Events of this topic wait no longer, nor do those that come, until it has partitions. */
+  /** Events of this topic wait no longer, nor do those that come, until it has partitions. What is in batches already stays there. */
   giveUpTopic(name: string): void {
     const topic = this.#topic(name);
-    if (topic.queues.length > 0) return;
+    this.#retire(topic, 0);
     topic.isGivenUp = true;
     const members = new Membership();
     for (const { delivery, indexes } of topic.parked) {
@@ -106,12 +94,27 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     if (members.count > 0) this.#options.onGivenUp(name, members);
   }
 
-  /** Forgets a topic that nothing is there of: its next event waits for it anew. */
+  /** Events of this topic are sorted into one queue that is no partition, until it has some. What is in other queues stays there. */
+  divertTopic(name: string, nowMs: number): Q {
+    const topic = this.#topic(name);
+    this.#retire(topic, 0);
+    this.unknownTopics.delete(name);
+    const queue = this.#queueBeyond(topic, NO_PARTITION);
+    topic.queues.push(queue);
+    this.#unpark(topic, nowMs);
+    return queue;
+  }
+
+  /** The next event of a topic that was given up waits for it anew. Queues are kept: the numbers in them must not be used again. */
   forgetTopic(name: string): void {
     const topic = this.#topics.get(name);
-    // What an earlier run has sent to it may have a queue.
-    if (topic === undefined || topic.retired.size > 0 || topic.parked.length > 0) return;
-    if (topic.queues.some((queue) => !queue.isEmpty)) return;
+    if (topic === undefined || topic.queues.length > 0 && topic.queues[0]!.id !== NO_PARTITION) return;
+    this.#retire(topic, 0);
+    topic.isGivenUp = false;
+    if (topic.retired.size > 0 || topic.parked.length > 0) {
+      this.unknownTopics.add(name);
+      return;
+    }
     this.#topics.delete(name);
     this.unknownTopics.delete(name);
     if (this.#lastTopic?.name === name) this.#lastTopic = null;
@@ -147,10 +150,11 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     return index;
   }
 
-  /** Who takes over what is in a queue whose partition is no more. */
-  heirOf(queue: Q): Q {
+  /** Who takes over what is in a queue whose partition is no more; null: its topic has none now. */
+  heirOf(queue: Q): Q | null {
     const { queues } = this.#topic(queue.topic);
-    return queues[queue.id % queues.length]!;
+    const heir = queues[queue.id % queues.length];
+    return heir === undefined || heir.id === NO_PARTITION ? null : heir;
   }
 
   /** Another partition of the topic that has a leader; null: there is none. */
@@ -159,14 +163,13 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     return queues.find((each) => each !== queue && this.#options.isAvailable(name, each.id)) ?? null;
   }
 
-  /** Gives the batches of a queue whose partition is no more to another of its topic, which is returned. None of them may be in flight. */
-  moveAway(queue: Q, target = this.heirOf(queue)): Q {
+  /** Gives the batches of a queue whose partition is no more to another of its topic. None of them may be in flight. */
+  moveAway(queue: Q, target: Q): void {
     this.seal(queue);
     target.sealed.push(...queue.sealed);
     queue.sealed.length = 0;
     this.active.delete(queue);
     if (!target.isEmpty) this.active.add(target);
-    return target;
   }
 
   /** Moves the open batch of a queue behind its sealed ones. */
@@ -254,6 +257,13 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
       topic.parked.length = 0;
     }
     this.#parkedEvents = 0;
+  }
+
+  /** Its queues from partition `count` on get no more events. */
+  #retire(topic: TopicState<Q>, count: number): void {
+    for (const queue of topic.queues.splice(count)) topic.retired.set(queue.id, queue);
+    topic.sticky = -1;
+    topic.nextPartition = 0;
   }
 
   #queueBeyond(topic: TopicState<Q>, partition: number): Q {

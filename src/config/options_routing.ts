@@ -40,8 +40,9 @@ export const topicOptions = {
     values: ["wait", "drop", "dead_letter"],
     default: "wait",
     doc:
-      "What becomes of events of a topic that the cluster does not have, and that is not created. `wait`: until somebody creates it; other topics of " +
-      "the sink go on, until many events wait. `drop`: after `topic_missing_timeout_ms` they are dropped and counted, as `topic_missing`. `dead_letter`: then they become dead letters.",
+      "What becomes of events of a topic that the cluster does not have, and that is not created, or that was deleted. `wait`: until somebody creates it; other topics of " +
+      "the sink go on, until many events wait. `drop`: after `topic_missing_timeout_ms` they are dropped and counted, as `topic_missing`. `dead_letter`: then they become dead letters. " +
+      "See [events.md](events.md#topics-that-are-not-there).",
     example: '"drop"',
   }),
   topic_missing_timeout_ms: milliseconds({

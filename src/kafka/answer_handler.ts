@@ -94,6 +94,12 @@ export class AnswerHandler {
       certaintyOf(errorCode) === "not-written" && !batch.mayBeWritten;
   }
 
+  /** What is numbered from now on gets numbers that no batch of this partition had. */
+  spendNumbers(queue: PartitionSender): void {
+    if (queue.epoch < EPOCH_MAX) queue.bumpEpoch();
+    else this.#options.renewIdentity(queue.identity);
+  }
+
   /** Whether what became of the batch has to be found out first; that is then under way. */
   #isDoubtful(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult, nodeId: number): boolean {
     const exact = this.#options.exact();
@@ -254,8 +260,7 @@ export class AnswerHandler {
 
   #renumber(queue: PartitionSender, batch: ProduceBatch, errorCode: number, nodeId: number): void {
     const { name } = errorInfo(errorCode);
-    if (queue.epoch < EPOCH_MAX) queue.bumpEpoch();
-    else this.#options.renewIdentity(queue.identity);
+    this.spendNumbers(queue);
     batch.clearNumbers();
     batch.isSuspected = true;
     this.#backOff(queue, name, nodeId);

@@ -1,16 +1,20 @@
-import { Accumulator } from "../batch/accumulator.ts";
+import { Accumulator, NO_PARTITION } from "../batch/accumulator.ts";
 import type { Membership } from "../batch/membership.ts";
 import type { Delivery } from "../event/delivery.ts";
+import { recheckMs as recheckKnobMs } from "../telemetry/test_knobs.ts";
 import { AlarmClock } from "./alarm_clock.ts";
 import { ArenaPool } from "./arena_pool.ts";
 import type { Expiry } from "./expiry.ts";
+import { GivenUpBatches } from "./given_up_batches.ts";
 import { KnownTopics } from "./known_topics.ts";
 import { MissingTopics, TOPIC_MISSING } from "./missing_topics.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import { ProduceBatch } from "./produce_batch.ts";
 import type { ProducerOptions } from "./producer_options.ts";
+import { ErrorCode } from "./protocol/error_codes.ts";
 import { BATCH_HEADER_BYTES, type RecordBatchLimits } from "./record_batch.ts";
 import { ANY_TIME, type TimeLimits } from "./record_times.ts";
+import { RECHECK_MS } from "./resolve/resolver.ts";
 import { RoomWaiters } from "./room_waiters.ts";
 import { TopicDirectory } from "./topic_directory.ts";
 import { TopicLimitsStore } from "./topic_limits.ts";
@@ -24,7 +28,15 @@ const ABANDONED_KEPT_MS = 2_000;
 export interface BatchIntakeOptions extends
   Pick<
     ProducerOptions,
-    "config" | "cluster" | "compressor" | "log" | "hasTopicTemplate" | "random" | "metrics" | "now"
+    | "config"
+    | "cluster"
+    | "compressor"
+    | "log"
+    | "hasTopicTemplate"
+    | "random"
+    | "metrics"
+    | "now"
+    | "recheckMs"
   > {
   readonly monotonic: () => number;
   readonly newQueue: (topic: string, partition: number) => PartitionSender;
@@ -34,6 +46,12 @@ export interface BatchIntakeOptions extends
   readonly onTooLarge: (queue: PartitionSender, batch: ProduceBatch, why: string) => void;
   /** The batch can never be sent, and was not: it becomes dead letters, or is dropped. `why` is a clause. */
   readonly onDiverted: (queue: PartitionSender, batch: ProduceBatch, reason: string, why: string) => void;
+  /** As in `GivenUpBatchesOptions`. */
+  readonly isHeld: (batch: ProduceBatch) => boolean;
+  readonly beforeGiveUp: (queue: PartitionSender, batch: ProduceBatch) => void;
+  readonly dropBatch: (queue: PartitionSender, batch: ProduceBatch, reason: string) => void;
+  /** Events of the topic wait no longer for it, nor does anything of an earlier run. */
+  readonly onTopicGivenUp: (topic: string) => void;
   /** As `MissingTopicsOptions.dropEvents`. */
   readonly dropEvents: (members: Membership, reason: string) => void;
   /** Something may be sealed or sent. */
@@ -54,6 +72,7 @@ export class BatchIntake {
   readonly topics: TopicDirectory;
   readonly known: KnownTopics;
   readonly #missing: MissingTopics;
+  readonly #givenUp: GivenUpBatches;
   /** What the topics take. */
   readonly limits: TopicLimitsStore;
   readonly alarm = new AlarmClock(() => this.#isClosed ? undefined : this.#options.pump());
@@ -82,18 +101,14 @@ export class BatchIntake {
       canPark: options.hasTopicTemplate,
       onGivenUp: (topic, members) => this.#missing.drop(topic, members),
     });
-    this.#missing = new MissingTopics({
+    this.#missing = this.#missingTopics();
+    this.#givenUp = new GivenUpBatches({
       ...options,
-      timeoutMs: config.topicMissingTimeoutMs,
-      giveUp: (topic) => {
-        if (config.onTopicMissing === "dead_letter") this.#divert(topic);
-        else this.accumulator.giveUpTopic(topic);
-        this.wake();
-      },
-      forget: (topic) => {
-        this.accumulator.forgetTopic(topic);
-        this.topics.forget(topic);
-      },
+      accumulator: this.accumulator,
+      missing: this.#missing,
+      isKept: config.onTopicMissing === "dead_letter",
+      drop: options.dropBatch,
+      divert: options.onDiverted,
     });
     this.topics = new TopicDirectory({
       cluster,
@@ -105,7 +120,14 @@ export class BatchIntake {
       log,
       random,
       onKnown: (topic, count) => this.known.told(topic, count),
-      onMissing: (topic) => this.#missing.missing(topic),
+      onMissing: (topic) => {
+        this.known.missing(topic);
+        this.#missing.missing(topic);
+        const isGivenUp = this.#missing.isGivenUp(topic);
+        // What could not be given up before may be now.
+        if (isGivenUp) this.queuePump();
+        return !isGivenUp;
+      },
       onProblem: (_code, message, hint) => options.problem(message, hint),
     });
     this.limits = new TopicLimitsStore({ ...options, signal: this.signal });
@@ -113,8 +135,7 @@ export class BatchIntake {
       ...options,
       want: (topic) => this.topics.want(topic),
       onKnown: (topic, count, isNew) => {
-        this.#missing.known(topic);
-        this.accumulator.queueBeyond(topic, 0).divertedFor = null;
+        this.#missing.known(topic, !isNew && (cluster.topic(topic)?.topicId ?? null) !== null);
         options.onTopicKnown(topic, count, isNew);
       },
       wantLimits: (topic) => this.limits.want(topic),
@@ -144,8 +165,9 @@ export class BatchIntake {
     return next;
   }
 
-  /** Drops what is too old. Returns when to come back, by the monotonic clock. */
+  /** Drops what is too old, and what is for topics that were given up. Returns when to come back, by the monotonic clock. */
   sweep(expiry: Expiry | null, nowMs: number): number {
+    if (this.#givenUp.sweep()) this.room.wake();
     if (expiry === null) return Infinity;
     const nextMs = expiry.sweep(nowMs);
     const isAwaited = this.room.isAwaited;
@@ -155,10 +177,39 @@ export class BatchIntake {
     return isAwaited || !this.isEmpty ? nextMs : Infinity;
   }
 
-  /** Events of the topic wait no longer for it: they are sorted into one queue, whose batches become dead letters. */
-  #divert(topic: string): void {
-    this.accumulator.queueBeyond(topic, 0).divertedFor = TOPIC_MISSING;
-    this.accumulator.setPartitionCount(topic, 1, this.#options.monotonic());
+  /** Nothing is sent to the topic: it is not there, and what is for it is given up. */
+  isGivenUp(topic: string): boolean {
+    return this.#missing.isGivenUp(topic);
+  }
+
+  /** What became of batches is to be found out: asks for the topic where it is not there. True: there is nothing to be found out any more. */
+  isGone(topic: string): boolean {
+    const { cluster } = this.#options;
+    if (cluster.topic(topic)?.errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) this.topics.want(topic);
+    return this.#missing.isGone(topic);
+  }
+
+  #missingTopics(): MissingTopics {
+    const { config, monotonic, recheckMs, onTopicGivenUp } = this.#options;
+    return new MissingTopics({
+      ...this.#options,
+      timeoutMs: config.topicMissingTimeoutMs,
+      certainMs: recheckMs ?? recheckKnobMs() ?? RECHECK_MS,
+      giveUp: (topic) => {
+        if (config.onTopicMissing !== "dead_letter") this.accumulator.giveUpTopic(topic);
+        else {
+          // No event may be sorted into it before it is known to be sorted out.
+          this.accumulator.queueBeyond(topic, NO_PARTITION).divertedFor = TOPIC_MISSING;
+          this.accumulator.divertTopic(topic, monotonic());
+        }
+        onTopicGivenUp(topic);
+        this.wake();
+      },
+      forget: (topic) => {
+        this.accumulator.forgetTopic(topic);
+        this.topics.forget(topic);
+      },
+    });
   }
 
   /** Resolves when something was finished or became known, so that `append` may take more, or after `abandon`. */

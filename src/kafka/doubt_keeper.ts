@@ -14,11 +14,11 @@ import type { ProduceBatch } from "./produce_batch.ts";
 import { countAge, countRecovered, rebuildBatch, type Rebuilt } from "./recovered_batch.ts";
 import { byProducer, doubtOf } from "./recovered_groups.ts";
 import { waitReplicated } from "./resolve/replication.ts";
-import { RECHECK_MS, resolvePartition } from "./resolve/resolver.ts";
+import { RECHECK_MS, type ResolveOptions, resolvePartition } from "./resolve/resolver.ts";
 import { pause } from "../pause.ts";
 import type { Verdict } from "./resolve/verdict.ts";
 
-export interface DoubtOptions {
+export interface DoubtOptions extends Pick<ResolveOptions, "recheckMs" | "isTopicGone"> {
   readonly config: KafkaSinkConfig;
   readonly cluster: Cluster;
   readonly accumulator: Accumulator<ProduceBatch, PartitionSender>;
@@ -36,8 +36,6 @@ export interface DoubtOptions {
   readonly onReady: () => void;
   /** The sink must not go on: `message` says why. */
   readonly onFatal: (message: string) => void;
-  /** See `ResolveOptions.recheckMs`. */
-  readonly recheckMs?: number;
   readonly signal: AbortSignal;
 }
 
@@ -291,7 +289,7 @@ export class DoubtKeeper {
     out: Rebuilding,
     reason: string,
   ): Promise<void> {
-    this.#options.metrics.resolved.add("replaced");
+    this.#options.metrics.resolved.add(reason === "topic-missing" ? reason : "replaced");
     const rebuilt = await this.#rebuild(intent);
     if (rebuilt === null) return;
     rebuilt.batch?.clearNumbers();

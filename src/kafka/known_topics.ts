@@ -14,6 +14,8 @@ interface KnownTopic {
   readonly partitionCount: number;
   /** Null where brokers are too old to tell. */
   readonly topicId: string | null;
+  /** The cluster said meanwhile that there is none: whatever is there next may be another one. */
+  readonly wasMissing: boolean;
 }
 
 /** The topics that events go to: how many partitions each has, and whether it is still the same one. */
@@ -38,15 +40,22 @@ export class KnownTopics {
     } else this.#options.want(topic);
   }
 
+  /** The cluster says that there is no such topic. */
+  missing(topic: string): void {
+    const before = this.#known.get(topic);
+    if (before !== undefined) this.#known.set(topic, { ...before, wasMissing: true });
+  }
+
   /** Metadata tells its partitions (again). */
   told(topic: string, count: number): void {
     const topicId = this.#options.cluster.topic(topic)?.topicId ?? null;
     const before = this.#known.get(topic);
     // A broker that lags behind tells fewer partitions; there are fewer only where the topic was deleted and made again.
-    const isSame = before !== undefined && (topicId === null || topicId === before.topicId);
+    const isSame = before !== undefined &&
+      (topicId === null ? !before.wasMissing : topicId === before.topicId);
     const partitionCount = isSame ? Math.max(count, before.partitionCount) : count;
     if (!isSame) this.#options.wantLimits(topic);
-    this.#known.set(topic, { partitionCount, topicId });
+    this.#known.set(topic, { partitionCount, topicId, wasMissing: false });
     this.#options.onKnown(topic, partitionCount, !isSame);
   }
 

@@ -56,7 +56,10 @@ export class LiveDoubt {
       if (verdict.kind === "written" && !(await this.#isReplicated(queue, batch, verdict))) continue;
       // What cannot be decided is counted where the policy is applied.
       if (verdict.kind !== "undecidable") {
-        metrics.resolved.add(verdict.kind === "replace" ? "replaced" : verdict.kind);
+        const isGone = verdict.kind === "replace" && verdict.reason === "topic-missing";
+        metrics.resolved.add(
+          isGone ? verdict.reason : verdict.kind === "replace" ? "replaced" : verdict.kind,
+        );
       }
       return this.#act(queue, batch, verdict, why);
     }

@@ -49,6 +49,13 @@ export class Producer {
       onTooLarge: (queue, batch, why) => this.#answers.refused.tooLarge(queue, batch, why),
       dropEvents: (members, reason) => this.#answers.refused.dropMembers(members, reason),
       onDiverted: (queue, batch, reason, why) => this.#answers.refused.reject(queue, batch, reason, why),
+      isHeld: () => false,
+      beforeGiveUp: (queue, batch) => {
+        // Under exactly-once delivery the journal sees to it.
+        if (this.#exact === null && batch.mayBeWritten) this.#answers.spendNumbers(queue);
+      },
+      dropBatch: (queue, batch, reason) => this.#answers.refused.drop(queue, batch, reason),
+      onTopicGivenUp: (topic) => this.#attachRecovered(topic, 0),
       pump: () => this.#pump(),
       problem: (message, hint) => this.#problem(message, hint),
     });
@@ -160,6 +167,7 @@ export class Producer {
       accumulator,
       pool,
       monotonic: this.#monotonic,
+      isTopicGone: (topic) => this.#intake.isGone(topic),
       identity: () => this.#identities.identity,
       renewIdentity: (spent) => this.#identities.renew(spent),
       compress: (batch) => this.#intake.compress(batch),
@@ -220,12 +228,17 @@ export class Producer {
   #topicKnown(topic: string, partitionCount: number, isNew: boolean): void {
     if (isNew) this.#exact?.exactlyOnce.topicKnown(topic);
     this.#intake.accumulator.setPartitionCount(topic, partitionCount, this.#monotonic());
+    this.#attachRecovered(topic, partitionCount);
+    this.#intake.wake();
+  }
+
+  /** Takes up what an earlier run left open in partitions that the topic does not have. */
+  #attachRecovered(topic: string, partitionCount: number): void {
     this.#exact?.doubts.attachMissing(
       topic,
       partitionCount,
       (id) => this.#intake.accumulator.queueBeyond(topic, id),
     );
-    this.#intake.wake();
   }
 
   #metadataChanged(): void {
@@ -239,12 +252,13 @@ export class Producer {
   #moveAway(queue: PartitionSender): void {
     // Who takes over gets new numbers for all that it has, which must not be on its way meanwhile; its answer starts the next round.
     const heir = this.#intake.accumulator.heirOf(queue);
+    if (heir === null) return;
     const first = heir.sealed[0];
     if (heir.isInDoubt || first?.isInFlight === true || first?.isInDoubt === true) return;
     const ids = queue.sealed.map((batch) => batch.intentId).filter((id) => id !== null);
     for (const batch of queue.sealed) batch.clearNumbers();
-    const target = this.#intake.accumulator.moveAway(queue);
-    this.#exact?.movedAway(queue, target, ids);
+    this.#intake.accumulator.moveAway(queue, heir);
+    this.#exact?.movedAway(queue, heir, ids);
     this.#intake.queuePump();
   }
 
@@ -267,6 +281,7 @@ export class Producer {
       if (head === undefined || head.hold !== null || !head.isReady || head.isInFlight || queue.isInDoubt) {
         continue;
       }
+      if (this.#intake.isGivenUp(queue.topic)) continue;
       if (config.acks === "all" && this.#identities.identity === null) continue;
       if (this.#isRejected(queue, head)) continue;
       if (this.#exact !== null && !this.#exact.canSend(queue, head)) continue;

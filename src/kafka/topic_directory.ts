@@ -24,8 +24,8 @@ export interface TopicDirectoryOptions {
   readonly random: () => number;
   /** The topic's partitions are known (again), also when nothing changed. */
   readonly onKnown: (topic: string, partitionCount: number) => void;
-  /** The cluster says (again) that there is no such topic, and it was not created. */
-  readonly onMissing: (topic: string) => void;
+  /** The cluster says (again) that there is no such topic, and it was not created. False: nothing waits for it any more. */
+  readonly onMissing: (topic: string) => boolean;
   /** Why a topic can't be used now, in words with a hint. */
   readonly onProblem: (code: string, message: string, hint: string | null) => void;
 }
@@ -109,12 +109,13 @@ export class TopicDirectory {
     }
     if (errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) {
       if (this.#options.autocreate !== null) return "missing";
-      this.#options.onProblem(
-        "topic-unknown",
-        `Cannot send to topic "${topic}": the cluster does not know it; its events wait`,
-        "create the topic, or set topics_autocreate = true",
-      );
-      this.#options.onMissing(topic);
+      if (this.#options.onMissing(topic)) {
+        this.#options.onProblem(
+          "topic-unknown",
+          `Cannot send to topic "${topic}": the cluster does not know it; its events wait`,
+          "create the topic, or set topics_autocreate = true",
+        );
+      }
       return "missing";
     }
     const info = errorInfo(errorCode);

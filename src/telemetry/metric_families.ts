@@ -267,7 +267,7 @@ export const FAMILIES = {
   sinkResolved: counter(
     "shipper_sink_resolved_batches_total",
     ["sink", "result"],
-    "Batches whose fate was open and was found out: written, unwritten, replaced, undecidable, ...",
+    "Batches whose fate was open and was found out: written, unwritten, replaced, undecidable, topic-missing, ...",
   ),
   sinkReplaced: counter(
     "shipper_sink_replaced_batches_total",

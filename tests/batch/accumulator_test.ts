@@ -1,69 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { Accumulator, PARKED_EVENTS_MAX } from "../../src/batch/accumulator.ts";
+import { PARKED_EVENTS_MAX } from "../../src/batch/accumulator.ts";
 import { SEALED_MAX } from "../../src/batch/partition_choice.ts";
 import { murmur2Partition } from "../../src/batch/murmur2.ts";
-import type { PartitionerName } from "../../src/batch/partitioners.ts";
-import { Membership } from "../../src/batch/membership.ts";
-import { type OpenBatch, PartitionQueue } from "../../src/batch/partition_queue.ts";
 import type { Delivery } from "../../src/event/delivery.ts";
 import { delivery } from "../support/events.ts";
-
-const BATCH_EVENTS = 4;
-
-/** Keeps values as texts instead of encoding them. */
-class TextBatch implements OpenBatch {
-  readonly members = new Membership();
-  readonly texts: string[] = [];
-
-  get count(): number {
-    return this.texts.length;
-  }
-
-  get capacityBytes(): number {
-    return 100 + this.texts.length;
-  }
-
-  appendRange(from: Delivery, start: number, end: number): number {
-    let index = start;
-    while (index < end && this.count < BATCH_EVENTS) this.#add(from, index++);
-    return index;
-  }
-
-  appendOne(from: Delivery, index: number): boolean {
-    if (this.count >= BATCH_EVENTS) return false;
-    this.#add(from, index);
-    return true;
-  }
-
-  #add(from: Delivery, index: number): void {
-    const { values } = from.batch;
-    this.texts.push(values.data.toString("utf8", values.starts[index], values.ends[index]));
-    this.members.addRange(from, index, index + 1);
-  }
-}
-
-type Queue = PartitionQueue<TextBatch>;
-
-function accumulator(
-  options: {
-    canPark?: boolean;
-    memoryMaxBytes?: number;
-    unavailable?: number[];
-    partitioner?: PartitionerName;
-  } = {},
-) {
-  return new Accumulator<TextBatch, Queue>({
-    newBatch: () => new TextBatch(),
-    newQueue: (topic, partition) => new PartitionQueue<TextBatch>(topic, partition),
-    onSealed: () => {},
-    onGivenUp: (_topic, members) => members.settle("rejected"),
-    isAvailable: (_topic, partition) => !(options.unavailable ?? []).includes(partition),
-    partitioner: options.partitioner ?? "murmur2_random",
-    memoryMaxBytes: options.memoryMaxBytes ?? 1_000_000,
-    canPark: options.canPark ?? false,
-  });
-}
+import { accumulator, BATCH_EVENTS, type Queue, type TextBatch } from "./text_batch.ts";
 
 const texts = (count: number, prefix = "e") => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
 
@@ -314,51 +256,4 @@ test("a delivery that is alone waits while every partition has enough to do", ()
   const alone = delivery(["marker"]);
   alone.delivery.isAlone = true;
   expect(acc.append(alone.delivery, 0, 0)).toBe(0);
-});
-
-test("events of a topic that is given up are handed over, those that come too, until it has partitions", () => {
-  for (const canPark of [true, false]) {
-    const givenUp: number[] = [];
-    const acc = new Accumulator<TextBatch, Queue>({
-      newBatch: () => new TextBatch(),
-      newQueue: (topic, partition) => new PartitionQueue<TextBatch>(topic, partition),
-      onSealed: () => {},
-      isAvailable: () => true,
-      partitioner: "sticky",
-      memoryMaxBytes: 1_000_000,
-      canPark,
-      onGivenUp: (topic, members) => {
-        expect(topic).toBe("logs");
-        givenUp.push(members.count);
-        members.settle("rejected");
-      },
-    });
-    const first = delivery(texts(3));
-    expect(acc.append(first.delivery, 0, 0)).toBe(canPark ? 3 : 0);
-    acc.giveUpTopic("logs");
-    expect(givenUp).toEqual(canPark ? [3] : []);
-    expect(acc.append(first.delivery, canPark ? 3 : 0, 0)).toBe(3);
-    expect([first.statuses, acc.parkedEvents]).toEqual([["rejected"], 0]);
-    const second = delivery(texts(2));
-    expect(acc.append(second.delivery, 0, 0)).toBe(2);
-    expect(second.statuses).toEqual(["rejected"]);
-    acc.setPartitionCount("logs", 1, 0);
-    const third = delivery(texts(2));
-    expect(acc.append(third.delivery, 0, 0)).toBe(2);
-    expect([third.statuses, acc.active.size]).toEqual([[], 1]);
-    acc.giveUpTopic("logs");
-    expect(third.statuses).toEqual([]);
-    acc.forgetTopic("logs");
-    expect(acc.active.size).toBe(1);
-  }
-});
-
-test("a topic that was given up and forgotten is waited for anew", () => {
-  const acc = accumulator({ canPark: true });
-  acc.append(delivery(["a"]).delivery, 0, 0);
-  acc.giveUpTopic("logs");
-  acc.forgetTopic("logs");
-  expect([...acc.unknownTopics]).toEqual([]);
-  expect(acc.append(delivery(["b"]).delivery, 0, 0)).toBe(1);
-  expect([acc.parkedEvents, ...acc.unknownTopics]).toEqual([1, "logs"]);
 });

@@ -102,6 +102,7 @@ export interface HarnessOptions {
   readonly compressor?: Compressor;
   readonly deadLetters?: DeadLetters;
   readonly stallMs?: number;
+  readonly recheckMs?: number;
 }
 
 export interface HarnessBatchOptions extends TestBatchOptions {
@@ -137,6 +138,7 @@ export class ProducerHarness implements AsyncDisposable {
       hasTopicTemplate: options.hasTopicTemplate ?? false,
       deadLetters: options.deadLetters ?? null,
       ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
+      ...(options.recheckMs === undefined ? {} : { recheckMs: options.recheckMs }),
       now: options.now ?? Date.now,
       random: () => 0.5,
     });

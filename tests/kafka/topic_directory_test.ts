@@ -14,6 +14,7 @@ afterEach(async () => {
 async function start(
   topics: Record<string, number>,
   autocreate: TopicDirectoryOptions["autocreate"] = null,
+  isAwaited = () => true,
 ) {
   const kafka = await FakeKafka.start(1, topics);
   const cluster = newCluster(kafka.bootstrapServers);
@@ -29,7 +30,7 @@ async function start(
     log,
     random: () => 0,
     onKnown: (topic, count) => known.push(`${topic} ${count}`),
-    onMissing: (topic) => missing.push(topic),
+    onMissing: (topic) => missing.push(topic) > 0 && isAwaited(),
     onProblem: (code, message) => problems.push(`${code}: ${message}`),
   });
   cleanups.push(() => kafka[Symbol.asyncDispose](), () => cluster.close(), () => directory.close());
@@ -57,6 +58,15 @@ describe("TopicDirectory", () => {
     kafka.addTopic("late", 2);
     await until(() => known.length > 0, "it is found");
     expect(known).toEqual(["late 2"]);
+  });
+
+  test("one that nothing waits for any more is asked for, and no problem", async () => {
+    const { kafka, directory, known, problems, missing } = await start({}, null, () => false);
+    directory.want("late");
+    await until(() => missing.length >= 2, "it is missed");
+    expect(problems).toEqual([]);
+    kafka.addTopic("late", 1);
+    await until(() => known.length > 0, "it is found");
   });
 
   test("a topic of which one partition has no leader is known, and asked for until all have one", async () => {

@@ -18,6 +18,8 @@ export interface ReplicationOptions {
   readonly random: () => number;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** As `ResolveOptions.isTopicGone`. */
+  readonly isTopicGone?: (topic: string) => boolean;
 }
 
 /** After so long it is said what is waited for. */
@@ -46,6 +48,7 @@ export async function waitReplicated(options: ReplicationOptions): Promise<boole
       );
     }
     if (signal.aborted) throw abortedError("wait for replication");
+    if (options.isTopicGone?.(topic) === true) return false;
     try {
       const answer = await unlessAborted(lookOnce(options), signal);
       if (answer !== "not-yet") return answer === "replicated";

@@ -30,6 +30,8 @@ export interface ResolveOptions {
   readonly signal: AbortSignal;
   /** A verdict that asks for new numbers is only returned when it is found again after so long. Default: RECHECK_MS. */
   readonly recheckMs?: number;
+  /** Nothing waits for the topic any more, which is certainly not there. Absent: it is waited for. */
+  readonly isTopicGone?: (topic: string) => boolean;
 }
 
 /**
@@ -51,6 +53,7 @@ export async function resolvePartition(options: ResolveOptions): Promise<Verdict
   let earlier: string | null = null;
   for (;;) {
     if (signal.aborted) throw abortedError("resolve batches");
+    if (options.isTopicGone?.(topic) === true) return judgeMissingTopic(options);
     try {
       const verdict = await unlessAborted(resolveOnce(options), signal);
       failureCount = 0;
@@ -103,6 +106,16 @@ function judgeMissingPartition({ cluster, topic, partition, batches }: ResolveOp
   if (known === undefined || known.errorCode !== ErrorCode.NONE) return null;
   if (findPartition(known, partition) !== null) return null;
   return judgeIdentity(batches, cluster.clusterId, known.topicId);
+}
+
+/** What was written to it is gone with it, what was not is not to be: neither can be found out any more, nor has to be. */
+function judgeMissingTopic({ topic, partition, batches, log }: ResolveOptions): Verdict {
+  log.warn(
+    `Cannot find out whether ${batches.length} sent batch(es) of partition ${partition} were written to topic "${topic}" before it was deleted: they ` +
+      `count as not written`,
+    { topic },
+  );
+  return { kind: "replace", reason: "topic-missing", isDataLossAtBroker: false, listed: null };
 }
 
 /** What two looks have to agree in before a batch gets new numbers; null for a verdict that asks for none. */

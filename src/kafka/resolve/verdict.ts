@@ -66,7 +66,12 @@ export interface ScanFinding {
 /** A scan, or "denied" without READ right. */
 export type Scan = ScanFinding | "denied";
 
-export type ReplaceReason = "other-cluster" | "other-topic" | "broker-lost-acked" | "numbers-taken";
+export type ReplaceReason =
+  | "other-cluster"
+  | "other-topic"
+  | "broker-lost-acked"
+  | "numbers-taken"
+  | "topic-missing";
 
 /** What became of a list of batches. */
 export type Verdict =

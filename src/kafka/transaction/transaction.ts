@@ -95,3 +95,10 @@ export class Transaction {
     this.#done.resolve();
   }
 }
+
+/** The batch is not committed after all: its lines are taken out of the account of what was delivered. */
+export function uncount(batch: ProduceBatch): void {
+  if (!batch.isCounted) return;
+  for (const { region, count } of batch.members.heldLines()) region.countDelivered(-count);
+  batch.isCounted = false;
+}

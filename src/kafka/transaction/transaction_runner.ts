@@ -24,7 +24,7 @@ import { pause } from "../../pause.ts";
 import { tellThrottled } from "../throttling.ts";
 import { CONCURRENT_PAUSE_MS } from "./concurrent.ts";
 import { JoinRules } from "./join_rules.ts";
-import { Transaction } from "./transaction.ts";
+import { Transaction, uncount } from "./transaction.ts";
 import { failureOf } from "./transaction_failure.ts";
 import type { TransactionPositions } from "./transaction_positions.ts";
 import { TransactionSession } from "./transaction_session.ts";
@@ -232,10 +232,7 @@ export class TransactionRunner {
     this.#putBack(transaction);
     for (const batch of transaction.joined) batch.clearNumbers();
     for (const { queue, batch, result, nodeId } of transaction.refused) {
-      if (batch.isCounted) {
-        for (const { region, count } of batch.members.heldLines()) region.countDelivered(-count);
-        batch.isCounted = false;
-      }
+      uncount(batch);
       answers.answered(queue, batch, result, nodeId);
     }
     // What it has to do with next is smaller, or less.

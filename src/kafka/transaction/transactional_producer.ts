@@ -5,6 +5,7 @@ import { Expiry } from "../expiry.ts";
 import { PartitionSender } from "../partition_sender.ts";
 import type { ProducerOptions } from "../producer_options.ts";
 import { STALL_SOCKET_TIMEOUTS, StallWatch } from "../stall_watch.ts";
+import { uncount } from "./transaction.ts";
 import { TransactionRunner } from "./transaction_runner.ts";
 import type { TransactionPositions } from "./transaction_positions.ts";
 
@@ -51,6 +52,10 @@ export class TransactionalProducer {
       onTooLarge: (queue, batch, why) => this.#answers.refused.tooLarge(queue, batch, why),
       dropEvents: (members, reason) => this.#answers.refused.dropMembers(members, reason),
       onDiverted: (queue, batch, reason, why) => this.#answers.refused.reject(queue, batch, reason, why),
+      isHeld: (batch) => this.#runner.holds(batch),
+      beforeGiveUp: (_queue, batch) => uncount(batch),
+      dropBatch: (queue, batch, reason) => this.#answers.refused.drop(queue, batch, reason),
+      onTopicGivenUp: () => {},
       pump: () => this.#pump(),
       problem: (message, hint) => this.#problem(message, hint),
     });
