@@ -1,7 +1,6 @@
 import { aclUser } from "./acl_user.ts";
 import { ErrorCode } from "../kafka/protocol/error_codes.ts";
 import {
-  OPERATION_CREATE,
   OPERATION_DESCRIBE,
   OPERATION_IDEMPOTENT_WRITE,
   OPERATION_READ,
@@ -10,10 +9,11 @@ import {
 } from "../kafka/protocol/metadata.ts";
 import { type CheckResult, found, passed, placeOf } from "./check_result.ts";
 import type { ClusterView, NamedTopic } from "./cluster_view.ts";
+import { checkPrefixRights } from "./template_checks.ts";
 
 /** What this user may do, by what brokers tell of it (KIP-430). Nothing is tried out. */
 export function checkRights(view: ClusterView): readonly CheckResult[] {
-  const { config, named, topics } = view;
+  const { config, named, topics, template } = view;
   const results: CheckResult[] = [];
   let mayWrite = false;
   let isTold = false;
@@ -25,9 +25,7 @@ export function checkRights(view: ClusterView): readonly CheckResult[] {
     if (topic.operations !== null && (topic.operations & OPERATION_WRITE) !== 0) mayWrite = true;
   }
   if (config.delivery === "exactly_once") results.push(checkIdempotence(view, mayWrite, isTold));
-  if (config.topicsAutocreate && !named.some(({ purpose }) => purpose === "lines")) {
-    results.push(checkCreation(view));
-  }
+  if (template !== null) results.push(...checkPrefixRights(view, template));
   return results;
 }
 
@@ -101,19 +99,5 @@ function checkIdempotence(
     isKnown
       ? `kafka-acls --add --allow-principal ${aclUser(config.sasl)} --operation IdempotentWrite --cluster`
       : null,
-  );
-}
-
-/** Of topics whose names follow from the lines. */
-function checkCreation({ config, clusterOperations }: ClusterView): CheckResult {
-  const place = placeOf("rights.create", { sink: config.name });
-  if (clusterOperations !== null && (clusterOperations & OPERATION_CREATE) !== 0) {
-    return passed(place, "This user has CREATE on the cluster");
-  }
-  return found(
-    "skipped",
-    place,
-    "not-told",
-    "Whether this user may create the topics of the template is not known: it has no CREATE on the cluster, and rights on prefixes are not told",
   );
 }

@@ -14,6 +14,7 @@ import { checkDeadLetterFile } from "./dead_letter_check.ts";
 import { checkRights } from "./rights_checks.ts";
 import { type Check, runCheck } from "./run_check.ts";
 import { checkTopics } from "./topic_checks.ts";
+import { condense } from "./template_checks.ts";
 import { askSettings, checkLimits } from "./topic_settings.ts";
 import { checkTransactionalId } from "./transaction_check.ts";
 
@@ -110,7 +111,8 @@ async function checkCluster(
       : []),
     one("clock.broker", "ask for the brokers' time", () => checkBrokerClock(view, now)),
   ];
-  const results = await Promise.all([...looked, ...asked]);
+  const brokersFound = await Promise.all(looked);
+  const results = [...brokersFound, condense(view, (await Promise.all(asked)).flat())];
   const more = others.length - BROKERS_MAX;
   return more > 0 ? [...results.flat(), leftOut(sink, more)] : results.flat();
 }

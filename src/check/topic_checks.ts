@@ -4,6 +4,7 @@ import { ErrorCode, errorInfo } from "../kafka/protocol/error_codes.ts";
 import type { PartitionMetadata, TopicMetadata } from "../kafka/protocol/metadata.ts";
 import { type CheckPlace, type CheckResult, found, passed, placeOf } from "./check_result.ts";
 import type { ClusterView, NamedTopic } from "./cluster_view.ts";
+import { checkTemplate } from "./template_checks.ts";
 import type { TopicSettings } from "./topic_settings.ts";
 
 /** Partition numbers that one line names. */
@@ -15,17 +16,9 @@ export async function checkTopics(
   settings: ReadonlyMap<string, TopicSettings>,
   signal: AbortSignal,
 ): Promise<readonly CheckResult[]> {
-  const { config, named } = view;
   const results: CheckResult[] = [];
-  if (!named.some(({ purpose }) => purpose === "lines")) {
-    results.push(found(
-      "skipped",
-      placeOf("topic.exists", { sink: config.name, target: config.topic }),
-      "topic-template",
-      `Topics of the template "${config.topic}" are not looked at: they follow from the lines`,
-    ));
-  }
-  for (const topic of named) results.push(...await checkTopic(view, topic, settings, signal));
+  if (view.template !== null) results.push(...checkTemplate(view.config, view.template));
+  for (const topic of view.named) results.push(...await checkTopic(view, topic, settings, signal));
   return results;
 }
 

@@ -26,6 +26,7 @@ const DAY_MS = 86_400_000;
  */
 export class Template {
   readonly #parts: readonly Part[];
+  #pattern: RegExp | null = null;
   /** The text in front of the first field or time. */
   readonly literalPrefix: string;
   /** The whole text when nothing in it varies, else null. */
@@ -53,6 +54,11 @@ export class Template {
     const sole = parts.length === 1 ? parts[0]! : null;
     this.soleField = sole?.kind === "field" ? sole.path : null;
     this.isSoleUuid = sole?.kind === "uuid";
+  }
+
+  /** Whether events may exist for which it renders this text. */
+  matches(text: string): boolean {
+    return (this.#pattern ??= patternOf(this.#parts)).test(text);
   }
 
   /**
@@ -119,6 +125,15 @@ function parse(text: string, hasUuid: boolean): Part[] {
   }
   if (literal !== "") parts.push({ kind: "literal", text: literal });
   return parts;
+}
+
+/** Any text, of a field; digits, of a time. */
+function patternOf(parts: readonly Part[]): RegExp {
+  const texts = parts.map((part) => {
+    if (part.kind === "literal") return part.text.replace(/[\\^$.*+?()[\]{}|]/gu, "\\$&");
+    return part.kind === "time" ? "\\d+" : ".*";
+  });
+  return new RegExp(`^${texts.join("")}$`, "su");
 }
 
 function formatTime(date: Date, code: TimeCode): string {

@@ -13,7 +13,6 @@ import type { PartitionMetadata, TopicMetadata } from "../../src/kafka/protocol/
 const never = new AbortController().signal;
 const READ = 1 << 3;
 const WRITE = 1 << 4;
-const CREATE = 1 << 5;
 const DESCRIBE = 1 << 8;
 const IDEMPOTENT_WRITE = 1 << 12;
 
@@ -53,6 +52,7 @@ function view(told: Told): ClusterView {
     brokers: [],
     topics: new Map([["logs", told.topic ?? topic([partition(0, 3, 3)])]]),
     named: told.named ?? [{ name: "logs", purpose: "lines" }],
+    template: null,
     clusterOperations: told.clusterOperations ?? null,
     isNew: told.isNew ?? true,
   };
@@ -122,15 +122,6 @@ describe("replicas and leaders", () => {
       code: "leader-unknown",
       message: 'No leader for partition 1 of topic "logs"',
     });
-  });
-
-  test("a template is not looked at, and that is said", async () => {
-    const results = await checkTopics(
-      view({ named: [], config: { topic: "logs-{{unit}}" } }),
-      new Map(),
-      never,
-    );
-    expect(results).toMatchObject([{ status: "skipped", code: "topic-template", target: "logs-{{unit}}" }]);
   });
 });
 
@@ -204,12 +195,6 @@ describe("rights", () => {
 
   test("an old broker tells none", () => {
     expect(rights(null)[0]).toMatchObject({ status: "skipped", code: "not-told" });
-  });
-
-  test("topics of a template: CREATE on the cluster", () => {
-    const told = { named: [], config: { topicsAutocreate: true, delivery: "at_least_once" as const } };
-    expect(rights(null, { ...told, clusterOperations: CREATE })).toMatchObject([{ status: "ok" }]);
-    expect(rights(null, told)).toMatchObject([{ check: "rights.create", status: "skipped" }]);
   });
 });
 

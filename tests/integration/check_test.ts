@@ -179,6 +179,67 @@ describe("topics, rights and limits", () => {
     expect((await check()).one("rights.topic").status).toBe("ok");
   }, TEST_TIMEOUT_MS);
 
+  test("a template: which topics match, and what this user may do with those that begin alike", async () => {
+    await using dir = tempDir("check");
+    const prefix = `tpl${crypto.randomUUID().slice(0, 8)}-`;
+    const template = `${prefix}{{unit}}`;
+    const check = (sink: string) => checkConfig(configFor(dir, template, login("shipper", sink)));
+    // Of what this user may not see nothing is told, and the names that are asked with are not made.
+    await own.kafka.createTopic({ name: `${prefix}hidden` });
+    const blind = await check("topics_autocreate = false\n");
+    expect(blind.code).toBe(0);
+    expect(blind.one("topic.template")).toMatchObject({
+      status: "warning",
+      code: "no-topic",
+      target: template,
+    });
+    expect(blind.one("rights.prefix")).toMatchObject({
+      status: "warning",
+      code: "TOPIC_AUTHORIZATION_FAILED",
+      target: prefix,
+      hint:
+        `kafka-acls --add --allow-principal User:shipper --operation Write --operation Describe --operation Read --topic ${prefix} --resource-pattern-type prefixed`,
+    });
+    const allowPrefix = (operation: "write" | "read" | "create") =>
+      own.kafka.addAcl({ user: "shipper", resource: "topic", name: prefix, operation, isPrefixed: true });
+    await allowPrefix("write");
+    await own.kafka.createTopic({ name: `${prefix}web`, partitions: 2, replication: 3 });
+    const seen = await check("topics_autocreate = true\n");
+    expect(seen.one("topic.template")).toMatchObject({
+      status: "ok",
+      message:
+        `2 topics match "${template}": "${prefix}hidden", "${prefix}web"; those that only lines will name are not known`,
+    });
+    expect(seen.one("rights.prefix")).toMatchObject({ status: "warning", code: "no-read" });
+    expect(seen.one("rights.create")).toMatchObject({
+      status: "warning",
+      code: "TOPIC_AUTHORIZATION_FAILED",
+    });
+    expect(seen.one("rights.idempotent_write").status).toBe("ok");
+    expect(seen.one("topic.leaders")).toMatchObject({ status: "ok", target: template });
+    await allowPrefix("read");
+    await allowPrefix("create");
+    const all = await check("topics_autocreate = true\n");
+    expect(all.one("rights.prefix")).toMatchObject({
+      status: "ok",
+      message: `This user has WRITE, DESCRIBE, READ on topics that begin with "${prefix}"`,
+    });
+    expect(all.one("rights.create")).toMatchObject({
+      status: "ok",
+      message: `This user has CREATE on topics that begin with "${prefix}"`,
+    });
+    expect(all.one("rights.topic")).toMatchObject({ status: "ok", target: template });
+    const some = await check(`allowed_topics = ["${prefix}web*", "${prefix}db"]\n`);
+    expect(some.of("topic.template")).toMatchObject([
+      { status: "ok", message: expect.stringContaining(`1 topic matches "${template}": "${prefix}web"`) },
+      { status: "warning", code: "topic-unknown", message: expect.stringContaining(`"${prefix}db"`) },
+    ]);
+    expect(some.one("rights.prefix")).toMatchObject({ status: "ok", target: `${prefix}web` });
+    // One topic has lines of its own.
+    expect(some.one("topic.leaders").target).toBe(`${prefix}web`);
+    expect(await own.kafka.hasTopic(`${prefix}db`)).toBe(false);
+  }, TEST_TIMEOUT_MS);
+
   test("a transactional id, without fencing who uses it", async () => {
     await using dir = tempDir("check");
     const topic = await own.kafka.createTopic();

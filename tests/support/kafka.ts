@@ -58,6 +58,8 @@ export interface Acl {
   /** "kafka-cluster" for the cluster. */
   readonly name: string;
   readonly operation: "write" | "read" | "describe" | "create" | "idempotent_write" | "all";
+  /** `name` is what names begin with. */
+  readonly isPrefixed?: boolean;
 }
 
 type Offsets = Readonly<Record<string, number>>;

@@ -61,18 +61,18 @@ const ZERO_UUID = Buffer.alloc(16);
 /**
  *   topics[ topic id (v10) | name | tags ] | bool auto-create | bool cluster operations (v8 to v10) | bool topic operations (v8) | tags
  *
- * An empty list asks for brokers only; all topics (a null list) are never asked for. `withOperations` asks what this user may do with
+ * An empty list asks for brokers only, null for all topics that this user may describe: no more than a check does that. `withOperations` asks what this user may do with
  * the topics, which costs the broker a check of each right; `withClusterOperations` the same for the cluster (v8 to v10).
  */
 export function encodeMetadata(
-  topics: readonly string[],
+  topics: readonly string[] | null,
   apiVersion: number,
   withOperations = false,
   withClusterOperations = false,
 ): Buffer[] {
   const writer = new WireWriter(apiVersion >= 9);
-  writer.arrayLength(topics.length);
-  for (const name of topics) {
+  writer.arrayLength(topics === null ? null : topics.length);
+  for (const name of topics ?? []) {
     if (apiVersion >= 10) writer.raw(ZERO_UUID);
     writer.string(name).tags();
   }

@@ -186,7 +186,8 @@ final class AdminCommands {
     private static AclBinding acl(JsonNode command) {
         ResourceType type = ResourceType.fromString(command.get("resource").asText());
         return new AclBinding(
-            new ResourcePattern(type, command.get("name").asText(), PatternType.LITERAL),
+            new ResourcePattern(type, command.get("name").asText(),
+                command.path("isPrefixed").asBoolean(false) ? PatternType.PREFIXED : PatternType.LITERAL),
             new AccessControlEntry("User:" + command.get("user").asText(), "*",
                 AclOperation.fromString(command.get("operation").asText()), AclPermissionType.ALLOW));
     }
