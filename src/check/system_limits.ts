@@ -26,17 +26,17 @@ export function checkOpenFiles(config: Config, { fileCount }: NeededOfSystem): C
     return [found("skipped", place, "not-told", message)];
   }
   const wanted = fileSources.reduce((sum, each) => sum + (each.maxOpenFiles ?? openFilesMaxDefault()), 0);
-  const sinks = config.sinks.length * OTHER_DESCRIPTORS;
+  const besides = config.sinks.length * OTHER_DESCRIPTORS + (config.api?.connectionsMax ?? 0);
   const needed = Math.min(fileCount, wanted);
   const raise = "Raise it: ulimit -n in this shell, LimitNOFILE= in the unit";
-  if (wanted + sinks > limit && needed + sinks > limit) {
+  if (wanted + besides > limit && needed + besides > limit) {
     return [found(
       "failed",
       place,
       "EMFILE",
       `${limit} files may be open here, and ${
-        needed + sinks
-      } are needed: ${needed} to read and ${sinks} besides`,
+        needed + besides
+      } are needed: ${needed} to read and ${besides} besides`,
       `${raise}; or lower max_open_files`,
     )];
   }
@@ -49,7 +49,7 @@ export function checkOpenFiles(config: Config, { fileCount }: NeededOfSystem): C
       `${raise}; or raise max_open_files`,
     )];
   }
-  if (wanted + sinks > limit) {
+  if (wanted + besides > limit) {
     return [found(
       "warning",
       place,

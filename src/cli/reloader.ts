@@ -149,6 +149,9 @@ export class Reloader {
 function changedOptions(from: Config, to: Config): string[] {
   const changed: string[] = [];
   if (from.api?.address !== to.api?.address) changed.push("api.address");
+  if (from.api !== null && to.api !== null && from.api.connectionsMax !== to.api.connectionsMax) {
+    changed.push("api.max_connections");
+  }
   if (from.log.level !== to.log.level) changed.push("log.level");
   if (from.log.format !== to.log.format) changed.push("log.format");
   if (from.shutdownTimeoutMs !== to.shutdownTimeoutMs) changed.push("shutdown_timeout_secs");

@@ -26,8 +26,7 @@ export interface PreparedApi {
   cancel(): Promise<void>;
 }
 
-interface Listening {
-  readonly address: string;
+interface Listening extends ApiConfig {
   readonly server: ApiServer;
 }
 
@@ -49,18 +48,25 @@ export class RunApi {
   /** Has a server listen where `api` asks for it. Throws a `StartError` when that address cannot be had: then all is as before. */
   async prepare(api: ApiConfig | null): Promise<PreparedApi> {
     const before = this.#listening;
-    if ((api?.address ?? null) === (before?.address ?? null)) {
-      return { commit: () => Promise.resolve(), cancel: () => Promise.resolve() };
+    if (api === null) {
+      return { commit: () => this.#replace(null), cancel: () => Promise.resolve() };
     }
-    if (api === null) return { commit: () => this.#replace(null), cancel: () => Promise.resolve() };
+    if (api.address === before?.address) {
+      const commit = () => {
+        before.server.setConnectionsMax(api.connectionsMax);
+        this.#listening = { ...before, ...api };
+        return Promise.resolve();
+      };
+      return { commit, cancel: () => Promise.resolve() };
+    }
     try {
-      const next = await this.#listen(api.address);
+      const next = await this.#listen(api);
       return { commit: () => this.#replace(next), cancel: () => next.server.stop() };
     } catch (error) {
       const isOwn = error instanceof StartError && error.code === "address-in-use" && before !== null &&
         isSamePort(before.address, api.address);
       if (!isOwn) throw error;
-      return await this.#takePort(before, api.address);
+      return await this.#takePort(before, api);
     }
   }
 
@@ -69,11 +75,11 @@ export class RunApi {
   }
 
   /** The same port on another address: the one before has to let it go first. */
-  async #takePort(before: Listening, address: string): Promise<PreparedApi> {
+  async #takePort(before: Listening, api: ApiConfig): Promise<PreparedApi> {
     await before.server.stop();
-    const goBack = async () => void (this.#listening = await this.#listen(before.address));
+    const goBack = async () => void (this.#listening = await this.#listen(before));
     try {
-      const next = await this.#listen(address);
+      const next = await this.#listen(api);
       this.#listening = next;
       return {
         commit: () => Promise.resolve(),
@@ -94,7 +100,7 @@ export class RunApi {
     await before?.server.stop();
   }
 
-  async #listen(address: string): Promise<Listening> {
+  async #listen({ address, connectionsMax }: ApiConfig): Promise<Listening> {
     const { config, metrics, log, now, version, isStopping } = this.#options;
     if (this.#eventLoopLag === null) {
       this.#eventLoopLag = new EventLoopLag({ progress: () => eventsIn(metrics) });
@@ -102,6 +108,7 @@ export class RunApi {
     }
     const server = await startApi({
       address,
+      connectionsMax,
       metrics,
       status: () => computeStatus(metrics, now(), { ...config(), isStopping: isStopping() }),
       log,
@@ -111,7 +118,7 @@ export class RunApi {
       pid: process.pid,
     });
     log.info(`Listening on ${server.address} for /health, /ready, /metrics, /audit and a status page at /`);
-    return { address, server };
+    return { address, connectionsMax, server };
   }
 }
 

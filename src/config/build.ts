@@ -29,7 +29,7 @@ type ConsoleValues = Of<typeof consoleSinkGroup>;
 export function buildApi(table: CheckedTable | null): ApiConfig | null {
   if (table === null) return null;
   const values = table.values as Of<typeof apiGroup>;
-  return values.enabled ? { address: values.address } : null;
+  return values.enabled ? { address: values.address, connectionsMax: values.max_connections } : null;
 }
 
 export function buildLog(table: CheckedTable): LogConfig {

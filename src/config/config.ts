@@ -21,6 +21,7 @@ export interface Config {
 export interface ApiConfig {
   /** "127.0.0.1:8686", "[::1]:8686" or "unix:/path". */
   readonly address: string;
+  readonly connectionsMax: number;
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error";

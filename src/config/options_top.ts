@@ -1,4 +1,4 @@
-import { choice, flag, group, seconds, size, text } from "./option.ts";
+import { choice, flag, group, integer, seconds, size, text } from "./option.ts";
 import { checkListenAddress, checkNotEmpty } from "./string_checks.ts";
 
 export const topGroup = group({
@@ -65,6 +65,16 @@ export const apiGroup = group({
         "There is no login: listen on a loopback address, or protect the port. On a loopback address requests are " +
         "answered that name an address or localhost as their host, no others (a proxy has to send one of these).",
       example: '"0.0.0.0:8686"',
+    }),
+    max_connections: integer({
+      default: 64,
+      min: 1,
+      max: 10_000,
+      doc:
+        "Connections at a time, so that whoever reaches the port cannot take the descriptors that files need. Where there are as many, the one that its client has " +
+        "left alone for longest, a second at least, is closed for a new one; a new one is refused when there is none. A client has 10 s for a whole request of 16 KiB at most, and 30 s to " +
+        "take the answer.",
+      example: "16",
     }),
   },
   planned: [],

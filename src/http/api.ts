@@ -1,8 +1,11 @@
+import type { TCPSocketListener } from "bun";
 import { errnoName, StartError } from "../errors.ts";
 import type { EventLoopLag } from "../telemetry/event_loop_lag.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Status } from "../telemetry/status.ts";
+import type { HttpConnection } from "./http_connection.ts";
+import type { HttpServer } from "./http_server.ts";
 import { formatTcpAddress, type ListenAddress, parseListenAddress } from "./listen_address.ts";
 import { isOwnHost } from "./own_host.ts";
 import { listenUnix, type UnixSocket } from "./unix_socket.ts";
@@ -10,6 +13,8 @@ import { listenUnix, type UnixSocket } from "./unix_socket.ts";
 export interface ApiOptions {
   /** "127.0.0.1:8686", "[::1]:8686" or "unix:/path". */
   readonly address: string;
+  /** At a time. */
+  readonly connectionsMax: number;
   readonly metrics: Metrics;
   /** Computed anew for every request that shows it. */
   readonly status: () => Status;
@@ -25,16 +30,14 @@ export interface ApiOptions {
 export interface ApiServer {
   /** Where it listens, with the port that was chosen for port 0. */
   readonly address: string;
+  /** For connections that come from now on. */
+  setConnectionsMax(count: number): void;
   /** Takes no more requests, gives those that run `STOP_MS`, then cuts them. */
   stop(): Promise<void>;
 }
 
 /** Grace for requests that run while the API stops. */
 const STOP_MS = 1_000;
-/** A connection without traffic is closed. */
-const IDLE_SECONDS = 10;
-/** Nothing here takes a body. */
-const BODY_BYTES_MAX = 1_024;
 
 /**
  * Serves /health, /ready, /metrics, /audit and the status page. Throws a StartError when the address can't be used.
@@ -43,34 +46,48 @@ const BODY_BYTES_MAX = 1_024;
  */
 export async function startApi(options: ApiOptions): Promise<ApiServer> {
   const { createApp } = await import("./app.tsx");
+  const { HttpServer } = await import("./http_server.ts");
   const target = parseListenAddress(options.address);
   const app = createApp({ ...options, isOwnHost: (host) => isOwnHost(host, target) });
-  const fetch = (request: Request) => app.fetch(request);
-  const limits = { maxRequestBodySize: BODY_BYTES_MAX, development: false };
-  // Without `reusePort: false`, `development: false` lets a second process share the port, and each gets half of the requests.
-  const tcpLimits = { idleTimeout: IDLE_SECONDS, reusePort: false };
+  const server = new HttpServer({
+    answer: (request) => app.fetch(request),
+    connectionsMax: options.connectionsMax,
+    now: Date.now,
+    onFull: (isRefused, count) => tellFull(options.log, isRefused, count),
+  });
+  const common = { socket: server.handler, allowHalfOpen: true };
+  const running = (address: string, listener: Listener, socket: UnixSocket | null): ApiServer => ({
+    address,
+    setConnectionsMax: (count) => server.connectionsMax = count,
+    stop: () => stopServer(server, listener, socket),
+  });
   if (target.kind === "tcp") {
-    const server = listenTcp(
-      target,
-      (hostname, port) => Bun.serve({ ...limits, ...tcpLimits, fetch, hostname, port }),
-    );
-    const address = formatTcpAddress(target.hostname, server.port ?? target.port);
-    return { address, stop: () => stopServer(server, null) };
+    const listener = listenTcp(target, (hostname, port) => Bun.listen({ ...common, hostname, port }));
+    return running(formatTcpAddress(target.hostname, listener.port), listener, null);
   }
-  let server: ReturnType<typeof Bun.serve> | null = null;
+  let listener: Listener | null = null;
   const socket = await listenUnix(
     target.path,
-    (path) => server = Bun.serve({ ...limits, fetch, unix: path }),
+    (path) => listener = Bun.listen({ ...common, unix: path }),
   );
-  return { address: options.address, stop: () => stopServer(server!, socket) };
+  return running(options.address, listener!, socket);
 }
 
-type Server = ReturnType<typeof Bun.serve>;
+type Listener = Pick<TCPSocketListener, "stop">;
+
+function tellFull(log: Log, isRefused: boolean, count: number): void {
+  log.warn(
+    `The HTTP server has as many connections as api.max_connections allows (${count}): ${
+      isRefused ? "a new one was refused" : "the one that was left alone for longest was closed for a new one"
+    }`,
+    { hint: "find out who holds them, or raise api.max_connections" },
+  );
+}
 
 function listenTcp(
   target: ListenAddress & { kind: "tcp" },
-  listen: (hostname: string, port: number) => Server,
-): Server {
+  listen: (hostname: string, port: number) => TCPSocketListener<HttpConnection>,
+): TCPSocketListener<HttpConnection> {
   try {
     return listen(target.hostname, target.port);
   } catch (error) {
@@ -91,11 +108,9 @@ function listenTcp(
   }
 }
 
-async function stopServer(server: Server, socket: UnixSocket | null): Promise<void> {
+async function stopServer(server: HttpServer, listener: Listener, socket: UnixSocket | null): Promise<void> {
   socket?.remove();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_MS));
-  await Promise.race([server.stop(), deadline]);
-  clearTimeout(timer);
-  await server.stop(true);
+  listener.stop(false);
+  await server.stop(STOP_MS);
+  listener.stop(true);
 }

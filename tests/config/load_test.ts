@@ -280,11 +280,15 @@ test("the data folder follows the user", () => {
 });
 
 test("the API is on when its table is there, and off by enabled = false", () => {
-  expect(good(`[api]\n${SOURCE}${SINK}`).api).toEqual({ address: "127.0.0.1:8686" });
+  expect(good(`[api]\n${SOURCE}${SINK}`).api).toEqual({ address: "127.0.0.1:8686", connectionsMax: 64 });
   expect(good(`[api]\nenabled = false\n${SOURCE}${SINK}`).api).toBeNull();
   for (const address of ["0.0.0.0:0", "[::1]:8686", "unix:/run/x.sock"]) {
-    expect(good(`[api]\naddress = "${address}"\n${SOURCE}${SINK}`).api).toEqual({ address });
+    expect(good(`[api]\naddress = "${address}"\n${SOURCE}${SINK}`).api).toEqual({
+      address,
+      connectionsMax: 64,
+    });
   }
+  expect(good(`[api]\nmax_connections = 3\n${SOURCE}${SINK}`).api?.connectionsMax).toBe(3);
 });
 
 test("a source that no sink reads is left out, with a warning", () => {

@@ -10,11 +10,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { freePorts } from "../../scripts/lib/ports.ts";
 import { type OwnCluster, ownCluster, type TestKafka } from "../support/kafka.ts";
-import { filesToKafka } from "../support/scenario.ts";
+import { OracleWriter } from "../support/oracle.ts";
+import { expectExactly, filesToKafka } from "../support/scenario.ts";
 import { runShipper, type Shipper, startShipper } from "../support/shipper.ts";
 import { type TempDir, tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
@@ -22,6 +23,8 @@ import { parseExposition } from "../telemetry/exposition_parser.ts";
 
 const CLUSTER_TIMEOUT_MS = 180_000;
 const EXIT_CONFIG = 78;
+/** Many share the machine. */
+const SLOW = { timeoutMs: 60_000 };
 /** Root may read everything; without these it is like any user. */
 const WITHOUT_RIGHTS = process.getuid?.() === 0
   ? ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
@@ -163,6 +166,70 @@ describe("the HTTP server", () => {
     expect(await ask("GET /health HTTP/1.1\r\nHost: [::1]")).toStartWith("HTTP/1.1 200");
     expect((await end(shipper)).match(/"level":"error"/g)).toBeNull();
   }, 120_000);
+
+  test(
+    "whoever holds connections open takes no descriptors from files, nor the server from others",
+    async () => {
+      await using dir = tempDir("slow-clients");
+      const topic = await kafka.createTopic();
+      const [port] = await freePorts(1);
+      const config = filesToKafka(dir, {
+        bootstrap: kafka.bootstrap,
+        topic,
+        top: `[api]\naddress = "127.0.0.1:${port}"\nmax_connections = 10`,
+      });
+      // As many as there are without the server's, and a few more.
+      const wrapper = ["prlimit", "--nofile=128:128"];
+      await using shipper = startShipper({ config, wrapper });
+      await shipper.waitForLog(/Started shipper/u);
+      const held: Socket[] = [];
+      const hold = () => {
+        const socket = connect({ host: "127.0.0.1", port: port! });
+        socket.on("error", () => {});
+        socket.write("GET /health HTTP/1.1\r\nHost: localhost\r\n");
+        held.push(socket);
+      };
+      const drip = setInterval(() => {
+        for (const socket of held) if (!socket.destroyed && !socket.connecting) socket.write("x: 1\r\n");
+      }, 100);
+      const refill = () => {
+        held.splice(0, held.length, ...held.filter(({ destroyed }) => !destroyed));
+        while (held.length < 200) hold();
+      };
+      refill();
+      // Those that were closed come again.
+      const back = setInterval(refill, 3_000);
+      try {
+        await waitUntil("the server is full", () => shipper.stderr.includes("api.max_connections"), SLOW);
+        let count = 0;
+        const writers: OracleWriter[] = [];
+        for (let i = 0; i < 20; i++) {
+          const writer = new OracleWriter("slow-clients", `${i}.log`);
+          writer.append(dir.file(writer.file), 10);
+          writers.push(writer);
+          count += 10;
+        }
+        await waitUntil("all files are read", async () => await kafka.countRecords(topic) >= count, SLOW);
+        expect(readdirSync(`/proc/${shipper.pid}/fd`).length).toBeLessThan(100);
+        const isAnswered = async () => {
+          const answer = await fetch(`http://127.0.0.1:${port}/health`, {
+            signal: AbortSignal.timeout(2_000),
+          });
+          return answer.status === 200;
+        };
+        await waitUntil("somebody else is answered", isAnswered, { ...SLOW, pollMs: 100 });
+        await expectExactly(kafka, topic, writers);
+      } finally {
+        clearInterval(drip);
+        clearInterval(back);
+        for (const socket of held) socket.destroy();
+      }
+      const log = await end(shipper);
+      expect(log).not.toContain("EMFILE");
+      expect(log.match(/"level":"error"/g)).toBeNull();
+    },
+    120_000,
+  );
 
   test("no output holds a secret, also when a login fails", async () => {
     await using dir = tempDir("secrets");
