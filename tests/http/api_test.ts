@@ -29,11 +29,7 @@ interface Setup {
   get: (path: string, init?: RequestInit) => Promise<Response>;
 }
 
-async function setup(
-  address = "127.0.0.1:0",
-  makeStatus?: () => Status,
-  connectionsMax = 64,
-): Promise<Setup> {
+async function setup(address = "127.0.0.1:0", makeStatus?: () => Status): Promise<Setup> {
   const metrics = new Metrics(1_000);
   metrics.source("app");
   metrics.sink("events");
@@ -43,15 +39,8 @@ async function setup(
   const eventLoopLag = new EventLoopLag();
   eventLoopLag.record(5, 0);
   const status = makeStatus ?? (() => computeStatus(metrics, 61_000, facts));
-  const api = await startApi({
-    address,
-    connectionsMax,
-    metrics,
-    status,
-    log,
-    version: "1.2.3",
-    eventLoopLag,
-  });
+  const common = { address, connectionsMax: 64, metrics, status, log };
+  const api = await startApi({ ...common, version: "1.2.3", eventLoopLag });
   cleanups.push(() => api.stop());
   const unix = api.address.startsWith("unix:") ? { unix: api.address.slice(5) } : {};
   const base = api.address.startsWith("unix:") ? "http://localhost" : `http://${api.address}`;
