@@ -7,6 +7,7 @@ export type PartitionerName =
   | "round_robin"
   | "least_bytes"
   | "fnv1a"
+  | "fnv1a_consistent"
   | "fnv1a_reference"
   | "consistent"
   | "consistent_random"
@@ -31,6 +32,7 @@ export interface KeyPartitioner {
  * | here | segmentio/kafka-go | librdkafka | Java |
  * |---|---|---|---|
  * | fnv1a | Hash | fnv1a_random | |
+ * | fnv1a_consistent | | fnv1a | |
  * | fnv1a_reference | ReferenceHash | | |
  * | consistent | CRC32Balancer, Consistent | consistent | |
  * | consistent_random | CRC32Balancer | consistent_random | |
@@ -39,6 +41,7 @@ export interface KeyPartitioner {
  */
 const BY_KEY: { readonly [name in PartitionerName]?: KeyPartitioner } = {
   fnv1a: { partition: fnv1aPartition, spreads: "absent" },
+  fnv1a_consistent: { partition: fnv1aPartition, spreads: "none" },
   fnv1a_reference: { partition: fnv1aReferencePartition, spreads: "absent" },
   consistent: { partition: consistentPartition, spreads: "none" },
   consistent_random: { partition: consistentPartition, spreads: "absent_or_empty" },

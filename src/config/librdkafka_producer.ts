@@ -247,7 +247,8 @@ export const librdkafkaTopic: Readonly<Record<string, Property>> = {
   }),
   "produce.offset.report": unused("it has no effect in librdkafka either"),
   "partitioner": to("partitioner", {
-    values: { random: "sticky" },
+    // librdkafka hashes an absent key with it, other than with "fnv1a_random", which is what kafka-go does.
+    values: { random: "sticky", fnv1a: "fnv1a_consistent", fnv1a_random: "fnv1a" },
     onlyWith: WITH_KEYS,
   }),
   "compression.level": to("compression_level", { values: { "-1": leave() } }),

@@ -98,6 +98,7 @@ export const routingOptions = {
       "round_robin",
       "least_bytes",
       "fnv1a",
+      "fnv1a_consistent",
       "fnv1a_reference",
       "consistent",
       "consistent_random",

@@ -164,6 +164,7 @@ describe("absent and empty keys", () => {
     expect([where("murmur2_random")("absent"), where("murmur2_random")("empty")]).toEqual([0, 0x9]);
     expect([where("consistent")("absent"), where("consistent")("empty")]).toEqual([0, 0]);
     expect([where("fnv1a")("absent"), where("fnv1a")("empty")]).toEqual([0, 0xb]);
+    expect([where("fnv1a_consistent")("absent"), where("fnv1a_consistent")("empty")]).toEqual([0xb, 0xb]);
     expect([where("fnv1a_reference")("absent"), where("fnv1a_reference")("empty")]).toEqual([0, 0x5]);
   });
 

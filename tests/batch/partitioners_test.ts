@@ -115,6 +115,7 @@ const abs = (value: bigint) => value < 0n ? -value : value;
 const REFERENCES: { readonly [name in PartitionerName]?: (key: Uint8Array, count: bigint) => bigint } = {
   // Go's and C's remainder has the sign of the dividend, as BigInt's has.
   fnv1a: (key, count) => abs(asInt32(fnvSlowly(key)) % count),
+  fnv1a_consistent: (key, count) => abs(asInt32(fnvSlowly(key)) % count),
   fnv1a_reference: (key, count) => (fnvSlowly(key) & 0x7fffffffn) % count,
   consistent: (key, count) => BigInt(crc32(key)) % count,
   consistent_random: (key, count) => BigInt(crc32(key)) % count,
@@ -154,7 +155,8 @@ test("what spreads absent and empty keys, as the references do", () => {
       "absent",
       "absent",
     ]);
-  expect(["consistent", "murmur2"].map((name) => spreads(name as PartitionerName))).toEqual(["none", "none"]);
+  expect(["consistent", "murmur2", "fnv1a_consistent"].map((name) => spreads(name as PartitionerName)))
+    .toEqual(["none", "none", "none"]);
   expect(spreads("consistent_random")).toBe("absent_or_empty");
   expect(["sticky", "round_robin", "least_bytes", "field"].map((name) => spreads(name as PartitionerName)))
     .toEqual([

@@ -227,9 +227,10 @@ const LIBRDKAFKA: Readonly<Record<string, readonly Effect[]>> = {
   ],
   "delivery.timeout.ms": [{ value: "120000", config: { messageTimeoutMs: 120_000 } }],
   "partitioner": [
-    ...["consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a"].map((name) => (
+    ...["consistent", "consistent_random", "murmur2", "murmur2_random"].map((name) => (
       { value: `"${name}"`, beside: 'key = "{{id}}"', config: { partitioner: name as PartitionerName } }
     )),
+    { value: '"fnv1a"', beside: 'key = "{{id}}"', config: { partitioner: "fnv1a_consistent" } },
     { value: '"fnv1a_random"', beside: 'key_field = "id"', config: { partitioner: "fnv1a" } },
     { value: '"random"', beside: 'key_field = "id"', config: { partitioner: "sticky" } },
   ],

@@ -97,9 +97,16 @@ describe("each partitioner beside the client that it is named after", () => {
   }, 120_000);
 });
 
-const BY_KEY = ["fnv1a", "consistent", "consistent_random", "murmur2", "murmur2_random"] as const;
-/** Of librdkafka: its "fnv1a" hashes absent keys, which here are spread. */
-const KCAT_NAMES: Readonly<Record<string, string>> = { fnv1a: "fnv1a_random" };
+const BY_KEY = [
+  "fnv1a",
+  "fnv1a_consistent",
+  "consistent",
+  "consistent_random",
+  "murmur2",
+  "murmur2_random",
+] as const;
+/** Of librdkafka: its "fnv1a" hashes absent keys, which "fnv1a" here spreads as kafka-go does. */
+const KCAT_NAMES: Readonly<Record<string, string>> = { fnv1a: "fnv1a_random", fnv1a_consistent: "fnv1a" };
 
 /** Where each key of a topic is. */
 async function placesOf(topic: string): Promise<Map<string, Set<number>>> {
@@ -225,3 +232,50 @@ test("round_robin, least_bytes and field place record by record", async () => {
   }
   expect(Math.max(...bytes) - Math.min(...bytes)).toBeLessThan(60);
 }, 120_000);
+
+// A configuration for librdkafka with partitioner = "fnv1a" had absent keys spread, which librdkafka puts into one partition.
+testIf(
+  has("kcat"),
+  "needs kcat",
+  "records without a key are in the partition that librdkafka takes for them, under its own name of the partitioner",
+  async () => {
+    for (const partitions of [3, 16]) {
+      for (const name of ["fnv1a", "consistent", "murmur2"]) {
+        await using dir = tempDir("kcat-absent");
+        const [ours, theirs] = [
+          await kafka.createTopic({ partitions }),
+          await kafka.createTopic({ partitions }),
+        ];
+        writeFileSync(dir.file("a.log"), '{"message":"v"}\n'.repeat(40));
+        const sink =
+          `[sinks.out]\ntype = "kafka"\ninputs = ["in"]\nbootstrap_servers = "${kafka.bootstrap}"\n` +
+          `topic = "${ours}"\nkey = "{{k}}"\nlibrdkafka_options = { partitioner = "${name}" }\n`;
+        const exit = await runShipper({ config: sourceOf(dir) + sink, args: ["--once"] });
+        expect(exit.code, exit.stderr).toBe(0);
+        writeFileSync(dir.file("kcat.txt"), "\tv\n".repeat(40));
+        const kcat = [
+          "-P",
+          "-b",
+          kafka.bootstrap,
+          "-t",
+          theirs,
+          "-K",
+          "\t",
+          "-Z",
+          "-X",
+          `topic.partitioner=${name}`,
+          "-l",
+        ];
+        await runCommand("kcat", [...kcat, dir.file("kcat.txt")]);
+        const placeOf = async (
+          topic: string,
+        ) => [...new Set((await kafka.readTopic(topic)).map(({ partition }) => partition))];
+        const wanted = await placeOf(theirs);
+        expect((await kafka.readTopic(theirs)).every(({ key }) => key === null)).toBe(true);
+        expect(wanted).toHaveLength(1);
+        expect(await placeOf(ours), `${name}, ${partitions} partitions`).toEqual(wanted);
+      }
+    }
+  },
+  120_000,
+);
