@@ -24,8 +24,9 @@ export interface PackageOptions {
 export const PACKAGE_RELEASE = "1";
 
 export const PACKAGE_DESCRIPTION =
-  "It tails files through rotation and truncation, buffers in memory or on disk, and delivers\n" +
-  "every line of a file exactly once, through crashes, lost brokers and a full disk.";
+  "It tails files through rotation and truncation, buffers in memory or on disk,\n" +
+  "and delivers every line of a file exactly once, through crashes, lost brokers\n" +
+  "and a full disk.";
 
 /** Where zsh looks, which differs. */
 export type PackageKind = "deb" | "rpm";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import packageJson from "../../package.json";
 import { packDeb } from "../../scripts/lib/package_deb.ts";
@@ -239,3 +239,89 @@ describe("installed in a root of its own, upgraded, removed", () => {
     120_000,
   );
 });
+
+/** Takes systemctl's place: writes down what it is called with, as if systemd ran. */
+const KEPT_CALLS = "/var/log/systemctl-calls";
+const FAKE_SYSTEMCTL = `#!/bin/sh\necho "$*" >> ${KEPT_CALLS}\n`;
+
+/** What a package tells systemd when it is installed, upgraded and removed, and whether systemd takes the unit and enables it. */
+async function tellsSystemd(tool: Tool, kind: "deb" | "rpm"): Promise<void> {
+  const [first, second] = await Promise.all([
+    pack(kind, "0.0.1", `systemd-${kind}`, smallBinary()),
+    pack(kind, "0.0.2", `systemd-${kind}`, smallBinary()),
+  ]);
+  await using root = await installedRoot();
+  const [one, two] = [root.bring(first), root.bring(second)];
+  await root.run("rm -f /var/lib/man-db/auto-update && mkdir -p /run/systemd/system");
+  const real = await root.run(
+    "mv /usr/bin/systemctl /usr/bin/systemctl.real 2>/dev/null && echo yes || true",
+  );
+  await root.run(`printf '%s' '${FAKE_SYSTEMCTL}' > /usr/bin/systemctl && chmod 755 /usr/bin/systemctl`);
+  const calls = async (script: string) => {
+    await root.run(`: > ${KEPT_CALLS}; ${script}`);
+    const all = (await root.run(`cat ${KEPT_CALLS}`)).trim().split("\n");
+    // Other packages' triggers may tell it something as well.
+    return all.filter((line) => line.includes("daemon-reload") || line.includes("shipper"));
+  };
+  const reloads = (lines: readonly string[]) => lines.filter((line) => line.endsWith("daemon-reload"));
+  const others = (lines: readonly string[]) => lines.filter((line) => !line.endsWith("daemon-reload"));
+  const installed = await calls(tool.install(one));
+  expect(reloads(installed).length).toBeGreaterThan(0);
+  // It has to be told first what to ship where.
+  expect(others(installed)).toEqual([]);
+  // Nothing differs from what the package says, modes and owners included.
+  const verify = kind === "rpm" ? "rpm --verify --nodeps shipper" : "dpkg --verify shipper";
+  expect(await root.run(verify)).toBe("");
+  if (real !== "" && has("systemd-analyze")) {
+    // It warns of units of others, too.
+    const said = await root.run(
+      "systemd-analyze verify /usr/lib/systemd/system/shipper.service 2>&1 || true",
+    );
+    expect(said.split("\n").filter((line) => line.includes("shipper.service"))).toEqual([]);
+    await root.run("systemctl.real --root=/ enable shipper.service 2>/dev/null");
+    expect(await root.run("readlink /etc/systemd/system/multi-user.target.wants/shipper.service")).toContain(
+      "systemd/system/shipper.service",
+    );
+  }
+  expect(others(await calls(tool.install(two)))).toEqual(["try-restart shipper.service"]);
+  expect(others(await calls(tool.remove))).toEqual(["disable --now shipper.service"]);
+}
+
+describe("with systemd", () => {
+  testIf(
+    hasDpkg && noRoot === null,
+    noRoot ?? "needs dpkg-deb",
+    "the .deb reloads it, restarts what runs, stops what is removed; nothing is started by itself",
+    () => tellsSystemd(DEB, "deb"),
+    120_000,
+  );
+  testIf(
+    hasRpm && noRoot === null,
+    noRoot ?? "needs rpmbuild",
+    "the .rpm does the same",
+    () => tellsSystemd(RPM, "rpm"),
+    120_000,
+  );
+});
+
+testIf(
+  hasRpm && process.getuid?.() === 0,
+  hasRpm ? "needs root" : "needs rpmbuild",
+  "the .rpm can be unpacked into an empty root, runs there, and leaves nothing behind",
+  async () => {
+    const file = await pack("rpm", "0.0.1", "empty", shipperBinary());
+    const root = dir.file("empty-root");
+    mkdirSync(root);
+    // Without scripts: there is no shell in it.
+    const rpm = (...args: string[]) => said("rpm", "--root", root, ...args);
+    await rpm("--install", "--nodeps", "--noscripts", file);
+    expect(await said(`${root}/usr/bin/shipper`, "--version")).toContain(packageJson.version);
+    const files = (await rpm("--query", "--list", "shipper")).trim().split("\n");
+    for (const path of COMMON_FILES) expect(files).toContain(path);
+    // Who owns them is the group "shipper", which an empty root does not have.
+    expect(await rpm("--verify", "--nodeps", "--nouser", "--nogroup", "shipper")).toBe("");
+    await rpm("--erase", "--nodeps", "--noscripts", "shipper");
+    expect(files.filter((path) => existsSync(`${root}${path}`))).toEqual([]);
+  },
+  60_000,
+);
