@@ -7,13 +7,15 @@ import { HangUps } from "./src/cli/hang_up.ts";
 import { helpText } from "./src/cli/help.ts";
 import { comesFromTerminal } from "./src/cli/terminal_signal.ts";
 import { renderUsageError } from "./src/cli/usage_error.ts";
-import { writeStderr, writeStdout } from "./src/cli/standard_output.ts";
+import { stdoutFailure, writeStderr, writeStdout } from "./src/cli/standard_output.ts";
 import { version } from "./src/cli/version.ts";
 import { armCrashPoints } from "./src/telemetry/crash_point.ts";
 import { armTestKnobs } from "./src/telemetry/test_knobs.ts";
 import { StderrWriter } from "./src/telemetry/stderr_writer.ts";
 
 const EXIT_USAGE = 2;
+/** What a command printed is not where it should be. */
+const EXIT_OUTPUT = 1;
 
 /** A reader of stderr that does not read is not waited for longer. */
 const STDERR_FLUSH_MAX_MS = 500;
@@ -128,6 +130,14 @@ if (process.env.SHIPPER_TEST_BUILD) {
   armTestKnobs(process.env);
 }
 
-const exitCode = await main(process.argv.slice(2));
+let exitCode = await main(process.argv.slice(2));
+const failure = stdoutFailure();
+if (failure !== null) {
+  const hint = "look at where it goes, and at the free space there";
+  writeStderr(
+    `error[output-unwritable]: Cannot write to standard output (${failure}): what was printed is not whole\n = hint: ${hint}\n`,
+  );
+  exitCode ||= EXIT_OUTPUT;
+}
 await stderr.flush(STDERR_FLUSH_MAX_MS);
 process.exit(exitCode);

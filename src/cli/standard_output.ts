@@ -1,15 +1,21 @@
 import { writeSync } from "node:fs";
+import { errnoName } from "../errors.ts";
 
 /** A terminal or pipe that takes nothing for this long is given up on: messages must never hold the process. */
 export const WRITE_WAIT_MAX_MS = 200;
 const WAIT_STEP_MS = 5;
 
-/**
- * Writes to stdout, for commands that print and end. What can't be written (closed, full, EAGAIN for too long) is left out: there is no
- * better place to say so.
- */
+let firstStdoutFailure: string | null = null;
+
+/** The system's error when something that was written to stdout did not get there, else null. A reader that has gone ("head") wanted no more. */
+export function stdoutFailure(): string | null {
+  return firstStdoutFailure;
+}
+
+/** Writes to stdout, for commands that print and end. `stdoutFailure` tells what could not be written (closed, full, EAGAIN for too long). */
 export function writeStdout(text: string): void {
-  writeAll(1, text);
+  const errno = writeAll(1, text);
+  if (errno !== "EPIPE") firstStdoutFailure ??= errno;
 }
 
 /** Writes to stderr: diagnostics and logs. A closed or stuck stderr never stops or delays the work for long. */
@@ -17,7 +23,8 @@ export function writeStderr(text: string): void {
   writeAll(2, text);
 }
 
-function writeAll(fd: number, text: string): void {
+/** The system's error, or null when everything was written. */
+function writeAll(fd: number, text: string): string | null {
   const data = Buffer.from(text);
   let at = 0;
   let waitedMs = 0;
@@ -25,9 +32,11 @@ function writeAll(fd: number, text: string): void {
     try {
       at += writeSync(fd, data, at);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EAGAIN" || waitedMs >= WRITE_WAIT_MAX_MS) return;
+      const errno = errnoName(error);
+      if (errno !== "EAGAIN" || waitedMs >= WRITE_WAIT_MAX_MS) return errno;
       Bun.sleepSync(WAIT_STEP_MS);
       waitedMs += WAIT_STEP_MS;
     }
   }
+  return null;
 }
