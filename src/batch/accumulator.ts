@@ -206,6 +206,11 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     if (!queue.isEmpty) this.active.add(queue);
   }
 
+  /** Memory that batches will need which are put in front of others later: less is taken until then. Negative: it is not needed any more. */
+  reserve(sizeBytes: number): void {
+    this.#memoryBytes += sizeBytes;
+  }
+
   /** Puts batches in front of all others of a partition. */
   prepend(queue: Q, batches: readonly B[]): void {
     queue.sealed.unshift(...batches);

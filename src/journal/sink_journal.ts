@@ -7,8 +7,13 @@ import type {
   RebuiltEvents,
   RecoveredIntent,
 } from "../kafka/intent_log.ts";
+import { BUFFER_SOURCE } from "../event/stream.ts";
+import type { IntentSegment } from "./intent_frames.ts";
 import type { Journal } from "./journal.ts";
 import type { LiveIntent } from "./journal_reader.ts";
+
+/** Taken for the size of an event in a disk buffer. */
+const BUFFERED_EVENT_BYTES = 256;
 
 /** Reads the lines of a batch again and shapes them; see `RecoveredIntent.rebuild`. */
 export type Rebuild = (live: LiveIntent) => Promise<RebuiltEvents>;
@@ -90,10 +95,20 @@ export class SinkJournal implements IntentLog {
       },
       clusterId: run?.clusterId ?? null,
       isWhole: storedCount === count,
+      sizeBytes: segments.reduce((sum, segment) => sum + this.#sizeOf(segment), 0),
       rebuild: () => rebuild(live),
       describe: () => this.#describe(live),
       heldLines: () => heldLines(live),
     };
+  }
+
+  /** A disk buffer counts events: their bytes are not known before they are read. */
+  #sizeOf(
+    { streamNumber, info: { startOffset, endOffset, lineCount: regionCount }, lineCount }: IntentSegment,
+  ): number {
+    const { source } = this.#journal.positions.entryOf(streamNumber)?.record ?? {};
+    if (source === BUFFER_SOURCE) return lineCount * BUFFERED_EVENT_BYTES;
+    return Math.ceil((endOffset - startOffset) * lineCount / Math.max(1, regionCount));
   }
 
   #describe({ intent: { segments, count } }: LiveIntent): string {

@@ -11,7 +11,7 @@ import type { IntentLog, RecoveredIntent } from "./intent_log.ts";
 import { LiveDoubt } from "./live_doubt.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
-import { countAge, countRecovered, rebuildBatch, type Rebuilt } from "./recovered_batch.ts";
+import { countAge, countRecovered, rebuildBatch, type Rebuilding, type Rebuilt } from "./recovered_batch.ts";
 import { byProducer, doubtOf } from "./recovered_groups.ts";
 import { waitReplicated } from "./resolve/replication.ts";
 import { RECHECK_MS, type ResolveOptions, resolvePartition } from "./resolve/resolver.ts";
@@ -39,14 +39,6 @@ export interface DoubtOptions extends Pick<ResolveOptions, "recheckMs" | "isTopi
   readonly signal: AbortSignal;
 }
 
-/** What is made of a partition's recovered intents, in order, and what to tell the journal once it is in the queue. */
-interface Rebuilding {
-  readonly batches: ProduceBatch[];
-  readonly replacements: (() => void)[];
-  /** A batch of this producer got new numbers: those behind it need them too. */
-  isRenumbering: boolean;
-}
-
 type Written = Extract<Verdict, { kind: "written" }>;
 
 /**
@@ -70,6 +62,8 @@ export class DoubtKeeper {
       const list = this.#recovered.get(key);
       if (list === undefined) this.#recovered.set(key, [intent]);
       else list.push(intent);
+      // What this run may journal, and a crash leave to the next, has to share the memory with it: or each run would leave more than the last.
+      options.accumulator.reserve(intent.sizeBytes);
     }
   }
 
@@ -148,6 +142,7 @@ export class DoubtKeeper {
     }
     for (const intent of this.#recovered.get(key)!) await this.#dropUnused(intent, rebuilt.batches);
     if (signal.aborted) return;
+    for (const { sizeBytes } of this.#recovered.get(key)!) accumulator.reserve(-sizeBytes);
     this.#recovered.delete(key);
     for (const batch of rebuilt.batches) countRecovered(batch, this.#options.metrics);
     accumulator.prepend(queue, rebuilt.batches);

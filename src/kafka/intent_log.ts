@@ -34,6 +34,8 @@ export interface RecoveredIntent extends BatchPlace {
   readonly clusterId: string | null;
   /** All its events came from files: it can be made again. Otherwise some came from stdin and are nowhere any more. */
   readonly isWhole: boolean;
+  /** About how many bytes its events have: what it takes to make it again. */
+  readonly sizeBytes: number;
   /** Reads its lines again and shapes them. Rejects when reading fails for now. */
   rebuild(): Promise<RebuiltEvents>;
   /** All lines that it holds, as far as their stream is known. */

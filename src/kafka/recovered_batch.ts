@@ -33,6 +33,14 @@ export interface Rebuilt {
   readonly gone: readonly HeldLines[];
 }
 
+/** What is made of a partition's recovered intents, in order, and what to tell the journal once it is in the queue. */
+export interface Rebuilding {
+  readonly batches: ProduceBatch[];
+  readonly replacements: (() => void)[];
+  /** A batch of this producer got new numbers: those behind it need them too. */
+  isRenumbering: boolean;
+}
+
 /**
  * Makes a batch of an earlier run again, with its numbers and its time: its lines are read from their files and shaped. Reading is tried until
  * it works or `signal` aborts (null then).

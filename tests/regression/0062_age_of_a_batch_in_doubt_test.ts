@@ -42,6 +42,7 @@ function recoveredBatch(agoMs: number): RecoveredIntent {
     baseTimestampMs: Date.now() - agoMs,
     clusterId: null,
     isWhole: true,
+    sizeBytes: 1,
     rebuild: () => Promise.resolve({ deliveries: [delivery(["0"]).delivery], gone: [] }),
     heldLines: () => [],
     describe: () => "1 event(s)",
