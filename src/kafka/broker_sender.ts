@@ -6,6 +6,7 @@ import { KafkaError } from "./errors.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
 import { ApiKey } from "./protocol/api_keys.ts";
+import { encodeApiVersions } from "./protocol/api_versions.ts";
 import {
   decodeProduceResponse,
   encodeProduce,
@@ -98,6 +99,18 @@ export class BrokerSender {
       from += load.queues.length;
       this.#sendLoad(connection, load);
     }
+  }
+
+  /**
+   * For acks = none: resolves when the broker has worked on all that was written to it. It takes the requests of a connection one after the
+   * other, so that the answer to one more says it. Rejects with KafkaError when none comes.
+   */
+  async waitUntilRead(): Promise<void> {
+    const connection = this.#known;
+    if (connection === null || !connection.isOpen) return;
+    await connection.request(ApiKey.ApiVersions, 0, encodeApiVersions("", "", 0), {
+      timeoutMs: this.#options.answerTimeoutMs,
+    });
   }
 
   close(): void {

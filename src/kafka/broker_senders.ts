@@ -53,6 +53,11 @@ export class BrokerSenders {
     this.#senders.delete(nodeId);
   }
 
+  /** As `BrokerSender.waitUntilRead`, of all brokers. */
+  async waitUntilRead(): Promise<void> {
+    await Promise.all([...this.#senders.values()].map((sender) => sender.waitUntilRead()));
+  }
+
   close(): void {
     for (const sender of this.#senders.values()) sender.close();
   }

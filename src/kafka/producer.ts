@@ -3,6 +3,7 @@ import { recheckMs } from "../telemetry/test_knobs.ts";
 import { AnswerHandler } from "./answer_handler.ts";
 import { BatchIntake } from "./batch_intake.ts";
 import { BrokerSenders } from "./broker_senders.ts";
+import { withDeadline } from "./deadline.ts";
 import type { KafkaError } from "./errors.ts";
 import { ExactDelivery } from "./exact_delivery.ts";
 import { Expiry } from "./expiry.ts";
@@ -143,6 +144,23 @@ export class Producer {
     while (!this.isIdle && !this.isClosed) {
       this.#intake.room.look();
       await this.waitForRoom();
+    }
+    if (this.#options.config.acks === "none" && !this.isClosed) await this.#waitUntilRead();
+  }
+
+  /** A connection that is closed takes with it what its broker has not read, and under acks = none no answer tells that it has. */
+  async #waitUntilRead(): Promise<void> {
+    const { config, log } = this.#options;
+    try {
+      await withDeadline(this.#senders.waitUntilRead(), config.socketTimeoutMs, this.#intake.signal);
+    } catch (error) {
+      if (this.isClosed) return;
+      log.warn(
+        `What was sent last under acks = "none" may be lost: ${
+          error instanceof Error ? error.message : error
+        }`,
+        { hint: 'acks = "one" or "all" has brokers confirm what they have' },
+      );
     }
   }
 
