@@ -3,6 +3,7 @@ import type { Report } from "./diagnostic.ts";
 import { kafkaSinkGroup } from "./options_kafka_sink.ts";
 import type { NamedTexts } from "./option.ts";
 import { given } from "./rules_common.ts";
+import { checkOpenTopic } from "./rules_routing.ts";
 import { quote } from "./source_text.ts";
 import type { TomlNode } from "./toml_tree.ts";
 import { partSpan, rawText } from "./value_context.ts";
@@ -18,6 +19,11 @@ export function checkFlowRules({ sources, sinks }: Components, report: Report): 
   for (const sink of sinks) {
     if (sink.table?.group !== kafkaSinkGroup) continue;
     const inputs = sources.filter((each) => reads(sink, each));
+    checkOpenTopic(
+      sink.table,
+      inputs.every(({ table }) => table?.values["decoding.codec"] !== "json"),
+      report,
+    );
     checkTopicFields(sink, inputs, report);
     checkKeyField(sink, inputs, report);
     checkKeyTemplate(sink, inputs, report);

@@ -63,29 +63,29 @@ function checkMissing(table: CheckedTable, report: Report): void {
   }, report);
 }
 
-/** Fields that are never what a line says, where lines are text. */
+/** Fields that no line of text can say. One of JSON can. */
 const FIELDS_OF_SHIPPER = ["host", "timestamp", "source_type", "stream", "file"];
 
-/** What a line holds may choose the topic: how far that goes has to be said somewhere. */
 function checkAllowed(table: CheckedTable, report: Report): void {
   const topic = given(table, "topic");
-  if (topic === null) return;
+  if (topic === null || !isConstantTopic((table.values as KafkaValues).topic)) return;
+  const options = ["allowed_topics", "on_template_error", "fallback_topic"].map((key) => given(table, key));
+  warnUnused({
+    options: options.filter((each) => each !== null),
+    off: undefined,
+    reason: "topic is the same for every event",
+    remedy: "use a field in topic",
+  }, report);
+}
+
+/** What a line holds may choose the topic: how far that goes has to be said somewhere. `isText`: no line has fields of its own. */
+export function checkOpenTopic(table: CheckedTable, isText: boolean, report: Report): void {
+  const topic = given(table, "topic");
+  if (topic === null || table.found.has("allowed_topics")) return;
   const { topic: template } = table.values as KafkaValues;
-  const allowed = given(table, "allowed_topics");
-  if (isConstantTopic(template)) {
-    const options = ["allowed_topics", "on_template_error", "fallback_topic"].map((key) => given(table, key));
-    warnUnused({
-      options: options.filter((each) => each !== null),
-      off: undefined,
-      reason: "topic is the same for every event",
-      remedy: "use a field in topic",
-    }, report);
-    return;
-  }
   const fields = [...template.matchAll(/\{\{\s*"?(.*?)"?\s*\}\}/gu)].map(([, name]) => name!);
   const isOpen = template.startsWith("{{") || (template.startsWith("%") && fields.length > 0);
-  if (!isOpen || allowed !== null || table.found.has("allowed_topics")) return;
-  if (fields.every((name) => FIELDS_OF_SHIPPER.includes(name))) return;
+  if (!isOpen || (isText && fields.every((name) => FIELDS_OF_SHIPPER.includes(name)))) return;
   report.add({
     code: "open-topic",
     message: `Who writes a line of this sink's sources chooses its topic, any that the credentials allow: ${
