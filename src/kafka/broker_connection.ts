@@ -65,7 +65,7 @@ export interface BrokerConnection {
   ): Promise<Buffer>;
   /** Requests are held back until then, by the clock of `performance.now()`; in the past: they are not. */
   readonly throttledUntilMs: number;
-  /** Holds back further requests for this long, as the broker asked in an answer (KIP-219). */
+  /** Holds back further requests for this long, as the broker asked in an answer (KIP-219); 0 takes nothing back that was asked before. */
   throttle(throttleMs: number): void;
   /** Called once, when the connection is closed for whatever reason; at the next microtask when it is closed already. */
   onClose(callback: (error: RequestError) => void): void;

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 // The only file that touches kafkajs. Its own types leave these parts out: kafkajs_internals.d.ts.
-import KafkaJsConnection, { type RequestQueue } from "kafkajs/src/network/connection";
+import KafkaJsConnection, { type QueueEntry } from "kafkajs/src/network/connection";
 import type { BrokerConnection, BrokerConnectionOptions, RequestOptions } from "./broker_connection.ts";
 import { connectSocket } from "./broker_socket.ts";
 import { BrokerVersions } from "./broker_versions.ts";
@@ -9,11 +9,11 @@ import { KafkaError, RequestError } from "./errors.ts";
 import { withDeadline } from "./deadline.ts";
 import { FrameReader } from "./frame_reader.ts";
 import { kafkaJsSasl, noteMechanisms } from "./kafkajs_login.ts";
-import { quietLogger, repairThrottleTimer } from "./kafkajs_repairs.ts";
+import { awaitedOf, quietLogger, repairThrottling } from "./kafkajs_repairs.ts";
 import { apiName } from "./protocol/api_keys.ts";
 import { decodeCorrelationId, encodeRequestHeader, responseBody } from "./protocol/headers.ts";
 import { isTokenLogin, type LoginMessage } from "./login/login.ts";
-import { type AwaitedRequest, RequestWatch } from "./request_watch.ts";
+import { RequestWatch } from "./request_watch.ts";
 import type { TlsMaterial } from "./security.ts";
 import { SocketWriter } from "./socket_writer.ts";
 
@@ -29,8 +29,8 @@ export function brokerName(host: string, port: number): string {
 
 /**
  * kafkajs' connection with our own socket, framing, timers and errors. What is taken from it: the life of the socket, the request queue
- * (correlation ids, throttling) and authentication. What is replaced: `processData` (a length that cannot be ends the connection
- * instead of being awaited for ever), the queue's timer (it fires every millisecond for ever) and its 100 ms timeout check.
+ * (correlation ids) and authentication. What is replaced: `processData` (a length that cannot be ends the connection
+ * instead of being awaited for ever), the queue's throttling (`repairThrottling`) and its 100 ms timeout check.
  */
 export class KafkaJsBrokerConnection implements BrokerConnection {
   readonly broker: string;
@@ -93,10 +93,10 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     });
     this.#kafkajs.processData = (data) => this.#takeData(data);
     const queue = this.#kafkajs.requestQueue;
-    repairThrottleTimer(queue);
+    repairThrottling(queue, () => this.throttledUntilMs);
     this.#watch = new RequestWatch({
       socketTimeoutMs: options.socketTimeoutMs,
-      isAwaiting: () => queue.inflight.size > 0 || queue.pending.length > 0 || this.#unwritten.size > 0,
+      isAwaiting: () => queue.inflight.size > 0 || this.#unwritten.size > 0,
       awaited: () => awaitedOf(queue),
       onTimeout: (message) => this.#timeOut(message),
     });
@@ -191,7 +191,9 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     const { login, host, connectTimeoutMs } = this.#options;
     if (isTokenLogin(login!)) this.#loginMessage = await login.prepare(host);
     const work = Promise.race([this.#authenticate(), this.#closed.promise]);
-    await withDeadline(work, connectTimeoutMs, undefined);
+    // A broker that asks to wait reads nothing meanwhile.
+    const heldMs = Math.max(0, this.throttledUntilMs - performance.now());
+    await withDeadline(work, connectTimeoutMs + heldMs, undefined);
   }
 
   highestVersion(apiKey: number, min: number, max: number): number | null {
@@ -233,28 +235,33 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
     const header = encodeRequestHeader(apiKey, apiVersion, correlationId, this.#options.clientId, bodyBytes);
     let onWritten: (() => void) | null = null;
     if (!expectResponse) {
-      this.#unwritten.add(reject);
       onWritten = () => {
         this.#unwritten.delete(reject);
         resolve(EMPTY);
       };
     }
-    this.#kafkajs.requestQueue.push({
-      entry: {
-        apiKey,
-        apiName: apiName(apiKey),
-        apiVersion,
-        correlationId,
-        resolve: (answer) => {
-          if (expectResponse) resolve(answer.payload!);
-        },
-        reject,
+    const entry: QueueEntry = {
+      apiKey,
+      apiName: apiName(apiKey),
+      apiVersion,
+      correlationId,
+      resolve: (answer) => {
+        if (expectResponse) resolve(answer.payload!);
       },
+      reject,
+    };
+    this.#kafkajs.requestQueue.push({
+      entry,
       expectResponse,
       requestTimeout: options.timeoutMs,
-      sendRequest: () => this.#writer!.write(header, body, onWritten),
+      // At once, or when the broker no longer asks to wait.
+      sendRequest: () => {
+        entry.sentMs = performance.now();
+        this.#watch.arm(options.timeoutMs);
+        if (!expectResponse) this.#unwritten.add(reject);
+        this.#writer!.write(header, body, onWritten);
+      },
     });
-    this.#watch.arm(options.timeoutMs);
     return promise;
   }
 
@@ -276,8 +283,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
   }
 
   throttle(throttleMs: number): void {
-    this.throttledUntilMs = performance.now() + throttleMs;
-    if (this.#open && throttleMs > 0) this.#kafkajs.requestQueue.maybeThrottle(throttleMs);
+    this.throttledUntilMs = Math.max(this.throttledUntilMs, performance.now() + throttleMs);
   }
 
   #takeData(data: Buffer): void {
@@ -392,9 +398,3 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
 }
 
 const EMPTY = Buffer.alloc(0);
-
-function* awaitedOf(queue: RequestQueue): Iterable<AwaitedRequest> {
-  for (const { entry, sentAt, requestTimeout } of queue.inflight.values()) {
-    yield { apiName: entry.apiName, sentMs: sentAt, timeoutMs: requestTimeout };
-  }
-}

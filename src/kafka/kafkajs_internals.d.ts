@@ -14,21 +14,20 @@ declare module "kafkajs/src/network/connection" {
     apiName: string;
     apiVersion: number;
     correlationId: number;
+    /** Ours: when it was given to the socket, by the clock of `performance.now()`; kafkajs' own requests have none. */
+    sentMs?: number;
     resolve(answer: QueuedAnswer): void;
     reject(error: Error): void;
   }
 
   export interface SocketRequest {
     readonly entry: QueueEntry;
-    /** Milliseconds since the epoch; null before it was sent. */
-    readonly sentAt: number | null;
     readonly requestTimeout: number;
   }
 
   export interface RequestQueue {
     readonly inflight: Map<number, SocketRequest>;
     readonly pending: SocketRequest[];
-    readonly throttledUntil: number;
     throttleCheckTimeoutId: ReturnType<typeof setTimeout> | null;
     push(request: {
       entry: QueueEntry;
@@ -38,7 +37,7 @@ declare module "kafkajs/src/network/connection" {
     }): void;
     fulfillRequest(answer: { correlationId: number; payload: Buffer; size: number }): void;
     rejectAll(error: Error): void;
-    maybeThrottle(throttleMs: number): void;
+    canSendSocketRequestImmediately(): boolean;
     checkPendingRequests(): void;
     scheduleCheckPendingRequests(): void;
     destroy(): void;
@@ -91,6 +90,6 @@ declare module "kafkajs/src/network/connection" {
 
 declare module "kafkajs/src/network/requestQueue" {
   export default class RequestQueue {
-    readonly throttledUntil: number;
+    canSendSocketRequestImmediately(): boolean;
   }
 }

@@ -1,8 +1,8 @@
 /** A request whose answer is awaited. */
 export interface AwaitedRequest {
   readonly apiName: string;
-  /** Milliseconds since the epoch; null while it is held back. */
-  readonly sentMs: number | null;
+  /** When it was given to the socket, by the clock of `performance.now()`. */
+  readonly sentMs: number;
   /** 0: not watched. */
   readonly timeoutMs: number;
 }
@@ -10,7 +10,7 @@ export interface AwaitedRequest {
 export interface RequestWatchOptions {
   /** No bytes either way for this long while something is awaited: the peer is dead. */
   readonly socketTimeoutMs: number;
-  /** Answers or the socket's taking of bytes are awaited. */
+  /** Answers or the socket's taking of bytes are awaited; what is held back because a broker asks for that does not count. */
   readonly isAwaiting: () => boolean;
   readonly awaited: () => Iterable<AwaitedRequest>;
   /** Called once; the watch is over then. The message goes on after 'Broker "host:port" '. */
@@ -26,7 +26,7 @@ export class RequestWatch {
   readonly #options: RequestWatchOptions;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #tickMs: number;
-  /** Monotonic: this timeout holds whatever happens to the wall clock, by which kafkajs notes when a request was sent. */
+  /** Monotonic, as all times here: a wall clock that is set ends no connection, and keeps none. */
   #activityMs = 0;
   #stopped = false;
 
@@ -60,13 +60,13 @@ export class RequestWatch {
     this.#timer = null;
     const { socketTimeoutMs, isAwaiting, awaited, onTimeout } = this.#options;
     if (!isAwaiting()) return;
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     for (const { apiName, sentMs, timeoutMs } of awaited()) {
-      if (timeoutMs === 0 || sentMs === null || nowMs - sentMs <= timeoutMs) continue;
+      if (timeoutMs === 0 || nowMs - sentMs <= timeoutMs) continue;
       this.stop();
       return onTimeout(`gave no answer to ${apiName} within ${timeoutMs} ms`);
     }
-    if (performance.now() - this.#activityMs > socketTimeoutMs) {
+    if (nowMs - this.#activityMs > socketTimeoutMs) {
       this.stop();
       return onTimeout(`sent and took no bytes for ${socketTimeoutMs} ms while an answer is awaited`);
     }

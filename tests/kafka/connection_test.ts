@@ -366,7 +366,7 @@ test("kafkajs has what connection.ts replaces", () => {
       "checkPendingRequests",
       "fulfillRequest",
       "rejectAll",
-      "maybeThrottle",
+      "canSendSocketRequestImmediately",
     ]
   ) {
     expect(typeof (RequestQueue.prototype as unknown as Record<string, unknown>)[name]).toBe("function");
