@@ -269,6 +269,8 @@ class Run {
       health.watch();
       return true;
     }
+    // One that came while the journal was opened: the answer is not waited for, as with one that comes later.
+    if (this.#signalCount > 0) return true;
     this.#isWaitingForHealth = true;
     return await health.check().finally(() => this.#isWaitingForHealth = false);
   }

@@ -11,6 +11,8 @@ export class FakeProcess {
   /** Added to the wall clock. */
   skewMs = 0;
   exitCodes: number[] = [];
+  /** Called when a run begins to listen to signals, which is before it has done anything. */
+  onListening: () => void = () => {};
   /** Signals come from the terminal, which sends them to the command, too. */
   isTerminalSender = false;
   #onExecSignal: (name: ForwardedSignal) => void = () => {};
@@ -91,7 +93,10 @@ export class FakeProcess {
       terminalColumns: () => undefined,
       now: () => Date.now() + this.skewMs,
       random: () => 0.5,
-      onSignal: (callback) => void this.#onSignals.push(callback),
+      onSignal: (callback) => {
+        this.#onSignals.push(callback);
+        this.onListening();
+      },
       onHangUp: (callback) => this.#onHangUp = callback,
       watchTiming: { pollMs: 1_000, settleMs: 50 },
       exit: (code) => {
