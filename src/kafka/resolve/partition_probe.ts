@@ -134,14 +134,14 @@ export class PartitionProbe {
     return { kind: "listed", epoch, lastSequence, lastTimestampMs };
   }
 
-  /** Of the producer: a transaction that has no marker here yet. Null: none, or the broker does not tell (before Kafka 2.8, without READ). */
+  /** Of the producer: a transaction that has no marker here yet. "unknown": the broker does not tell (before Kafka 2.8, or without READ). */
   async openTransaction(
     producer: Pick<ProducerNumbers, "producerIdHigh" | "producerIdLow">,
-  ): Promise<OpenTransaction | null> {
+  ): Promise<OpenTransaction | "none" | "unknown"> {
     const producers = await this.#producers();
-    if (producers === "unsupported" || producers === "denied") return null;
+    if (producers === "unsupported" || producers === "denied") return "unknown";
     const own = findProducer(producers, producer);
-    if (own === undefined || own.transactionStartOffset < 0) return null;
+    if (own === undefined || own.transactionStartOffset < 0) return "none";
     return { epoch: own.producerEpoch, startOffset: own.transactionStartOffset };
   }
 

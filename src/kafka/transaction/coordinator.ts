@@ -1,5 +1,6 @@
 import { crashPoint } from "../../telemetry/crash_point.ts";
 import type { BrokerConnection } from "../broker_connection.ts";
+import type { ProduceTransaction } from "../broker_sender.ts";
 import type { Cluster } from "../cluster.ts";
 import { brokerRefusal, RequestError } from "../errors.ts";
 import type { ProducerIdentity } from "../partition_sender.ts";
@@ -37,6 +38,7 @@ import {
   INIT_PRODUCER_ID_VERSION_MAX,
   INIT_PRODUCER_ID_VERSION_MIN,
 } from "../protocol/init_producer_id.ts";
+import { PRODUCE_VERSION_MAX_TV1, PRODUCE_VERSION_MIN, PRODUCE_VERSION_TV2 } from "../protocol/produce.ts";
 import { askBroker, type Question, unusable } from "../resolve/ask_broker.ts";
 
 /** A producer with a transactional id, between InitProducerId and the one that fences it. */
@@ -211,6 +213,16 @@ export class TransactionCoordinator {
 function identityOf(producerId: Buffer, epoch: number, isVersion2: boolean): TransactionIdentity {
   const [producerIdHigh, producerIdLow] = [producerId.readInt32BE(0), producerId.readInt32BE(4)];
   return { producerId, producerIdHigh, producerIdLow, epoch, isVersion2 };
+}
+
+/** What a Produce request needs to be in the producer's transaction. */
+export function produceTransactionOf(
+  { isVersion2 }: TransactionIdentity,
+  transactionalId: string,
+): ProduceTransaction {
+  return isVersion2
+    ? { transactionalId, versionMin: PRODUCE_VERSION_TV2, versionMax: PRODUCE_VERSION_TV2 }
+    : { transactionalId, versionMin: PRODUCE_VERSION_MIN, versionMax: PRODUCE_VERSION_MAX_TV1 };
 }
 
 /** What an operator can do about a refusal that has to do with the id. */

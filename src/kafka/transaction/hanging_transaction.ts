@@ -88,10 +88,16 @@ export class HangingTransactions {
     // "Empty": InitProducerId was answered after the last question, or its answer was lost. What was said before still holds.
   }
 
-  /** Positions were read: nothing hangs. What the coordinator said is of no use for a transaction that begins now. */
-  forget(): void {
+  /**
+   * Positions were read: nothing hangs there. What the coordinator said is of no use for a transaction that begins now. Returns the epoch of the last
+   * one if it was aborted, else -1.
+   */
+  forget(): number {
+    const last = this.#last;
     this.#last = null;
     this.#found = null;
+    if (last?.ending !== "abort") return -1;
+    return last.openEpoch >= 0 ? last.openEpoch : last.epoch - 1;
   }
 
   /**
@@ -109,7 +115,7 @@ export class HangingTransactions {
     const { topic, signal, log, transactionalId } = this.#options;
     const open = await unlessAborted(probe.openTransaction(identity), signal);
     // A later epoch: another process has taken over, and will end it.
-    if (open === null || open.epoch >= identity.epoch) return;
+    if (open === "none" || open === "unknown" || open.epoch >= identity.epoch) return;
     const { marker, partitions } = await this.#markers(probe, open, identity);
     const ending = this.#endingOf(open, marker, identity, own);
     const where = `in partition ${partition} of topic "${topic.name}", from offset ${open.startOffset} on`;
@@ -121,7 +127,7 @@ export class HangingTransactions {
     log.warn(
       `The brokers lost the end of a transaction of transactional id "${transactionalId}" ${where}: it is ended again (${ending})`,
     );
-    const others = marker === null && own.committed === 0 ? this.#all() : [];
+    const others = marker === null && own.committed === 0 ? await this.all() : [];
     await this.#end([...partitions, ...own.partitions, ...others], partition, identity, ending);
     throw new RequestError("CONCURRENT_TRANSACTIONS", "A transaction was ended again", {
       errorCode: ErrorCode.CONCURRENT_TRANSACTIONS,
@@ -152,21 +158,23 @@ export class HangingTransactions {
     return { marker: stored.marker, partitions };
   }
 
-  /** Of a process that wrote nothing before, and left no marker: all that it may have written to, as far as that is known. */
-  #all(): TransactionPartition[] {
-    const { cluster, fixedTopic } = this.#options;
+  /** Of a process that wrote nothing before, and left no marker: all that it may have written to, as far as that is known. Rejects with KafkaError. */
+  async all(): Promise<TransactionPartition[]> {
+    const { cluster, fixedTopic, signal } = this.#options;
     if (fixedTopic === null) return [];
+    await unlessAborted(cluster.refresh([fixedTopic], "a transaction may be open in it"), signal);
     const { partitions } = cluster.topic(fixedTopic) ?? { partitions: [] };
     return partitions.map(({ id }) => ({ topic: fixedTopic, partition: id }));
   }
 
+  /** All of them, and positions last: while those are open, a repair that was cut off is begun again. */
   async #end(
     wanted: readonly TransactionPartition[],
     positions: number,
     identity: TransactionIdentity,
     ending: Ending,
   ): Promise<void> {
-    const { cluster, coordinator, topic, signal } = this.#options;
+    const { cluster, topic, signal } = this.#options;
     const topics = new Set(wanted.map((each) => each.topic)).add(topic.name);
     await unlessAborted(cluster.refresh([...topics], "a transaction is ended again"), signal);
     const own = { topic: topic.name, partition: positions };
@@ -182,14 +190,25 @@ export class HangingTransactions {
         `Cannot end a transaction again: partition ${each.partition} of topic "${each.topic}" has no leader`;
       throw new RequestError("leader-unknown", message);
     }
-    // No records, so that nothing needs the numbers of transaction.version 2. Positions come last: while they are open, a repair that was cut off is
-    // begun again.
+    await this.endIn(others, identity, ending);
+    await this.endIn([own], identity, ending);
+  }
+
+  /**
+   * Has markers written to partitions, by a transaction without records; a marker where nothing is open does no harm. Another InitProducerId has to
+   * follow. Rejects with KafkaError.
+   */
+  async endIn(
+    partitions: readonly TransactionPartition[],
+    identity: TransactionIdentity,
+    ending: Ending,
+  ): Promise<void> {
+    if (partitions.length === 0) return;
+    const { coordinator, signal } = this.#options;
+    // Without records nothing needs the numbers of transaction.version 2, under which there is no other way to name partitions.
     const plain = { ...identity, isVersion2: false };
-    for (const partitions of [others, [own]]) {
-      if (partitions.length === 0) continue;
-      await whileConcurrent(() => coordinator.addPartitions(plain, partitions), signal);
-      await coordinator.end(plain, ending === "commit");
-    }
+    await whileConcurrent(() => coordinator.addPartitions(plain, partitions), signal);
+    await coordinator.end(plain, ending === "commit");
   }
 
   #tellUnknown(where: string, partition: number, startOffset: number): void {

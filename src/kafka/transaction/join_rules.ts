@@ -12,6 +12,8 @@ export interface JoinRulesOptions {
   readonly accumulator: Accumulator<ProduceBatch, PartitionSender>;
   readonly partitionCount: (topic: string) => number | null;
   readonly wantMetadata: (topic: string) => void;
+  /** Nothing may be written to the partition now. */
+  readonly isBlocked: (topic: string, partition: number) => boolean;
 }
 
 /** Whether a transaction can begin. */
@@ -103,6 +105,7 @@ export class JoinRules {
     const { cluster, wantMetadata } = this.#options;
     const leader = cluster.leaderOf(queue.topic, queue.id);
     if (leader < 0) wantMetadata(queue.topic);
+    if (this.#options.isBlocked(queue.topic, queue.id)) return false;
     // What is behind a batch that is held waits with it.
     if (queue.sealed.some(({ hold }) => hold !== null)) return false;
     const isWaiting = queue.retryAtMs > nowMs && (queue.failedLeader < 0 || queue.failedLeader === leader);

@@ -60,6 +60,16 @@ export class Transaction {
     return [...this.sentTo].map(({ topic, id }) => ({ topic, partition: id }));
   }
 
+  /** Where it has. */
+  get certainPartitions(): TransactionPartition[] {
+    return this.acknowledged.map(({ queue }) => ({ topic: queue.topic, partition: queue.id }));
+  }
+
+  /** How long ago it began, by whichever clock says more. */
+  ageMs(nowMs: number, wallMs: number): number {
+    return Math.max(nowMs - this.beganMs, wallMs - this.beganWallMs);
+  }
+
   join(batch: ProduceBatch): void {
     this.joined.add(batch);
     this.bytes += batch.capacityBytes;

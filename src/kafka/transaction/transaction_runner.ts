@@ -5,7 +5,6 @@ import type { SinkMetrics } from "../../telemetry/metrics.ts";
 import type { AnswerHandler } from "../answer_handler.ts";
 import { backoffMs } from "../backoff.ts";
 import { sequenceAfter } from "../batch_header.ts";
-import type { ProduceTransaction } from "../broker_sender.ts";
 import { BrokerSenders } from "../broker_senders.ts";
 import type { Cluster } from "../cluster.ts";
 import { KafkaError } from "../errors.ts";
@@ -14,15 +13,11 @@ import type { ProduceBatch } from "../produce_batch.ts";
 import { certaintyOf, outcomeOf } from "../produce_outcome.ts";
 import { BATCH_MEMORY_MAX_BYTES } from "../batch_intake.ts";
 import { ErrorCode, errorInfo } from "../protocol/error_codes.ts";
-import {
-  PRODUCE_VERSION_MAX_TV1,
-  PRODUCE_VERSION_MIN,
-  PRODUCE_VERSION_TV2,
-  type ProduceResult,
-} from "../protocol/produce.ts";
+import type { ProduceResult } from "../protocol/produce.ts";
 import { pause } from "../../pause.ts";
 import { tellThrottled } from "../throttling.ts";
 import { CONCURRENT_PAUSE_MS } from "./concurrent.ts";
+import { produceTransactionOf } from "./coordinator.ts";
 import { JoinRules } from "./join_rules.ts";
 import { Transaction, uncount } from "./transaction.ts";
 import { failureOf } from "./transaction_failure.ts";
@@ -76,7 +71,10 @@ export class TransactionRunner {
   constructor(options: TransactionRunnerOptions) {
     this.#options = options;
     this.#session = new TransactionSession(options);
-    this.#rules = new JoinRules(options);
+    this.#rules = new JoinRules({
+      ...options,
+      isBlocked: (topic, id) => this.#session.unended.has(topic, id),
+    });
     this.#senders = this.#makeSenders();
   }
 
@@ -102,7 +100,9 @@ export class TransactionRunner {
       onStarted();
       while (!signal.aborted) {
         await this.#untilWork();
-        if (!signal.aborted) await this.#transact();
+        if (signal.aborted) break;
+        if (this.#session.unended.canMend) await this.#session.mend();
+        else await this.#transact();
       }
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -116,7 +116,7 @@ export class TransactionRunner {
     if (transaction !== null) return this.#send(transaction, nowMs, isFlushing);
     const { canJoin, isHeld, wakeAtMs } = this.#rules.look(nowMs);
     const isWanted = canJoin || this.#options.positions.hasChanges || this.#session.isUnannounced;
-    this.#hasWork = isWanted && !isHeld;
+    this.#hasWork = (isWanted && !isHeld) || this.#session.unended.canMend;
     if (this.#hasWork) this.#onWork();
     return wakeAtMs;
   }
@@ -141,6 +141,11 @@ export class TransactionRunner {
     if (!this.#isStarted || !batch.isReady) return false;
     if (this.#options.monotonic() - this.#recoveringMs > this.#options.config.socketTimeoutMs) return false;
     return this.#transaction === null || this.#transaction.joined.has(batch);
+  }
+
+  /** Leaders have changed, or what is known of them. */
+  metadataChanged(): void {
+    this.#session.unended.suspectLeaderless();
   }
 
   /** Begins anew with a broker. */
@@ -178,7 +183,7 @@ export class TransactionRunner {
         this.#cover(transaction);
         await this.#session.writePositions(transaction.partitions);
         inDoubt = true;
-        await this.#session.commit();
+        await this.#session.commit(transaction.partitions);
         if (!signal.aborted) this.#settle(transaction);
         return;
       }
@@ -192,8 +197,9 @@ export class TransactionRunner {
     if (kind === "refused") log.info(`A transaction is aborted and sent again: ${message}`);
     else this.#options.problem(`A transaction is aborted, and its lines are sent again: ${message}`, hint);
     this.#recoveringMs = monotonic();
-    if (kind === "fenced") await this.#session.findSuccessor(this.#ageMs(transaction));
-    const end = await this.#session.recover(inDoubt, transaction.partitions);
+    if (kind === "fenced") await this.#session.findSuccessor(transaction.ageMs(monotonic(), now()));
+    const { partitions, certainPartitions } = transaction;
+    const end = await this.#session.recover(inDoubt, partitions, certainPartitions);
     this.#recoveringMs = Infinity;
     if (end === "committed") this.#settle(transaction);
     else await this.#aborted(transaction);
@@ -274,9 +280,11 @@ export class TransactionRunner {
       const head = queue.sealed[0];
       if (head === undefined || !head.isReady || head.isInFlight || !transaction.joined.has(head)) continue;
       const leader = this.#options.cluster.leaderOf(queue.topic, queue.id);
-      if (leader < 0) {
+      if (leader < 0 || this.#session.unended.has(queue.topic, queue.id)) {
         this.#options.wantMetadata(queue.topic);
-        const message = `partition ${queue.id} of topic "${queue.topic}" has no leader`;
+        const message = `partition ${queue.id} of topic "${queue.topic}" has ${
+          leader < 0 ? "" : "had "
+        }no leader`;
         transaction.fail({ kind: "unknown", message, hint: null });
         return Infinity;
       }
@@ -328,7 +336,7 @@ export class TransactionRunner {
       answerTimeoutMs: config.socketTimeoutMs,
       maxInFlight: config.maxInFlight,
       retryIntervalMs: config.retryIntervalMs,
-      transaction: () => this.#produceTransaction(),
+      transaction: () => produceTransactionOf(this.#session.identity!, config.transactionalId),
       prepare: (queue, batch) => {
         this.#transaction!.sentTo.add(queue);
         if (!batch.isNumbered) batch.number(queue.nextNumbers(this.#session.identity!), now(), true);
@@ -352,13 +360,6 @@ export class TransactionRunner {
       onThrottled: (ms, broker) => tellThrottled(ms, broker, config.clientId, this.#options),
       onReady,
     });
-  }
-
-  #produceTransaction(): ProduceTransaction {
-    const { transactionalId } = this.#options.config;
-    return this.#session.identity!.isVersion2
-      ? { transactionalId, versionMin: PRODUCE_VERSION_TV2, versionMax: PRODUCE_VERSION_TV2 }
-      : { transactionalId, versionMin: PRODUCE_VERSION_MIN, versionMax: PRODUCE_VERSION_MAX_TV1 };
   }
 
   #answered(queue: PartitionSender, batch: ProduceBatch, result: ProduceResult, nodeId: number): void {
@@ -387,10 +388,5 @@ export class TransactionRunner {
       }
     }
     transaction.answered();
-  }
-
-  #ageMs({ beganMs, beganWallMs }: Transaction): number {
-    const { monotonic, now } = this.#options;
-    return Math.max(monotonic() - beganMs, now() - beganWallMs);
   }
 }

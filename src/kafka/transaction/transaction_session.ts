@@ -15,6 +15,7 @@ import { HangingTransactions } from "./hanging_transaction.ts";
 import { type PositionMarker, PositionRecordWriter, StoredPositions } from "./position_records.ts";
 import { PositionTopic } from "./position_topic.ts";
 import { PositionWriter } from "./position_writer.ts";
+import { UnendedPartitions } from "./unended_partitions.ts";
 import { describeMarker, TransactionStop, verdictOn } from "./takeover.ts";
 import type { PositionChange, TransactionPositions } from "./transaction_positions.ts";
 
@@ -55,6 +56,7 @@ export class TransactionSession {
   readonly #coordinator: TransactionCoordinator;
   readonly #topic: PositionTopic;
   readonly #hanging: HangingTransactions;
+  readonly #unended: UnendedPartitions;
   readonly #run = randomBytes(16).toString("hex");
   #identity: TransactionIdentity | null = null;
   #writer: PositionWriter | null = null;
@@ -69,6 +71,8 @@ export class TransactionSession {
   #isVersionTold = false;
   /** Where the transaction under way may have written. */
   #partitions: readonly TransactionPartition[] = [];
+  /** Of the last transaction that was found to be aborted before positions were read; -1: none was. */
+  #abortedEpoch = -1;
 
   constructor(options: TransactionSessionOptions) {
     this.#options = options;
@@ -81,6 +85,7 @@ export class TransactionSession {
       topic: this.#topic,
       transactionalId,
     });
+    this.#unended = new UnendedPartitions({ ...options, hanging: this.#hanging, transactionalId });
     this.#records = new PositionRecordWriter(transactionalId, new Map());
   }
 
@@ -94,12 +99,21 @@ export class TransactionSession {
     return this.#committed === 0;
   }
 
+  /** Partitions that the end of a transaction may be missing in. */
+  get unended(): Pick<UnendedPartitions, "canMend" | "has" | "suspectLeaderless"> {
+    return this.#unended;
+  }
+
   /** T1 to T3, until they have worked. Rejects with TransactionStop, or when `signal` aborts. */
   async start(): Promise<void> {
     const { transactionalId, positionTopic } = this.#options.config;
     await this.#untilItWorks(async () => {
       const stored = new StoredPositions(transactionalId);
       const endOffset = await this.#fence(0, (key, value) => stored.take(key, value));
+      if (this.#abortedEpoch >= 0) {
+        const partitions = [...stored.marker?.partitions ?? [], ...await this.#hanging.all()];
+        this.#unended.leftBehind(partitions, this.#abortedEpoch);
+      }
       this.#before = stored.marker;
       this.#readFrom = endOffset;
       this.#records = new PositionRecordWriter(transactionalId, stored.partCounts());
@@ -122,21 +136,45 @@ export class TransactionSession {
 
   /**
    * T2 and T3 after trouble, until they have worked. `inDoubt`: EndTxn of the transaction under way was sent, and what became of it is not
-   * known. `partitions`: where it may have written. Returns whether it is committed. Rejects with TransactionStop when another process has taken
-   * over.
+   * known. `partitions`: where it may have written; `there`: where it has. Returns whether it is committed. Rejects with TransactionStop when
+   * another process has taken over.
    */
   async recover(
     inDoubt: boolean,
     partitions: readonly TransactionPartition[],
+    there: readonly TransactionPartition[],
   ): Promise<"committed" | "aborted"> {
     this.#partitions = partitions;
+    const { epoch } = this.#identity!;
     const verdict = await this.#untilItWorks(async () => {
       const { marker, isMoved } = await this.#readMarker();
       return this.#judge(marker, inDoubt, isMoved);
     });
-    if (verdict === "committed") this.#isCommitted();
-    else this.#options.positions.notStored();
+    if (verdict === "committed") this.#isCommitted(partitions, epoch);
+    else {
+      this.#unended.aborted(partitions, there, epoch);
+      this.#options.positions.notStored();
+    }
+    this.#unended.suspect(partitions);
     return verdict;
+  }
+
+  /** Between two transactions: looks at the partitions that the end of one may be missing in. Rejects with TransactionStop, or when `signal` aborts. */
+  async mend(): Promise<void> {
+    const { config, random, signal, problem } = this.#options;
+    for (let failureCount = 1;; failureCount++) {
+      try {
+        if (await unlessAborted(this.#unended.mend(this.#identity!), signal)) break;
+        return;
+      } catch (error) {
+        if (!(error instanceof KafkaError) || signal.aborted) throw error;
+        problem(`${error.message}; trying again`, error.hint);
+      }
+      const pauseMs = backoffMs(failureCount, config.retryIntervalMs, config.retryMaxIntervalMs, random());
+      await unlessAborted(Bun.sleep(pauseMs), signal);
+      await this.recover(false, [], []);
+    }
+    await this.recover(false, [], []);
   }
 
   /**
@@ -187,10 +225,11 @@ export class TransactionSession {
   }
 
   /** T5 and T6. Rejects with KafkaError: then only `recover` knows. */
-  async commit(): Promise<void> {
+  async commit(partitions: readonly TransactionPartition[]): Promise<void> {
+    const { epoch } = this.#identity!;
     this.#identity = await this.#coordinator.end(this.#identity!, true);
     crashPoint("txn_after_commit");
-    this.#isCommitted();
+    this.#isCommitted(partitions, epoch);
   }
 
   /** For the end of the process, so that readers need not wait for the timeout. Never rejects. */
@@ -201,8 +240,9 @@ export class TransactionSession {
     );
   }
 
-  #isCommitted(): void {
+  #isCommitted(partitions: readonly TransactionPartition[], epoch: number): void {
     this.#committed++;
+    this.#unended.committed(partitions, epoch);
     this.#readFrom = this.#writer!.lastOffset;
     this.#records.committed(this.#changes);
     this.#changes = [];
@@ -236,7 +276,7 @@ export class TransactionSession {
       take,
       (probe) => this.#hanging.look(probe, partition, this.#identity!, own),
     );
-    this.#hanging.forget();
+    this.#abortedEpoch = Math.max(this.#abortedEpoch, this.#hanging.forget());
     crashPoint("txn_after_positions_read");
     return endOffset;
   }

@@ -188,6 +188,7 @@ export class TransactionalProducer {
 
   #metadataChanged(): void {
     this.#intake.known.refresh();
+    this.#runner.metadataChanged();
     this.#intake.wake();
   }
 
