@@ -77,6 +77,7 @@ export class DiskBuffer implements EventBuffer {
       metrics,
       accounts: journal.accounts,
       urgentCount: journal.urgentCount,
+      hasRoomFor: (bytes) => this.#room.hasRoomFor(bytes),
       storeUrgent: journal.store,
       onWritten: () => this.#written(),
       onSecured: journal.secured,
@@ -323,7 +324,7 @@ export class DiskBuffer implements EventBuffer {
 
   /** A segment was recycled. */
   recycled(): void {
-    this.#oldest.retry();
+    this.#oldest.recycled();
     this.#count();
     this.#wakeWriters();
   }

@@ -73,10 +73,23 @@ export class DiskRoom {
     let segmentsLeft = Math.floor((this.#maxSizeBytes - filesBytes) / this.#segmentBytes) - 1;
     if (isEmpty) segmentsLeft = Math.max(1, segmentsLeft);
     if (segmentsLeft < 0) return 0;
-    // A mark goes behind the last group, and both it and what waits are padded.
-    const lostBytes = markBytes(alignmentBytes) + 2 * (GROUP_HEADER_BYTES + alignmentBytes);
+    const lostBytes = lostBytesOf(alignmentBytes);
     const current = Math.max(0, currentSizeBytes - writtenTo - lostBytes);
     const others = segmentsLeft * Math.max(0, this.#segmentBytes - SEGMENT_HEADER_BYTES - lostBytes);
     return Math.max(0, current + others - pendingBytes);
   }
+
+  /** Frames of so many bytes can be written without the files taking up more than is allowed, with what is kept back. */
+  hasRoomFor(bytes: number): boolean {
+    const { older, currentSizeBytes, writtenTo, pendingBytes, alignmentBytes } = this.#log;
+    if (currentSizeBytes - writtenTo >= bytes + pendingBytes + lostBytesOf(alignmentBytes)) return true;
+    let filesBytes = currentSizeBytes;
+    for (const { sizeBytes } of older) filesBytes += sizeBytes;
+    return filesBytes + this.#segmentBytes <= this.#maxSizeBytes;
+  }
+}
+
+/** A mark goes behind the last group, and both it and what waits are padded. */
+function lostBytesOf(alignmentBytes: number): number {
+  return markBytes(alignmentBytes) + 2 * (GROUP_HEADER_BYTES + alignmentBytes);
 }

@@ -32,6 +32,8 @@ export interface DiskWriterOptions extends WriterTiming {
   readonly accounts: BufferAccounts;
   /** Counts what the journal was told that a restart has to know before it knows of events of it: new streams, files that were cut. */
   readonly urgentCount: () => number;
+  /** So many bytes more can be written without the files taking up more than is allowed. */
+  readonly hasRoomFor: (bytes: number) => boolean;
   /** Resolves when all that the journal was told is stored. Rejects when it was closed. */
   readonly storeUrgent: () => Promise<void>;
   /** More can be read, or the disk is behind no more. */
@@ -150,8 +152,7 @@ export class DiskWriter {
     this.#skips.add(stream, startOffset, endOffset);
     this.#skipTimer ??= setTimeout(() => {
       this.#skipTimer = null;
-      this.#appendSkips();
-      this.#commit();
+      this.#commitSkips();
     }, this.#options.skipDelayMs ?? SKIP_DELAY_MS);
     this.#skipTimer.unref();
   }
@@ -163,7 +164,7 @@ export class DiskWriter {
     if (this.#storing !== null) await within(this.#storing, timeoutMs);
     this.#isClosed = true;
     for (const timer of [this.#syncTimer, this.#skipTimer]) if (timer !== null) clearTimeout(timer);
-    this.#appendSkips();
+    if (this.#hasSkipRoom()) this.#appendSkips();
     const isStored = await log.close(Math.max(1, deadlineMs - performance.now()));
     if (isStored) this.#secure(this.#nextEvent);
     // What can be read is with the system, and perhaps delivered: the next start finds it, and covers its lines.
@@ -232,6 +233,24 @@ export class DiskWriter {
     this.#nextEvent += batch.count;
     this.#written.push({ delivery, endEvent: this.#nextEvent });
     delivery.take(delivery.untakenCount);
+  }
+
+  /**
+   * What is dropped while a buffer is full must not make it larger, a group twice a second: when nothing of its room is left the journal tells, as it does
+   * of all drops within a second.
+   */
+  #commitSkips(): void {
+    if (!this.#hasSkipRoom()) {
+      this.#skips.clear();
+      this.#untoldSkipCount++;
+      return;
+    }
+    this.#appendSkips();
+    this.#commit();
+  }
+
+  #hasSkipRoom(): boolean {
+    return this.#options.hasRoomFor(this.#skips.sizeBytesMax);
   }
 
   #appendSkips(): void {

@@ -28,7 +28,12 @@ export interface OldestDropperOptions {
   readonly onDropped: (range: EventRange) => void;
   /** There may be room, or there is none to be made. */
   readonly onReady: () => void;
+  /** Default: BUSY_MS_MAX. */
+  readonly busyMsMax?: number;
 }
+
+/** Who brings events waits so long for what is dropped to make room, at most: then what comes is dropped, until it has. */
+const BUSY_MS_MAX = 1_000;
 
 interface Dropped {
   readonly tally: Tally;
@@ -45,19 +50,29 @@ export class OldestDropper {
   #isBusy = false;
   /** Everything is in use, as far as is known. */
   #isPinned = false;
+  /** The disk, or the journal, takes its time. */
+  #isSlow = false;
+  /** A segment was recycled. */
+  #onRecycled: () => void = () => {};
 
   constructor(options: OldestDropperOptions) {
     this.#options = options;
   }
 
-  /** Room is being made. */
+  /** Room is being made, and will be there in a moment. */
   get isBusy(): boolean {
-    return this.#isBusy;
+    return this.#isBusy && !this.#isSlow;
   }
 
   /** Something has changed: what could not be dropped may be free. */
   retry(): void {
     this.#isPinned = false;
+  }
+
+  /** A segment's room is free. */
+  recycled(): void {
+    this.retry();
+    this.#onRecycled();
   }
 
   /** Begins to make room, if there is anything to be dropped. */
@@ -71,8 +86,15 @@ export class OldestDropper {
     }
     this.#isBusy = true;
     unreadable.add(oldest.number);
+    const timer = setTimeout(() => {
+      this.#isSlow = true;
+      this.#options.onReady();
+    }, this.#options.busyMsMax ?? BUSY_MS_MAX);
+    timer.unref();
     void this.#drop(oldest.number).finally(() => {
+      clearTimeout(timer);
       this.#isBusy = false;
+      this.#isSlow = false;
       this.#options.onReady();
     });
   }
@@ -93,6 +115,10 @@ export class OldestDropper {
       return; // the journal was closed: the next run finds them, and delivers them
     }
     segmentedLog.release([segment]);
+    // As long as it takes up room the buffer counts as full, and another one would be dropped for nothing.
+    while (segmentedLog.older.some(({ number }) => number === segment)) {
+      await new Promise<void>((resolve) => this.#onRecycled = resolve);
+    }
   }
 
   #giveUp({ range, byStream }: SegmentEvents): void {

@@ -48,11 +48,21 @@ export function readSkip(payload: Buffer, bufferId: Buffer): StoredSkip {
 
 /** Drops that are not written yet are joined where they follow each other. Pieces beyond are left to the journal's positions. */
 const RANGES_MAX = 1_000;
+/** Two varints; of a code unit; of a frame without its ranges and names. */
+const RANGE_BYTES_MAX = 16;
+const UTF8_BYTES_MAX = 3;
+const FRAME_BYTES_MAX = 64;
 
 /** What was dropped and is not in the log yet. */
 export class PendingSkips {
   readonly #byStream = new Map<string, { stream: Stream; ranges: SkippedRange[] }>();
   #rangeCount = 0;
+  #sizeBytesMax = 0;
+
+  /** Their frames take up so much at most. */
+  get sizeBytesMax(): number {
+    return this.#sizeBytesMax;
+  }
 
   get isEmpty(): boolean {
     return this.#rangeCount === 0;
@@ -67,9 +77,18 @@ export class PendingSkips {
       return;
     }
     if (this.#rangeCount >= RANGES_MAX) return;
-    if (found === undefined) this.#byStream.set(key, found = { stream, ranges: [] });
+    if (found === undefined) {
+      this.#byStream.set(key, found = { stream, ranges: [] });
+      this.#sizeBytesMax += FRAME_BYTES_MAX + UTF8_BYTES_MAX * (key.length + stream.path.length);
+    }
     found.ranges.push({ startOffset, endOffset });
+    this.#sizeBytesMax += RANGE_BYTES_MAX;
     this.#rangeCount++;
+  }
+
+  /** Forgets all of it. */
+  clear(): void {
+    for (const _ of this.take());
   }
 
   /** Gives all of it, and forgets it. */
@@ -77,6 +96,7 @@ export class PendingSkips {
     const all = [...this.#byStream.values()];
     this.#byStream.clear();
     this.#rangeCount = 0;
+    this.#sizeBytesMax = 0;
     yield* all;
   }
 }

@@ -61,11 +61,13 @@ export class ModelFile {
   }
 
   append(lengths: readonly number[]): void {
+    let text = "";
     for (const length of lengths) {
       const line = `${this.stream.id}-${this.#lineNumber++}-`.padEnd(length, "x");
       this.lines.push(line);
-      this.content = Buffer.concat([this.content, Buffer.from(`${line}\n`)]);
+      text += `${line}\n`;
     }
+    this.content = Buffer.concat([this.content, Buffer.from(text)]);
   }
 
   /** Values of the lines that begin between two offsets. */
