@@ -42,6 +42,8 @@ export interface FoundBuffer {
   /** Where reading starts. */
   readonly startSegment: number;
   readonly startEvent: number;
+  /** Events of earlier runs from here on were in no position of their streams that was stored. */
+  readonly untoldEvent: number;
   /** Segments that hold nothing that is still to be read. */
   readonly doneSegments: readonly number[];
   /** Segments whose files are to be kept. */

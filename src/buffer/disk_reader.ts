@@ -48,6 +48,8 @@ export interface DiskReaderOptions {
   readonly startEvent: number;
   /** The first event that this run puts in. */
   readonly runFirstEvent: number;
+  /** See `FoundBuffer`. */
+  readonly untoldEvent: number;
   /** The number of the next event that is put in. */
   readonly endEvent: () => number;
   /** Up to the bound there are all events in front of this one. */
@@ -309,7 +311,7 @@ export class DiskReader {
 
   /** So many of these events were given up. */
   #countLost(count: number, from: number, to: number): void {
-    const { ledger, metrics, log, dir, sink, runFirstEvent } = this.#options;
+    const { ledger, metrics, log, dir, sink, runFirstEvent, untoldEvent } = this.#options;
     if (count === 0) return;
     // Whose they were is only known for what an earlier run did not put in: when all others are read, the rest is told by what is left.
     const carriedCount = Math.min(count, Math.max(0, Math.min(to, runFirstEvent) - from));
@@ -321,8 +323,14 @@ export class DiskReader {
     metrics.carriedEvents -= carriedCount;
     metrics.bufferedEvents -= carriedCount;
     ledger.changed();
+    const untoldCount = Math.max(0, Math.min(to, runFirstEvent) - Math.max(from, untoldEvent));
+    const isUntold = untoldCount === 0
+      ? ""
+      : `; of up to ${
+        Math.min(count, untoldCount)
+      } of them the positions of their files were not stored yet: lines of files that are still there are read again, and are not lost`;
     log.error(
-      `Lost ${count} event(s) of the disk buffer of sink "${sink}" in "${dir}": they are in none of its files, or where one is damaged`,
+      `Lost ${count} event(s) of the disk buffer of sink "${sink}" in "${dir}": they are in none of its files, or where one is damaged${isUntold}`,
       { events: `${from} to ${to - 1}` },
     );
   }

@@ -77,6 +77,7 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
     if (found.bufferId !== null) {
       tellPositions(options, reads, bufferId, found.numbers, journal.storedEvent(ledger));
     }
+    const untoldEvent = journal.storedEvent(ledger);
     journal.begin(firstEvent);
     // Something is missing at the end: it may be in what looks like the torn end of a file, which is kept.
     const isShort = found.nextEvent < journal.storedEvent(ledger);
@@ -109,6 +110,7 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
       firstEvent,
       startSegment: startSegment ?? readable.at(0) ?? segmentedLog.currentSegment,
       startEvent: ledger.position,
+      untoldEvent,
       doneSegments: found.numbers.filter((number) => unreadable.has(number) || number < (startSegment ?? 0)),
       damaged,
       unreadable,
@@ -117,24 +119,29 @@ export async function openDiskBuffer(options: OpenBufferOptions): Promise<DiskBu
     if (failure !== null) buffer.problem(failure);
     return buffer;
   } catch (error) {
-    if (error instanceof LogNewerError) {
-      throw new StartError(
-        "buffer-newer",
-        `Cannot use the disk buffer of sink "${sink}": "${error.file}" has version ${error.version}, which a newer shipper wrote`,
-        "run the newer shipper until the buffer is empty",
-      );
-    }
-    const { code, path } = error as { code?: unknown; path?: unknown };
-    if (typeof code !== "string" || error instanceof StartError) throw error;
-    const where = typeof path === "string" && path !== "" && path !== dir ? ` ("${path}")` : "";
-    throw new StartError(
-      "buffer-unreadable",
-      `Cannot open the disk buffer of sink "${sink}" in "${dir}": ${code}${where}`,
-      code === "EIO"
-        ? `look at the disk (dmesg, smartctl) and start again; nothing counts as lost yet. "shipper buffer repair --sink ${sink}" gives up what the disk does not give`
-        : "make it readable and writable for the user that runs shipper, or set data_dir to another folder",
+    throw startFailure(error, dir, sink);
+  }
+}
+
+/** What is said when a start cannot use the buffer; anything that is no error of the system stays as it is. */
+function startFailure(error: unknown, dir: string, sink: string): unknown {
+  if (error instanceof LogNewerError) {
+    return new StartError(
+      "buffer-newer",
+      `Cannot use the disk buffer of sink "${sink}": "${error.file}" has version ${error.version}, which a newer shipper wrote`,
+      "run the newer shipper until the buffer is empty",
     );
   }
+  const { code, path } = error as { code?: unknown; path?: unknown };
+  if (typeof code !== "string" || error instanceof StartError) return error;
+  const where = typeof path === "string" && path !== "" && path !== dir ? ` ("${path}")` : "";
+  return new StartError(
+    "buffer-unreadable",
+    `Cannot open the disk buffer of sink "${sink}" in "${dir}": ${code}${where}`,
+    code === "EIO"
+      ? `look at the disk (dmesg, smartctl) and start again; nothing counts as lost yet. "shipper buffer repair --sink ${sink}" gives up what the disk does not give`
+      : "make it readable and writable for the user that runs shipper, or set data_dir to another folder",
+  );
 }
 
 /**
