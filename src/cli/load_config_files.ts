@@ -76,7 +76,7 @@ async function readConfigFile(
       return refuse(
         "config-missing",
         "there is no such file",
-        "config.example.toml is a configuration to begin with",
+        "shipper generate --sources file --sinks kafka > FILE writes one to begin with",
       );
     }
     if (errno === "EISDIR") {
@@ -96,7 +96,11 @@ async function readConfigFile(
     return refuse("config-not-utf8", reason, "save the file as UTF-8");
   }
   if (text.trim() === "") {
-    return refuse("config-empty", "it is empty", "config.example.toml is a configuration to begin with");
+    return refuse(
+      "config-empty",
+      "it is empty",
+      "shipper generate --sources file --sinks kafka > FILE writes one to begin with",
+    );
   }
   return { path, text };
 }

@@ -7,6 +7,7 @@ import type { Place, SourceText, Span } from "./source_text.ts";
 export const DIAGNOSTIC_CODES = {
   "absent-field": "warning",
   "open-topic": "warning",
+  "bare-variable": "warning",
   "bad-address": "error",
   "bad-choice": "error",
   "bad-interpolation": "error",

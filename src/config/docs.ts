@@ -26,7 +26,8 @@ shipper.toml\` shows what each option is in this environment, and why.
 - Sizes are bytes, or a string with a unit: \`"512KiB"\`, \`"64MiB"\`, \`"1GiB"\`, and \`"1MB"\` for 1000000. The unit of every other
   number is the end of its key: \`_ms\`, \`_secs\`.
 - \`"\${NAME}"\` in any string is the environment variable \`NAME\`; \`"\${NAME:-default}"\` has a default for one that is unset or
-  empty, \`"\${NAME?message}"\` a message of your own for one that is unset, and \`"$$"\` is a dollar. A string that is one reference alone may
+  empty, \`"\${NAME?message}"\` a message of your own for one that is unset, and \`"$$"\` is a dollar. \`"$NAME"\` without braces is not replaced, and
+  neither is a \`~\` at the start of a path: \`"\${HOME}/logs"\`. A string that is one reference alone may
   stand for a number, or for true and false: \`batch.timeout_ms = "\${LINGER:-5}"\`.
 - A secret (\`sasl.password\`, \`sasl.jaas_config\`, \`sasl.oauthbearer.token\`, \`sasl.oauthbearer.client_secret\`, \`tls.key_pass\`) may
   stand in a file of its own: \`sasl.password = { file = "/run/secrets/kafka" }\`, or with systemd's credentials \`{ file =

@@ -1,6 +1,13 @@
 import type { JsonSchema } from "./json_schema.ts";
 import type { ChoiceType, NumberType, OptionType, StringCheck } from "./option.ts";
-import { checkFieldPath, checkGlob, checkListenAddress, checkNotEmpty, checkTopic } from "./string_checks.ts";
+import {
+  checkFieldPath,
+  checkGlob,
+  checkListenAddress,
+  checkNotEmpty,
+  checkPath,
+  checkTopic,
+} from "./string_checks.ts";
 
 /**
  * Types of options as JSON Schema. A string with a reference to the environment may become anything, so it is accepted wherever its value
@@ -21,6 +28,7 @@ const CHECK_PATTERNS: ReadonlyMap<StringCheck, string> = new Map([
   [checkGlob, "\\S"],
   [checkListenAddress, `${HOLDS_REFERENCE}|^unix:/|:[0-9]+$`],
   [checkNotEmpty, "\\S"],
+  [checkPath, "\\S"],
   [checkTopic, "[\\s\\S]"],
 ]);
 

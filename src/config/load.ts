@@ -78,7 +78,7 @@ export function loadConfig(
     const root = parseToml(text, report);
     if (root === null) continue;
     if (root.entries.size === 0) {
-      const hint = "config.example.toml is a configuration to begin with";
+      const hint = "shipper generate --sources file --sinks kafka > FILE writes one to begin with";
       report.addForFile("config-empty", text, `Cannot read ${quote(text.path)}: it holds no options`, hint);
       continue;
     }

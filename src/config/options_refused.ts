@@ -1,6 +1,6 @@
 import { choice, size, text } from "./option.ts";
 import { MIB } from "./options_sink_common.ts";
-import { checkNotEmpty, checkTopicName } from "./string_checks.ts";
+import { checkPath, checkTopicName } from "./string_checks.ts";
 
 /** Options of the Kafka sink that say what becomes of events that the brokers will never take. */
 export const refusedOptions = {
@@ -17,7 +17,7 @@ export const refusedOptions = {
   "dead_letter.file": text({
     default: null,
     defaultText: "none: such events are dropped and counted",
-    check: checkNotEmpty,
+    check: checkPath,
     doc:
       "The file for dead letters: events that the brokers will never take, one JSON object a line, with the reason and " +
       "where the event comes from ([dead_letters.md](dead_letters.md)). An event's position passes when its letter is on " +

@@ -6,7 +6,7 @@ import {
   checkRoleArn,
   checkToken,
 } from "./security_checks.ts";
-import { checkNotEmpty } from "./string_checks.ts";
+import { checkNotEmpty, checkPath } from "./string_checks.ts";
 
 /** How connections of a Kafka sink are encrypted and log in. */
 
@@ -22,7 +22,7 @@ const tlsOptions = {
   "tls.ca_file": text({
     default: null,
     defaultText: "the system's certificate authorities",
-    check: checkNotEmpty,
+    check: checkPath,
     doc:
       "The certificate authorities to trust, one or more: the path of a PEM or DER file, or the PEM text itself.",
     example: '"/etc/shipper/ca.pem"',
@@ -30,7 +30,7 @@ const tlsOptions = {
   "tls.crt_file": text({
     default: null,
     defaultText: "none",
-    check: checkNotEmpty,
+    check: checkPath,
     doc:
       "The client's certificate, with its chain: the path of a PEM or DER file, or the PEM text; both need `tls.key_file`. " +
       "A PKCS#12 file (`.p12`, `.pfx`) holds the key as well.",
@@ -39,7 +39,7 @@ const tlsOptions = {
   "tls.key_file": text({
     default: null,
     defaultText: "none",
-    check: checkNotEmpty,
+    check: checkPath,
     doc:
       "The key of the client's certificate: the path of a PEM or DER file, or the PEM text. Needs `tls.crt_file`.",
     example: '"/etc/shipper/client.key"',
@@ -107,7 +107,7 @@ const oauthOptions = {
   "sasl.oauthbearer.token_file": text({
     default: null,
     defaultText: "none",
-    check: checkNotEmpty,
+    check: checkPath,
     doc:
       "A file that holds the token alone. It is read again at each login, so that whoever renews it has nothing to tell.",
     example: '"/var/run/secrets/kafka/token"',
@@ -153,7 +153,7 @@ const oauthOptions = {
   "sasl.oauthbearer.ca_file": text({
     default: null,
     defaultText: "the system's certificate authorities",
-    check: checkNotEmpty,
+    check: checkPath,
     doc: "The authorities to trust at `sasl.oauthbearer.token_endpoint_url`, as in `tls.ca_file`.",
     example: '"/etc/shipper/id-ca.pem"',
   }),

@@ -1,5 +1,5 @@
 import { choice, flag, group, integer, seconds, size, text } from "./option.ts";
-import { checkListenAddress, checkNotEmpty } from "./string_checks.ts";
+import { checkListenAddress, checkPath } from "./string_checks.ts";
 
 export const topGroup = group({
   table: "",
@@ -10,7 +10,7 @@ export const topGroup = group({
     data_dir: text({
       default: null,
       defaultText: "`/var/lib/shipper` for root, else `$XDG_STATE_HOME/shipper` or `~/.local/state/shipper`",
-      check: checkNotEmpty,
+      check: checkPath,
       doc:
         "The folder for positions. It is made when it is missing, with mode 0700, and locked while shipper runs.",
       example: '"/var/lib/shipper"',

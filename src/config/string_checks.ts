@@ -182,10 +182,27 @@ export function checkGlob(value: string): StringProblem | null {
     return bad("bad-value", "the pattern is empty", 'write a path, such as "/var/log/app/*.log"');
   }
   if (value.includes("\0")) return bad("bad-value", "the pattern holds a NUL", "remove it");
+  const tilde = checkTilde(value);
+  if (tilde !== null) return tilde;
   if (value.endsWith("/")) {
     return bad("bad-value", `${quote(value)} names a folder`, `name the files in it: ${quote(`${value}*`)}`);
   }
   return null;
+}
+
+/** A path of a file or folder, or a PEM text in its place. */
+export function checkPath(value: string): StringProblem | null {
+  return checkNotEmpty(value) ?? checkTilde(value);
+}
+
+/** A shell would put the home folder there; here it would be a folder of that name. */
+function checkTilde(value: string): StringProblem | null {
+  if (value !== "~" && !value.startsWith("~/")) return null;
+  return bad(
+    "bad-value",
+    'a "~" at its start stands for no home folder',
+    `write ${quote(`\${HOME}${value.slice(1)}`)}, or ${quote(`./${value}`)} for a folder of that name`,
+  );
 }
 
 /** A path or a host name that must not be empty. */

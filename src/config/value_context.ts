@@ -60,6 +60,7 @@ export function expandScalar(node: TomlScalar, context: ValueContext): ExpandedS
   const text = String(node.value);
   const expansion = expand(text, context.session.env);
   if (expansion.ok) {
+    warnOfBareVariable(node, text, context);
     const shown = context.option.secret
       ? "a hidden value"
       : shownValue(text, expansion.value, expansion.variables);
@@ -67,6 +68,22 @@ export function expandScalar(node: TomlScalar, context: ValueContext): ExpandedS
   }
   reportExpansion(node, text, expansion, context);
   return INVALID;
+}
+
+/** Vector and shells replace `$NAME` too. */
+function warnOfBareVariable(node: TomlScalar, text: string, { session, key, option }: ValueContext): void {
+  const name = /^\$([A-Z_][A-Z0-9_]*)(?=$|\/)/u.exec(text)?.[1];
+  if (name === undefined) return;
+  session.report.add({
+    code: "bare-variable",
+    message: option.secret
+      ? `Option ${quote(key)} begins with "$" and stays as it is: a variable is written with braces`
+      : `Option ${quote(key)} takes ${quote(`$${name}`)} as it is: a variable is written with braces`,
+    at: node.at,
+    hint: option.secret
+      ? 'write "${NAME}", or "$$" for a dollar'
+      : `write ${quote(`\${${name}}${text.slice(name.length + 1)}`)}, or "$$" for a dollar`,
+  });
 }
 
 /** A value from a variable with a telling name is not repeated: it may be a secret in the wrong place. */
