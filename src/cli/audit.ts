@@ -156,6 +156,7 @@ function storedText(stored: StoredAudit, config: Config): string {
   }
   const all = [...stored.streams, ...stored.diskBuffers];
   for (const stream of all) if (stream.difference !== 0) lines.push(`${describeStored(stream)}\n`);
+  lines.push("Files that are gone and were delivered are in no row: the journal forgets them\n");
   const buffered = stored.diskBuffers.length === 0 ? "" : "buffered + ";
   if (stored.addsUp) {
     lines.push(`It adds up: read = acknowledged + in flight + ${buffered}dropped + dead letters + lost\n`);

@@ -37,8 +37,8 @@ export interface ExitFacts {
   readonly isStdinStored: boolean;
 }
 
-/** Errno names of what a change of rights heals. */
-const REFUSALS = ["EACCES", "EPERM"];
+/** Errno names of what a change of rights heals, or of a name: EILSEQ stands for one that is not UTF-8. */
+const REFUSALS = ["EACCES", "EPERM", "EILSEQ"];
 
 /** Adds up what became of everything that was read. */
 export function exitReport(metrics: Metrics, config: Config, facts: ExitFacts): ExitReport {
@@ -114,7 +114,9 @@ export function describeExit(report: ExitReport, log: Log): void {
     );
   }
   if (report.refusedCount > 0 && isOnce) {
-    log.error("Not everything could be read: this user may not open some files; the exit code is 1");
+    log.error(
+      "Not everything could be read: some files could not be opened, each was named; the exit code is 1",
+    );
   } else if (report.unopenedCount > 0 && isOnce) {
     log.error(
       `Not everything could be read: ${report.unopenedCount} file(s) could not be opened, each was named; the exit code is 1`,

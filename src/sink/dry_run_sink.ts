@@ -5,8 +5,12 @@ import type { KafkaSinkConfig, SinkConfig } from "../config/config.ts";
 import type { Delivery } from "../event/delivery.ts";
 import { type ByteColumn, type EventBatch, NO_PARTITION } from "../event/event_batch.ts";
 import { decodeHeaders } from "../event/record_headers.ts";
+import { errnoName, StartError } from "../errors.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { HealthFailure, Sink } from "./sink.ts";
+
+/** A pipe that takes nothing for now is tried again after so long. */
+const WAIT_MS = 5;
 
 export interface DryRunSinkOptions {
   readonly config: SinkConfig;
@@ -85,15 +89,31 @@ function headersOf({ data, starts, ends }: ByteColumn, index: number): Record<st
   return Object.fromEntries(headers.map(([name, value]) => [name, value.toString()]));
 }
 
-/** Writes everything, waiting for a slow reader: nothing else has to be done meanwhile. */
+/** Writes everything, waiting for a slow reader: nothing else has to be done meanwhile. Throws a `StartError` when nobody reads. */
 function writeAll(data: Buffer): void {
   let at = 0;
   while (at < data.length) {
     try {
       at += writeSync(1, data, at);
     } catch (error) {
-      if ((error as { code?: string }).code !== "EAGAIN") throw error;
-      Bun.sleepSync(5);
+      const errno = errnoName(error);
+      if (errno === "UNKNOWN") throw error;
+      if (errno !== "EAGAIN") throw outputError(errno);
+      Bun.sleepSync(WAIT_MS);
     }
   }
+}
+
+function outputError(errno: string): StartError {
+  const isUnread = errno === "EPIPE";
+  return new StartError(
+    "stdout-closed",
+    `Cannot write to the standard output: ${
+      isUnread ? "nobody reads it any more" : "the system refused"
+    } (${errno}); the rest is not printed, and nothing was sent`,
+    isUnread
+      ? "a dry run prints everything that is there"
+      : "look at where it goes, and at the free space there",
+    1,
+  );
 }

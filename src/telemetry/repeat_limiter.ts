@@ -1,4 +1,4 @@
-/** The same text this often in a window is written; what comes after is only counted. */
+/** The same text this often in a window is written; what comes after is only counted, and in the windows that follow at once all of it. */
 export const REPEATS_MAX = 5;
 export const REPEAT_WINDOW_MS = 10_000;
 
@@ -19,6 +19,8 @@ export interface Repeats<T> {
 interface Window<T> {
   startMs: number;
   count: number;
+  /** Of these, so many are written. */
+  limit: number;
   last: T | null;
 }
 
@@ -28,7 +30,7 @@ interface Window<T> {
  */
 export class RepeatLimiter<T> {
   readonly #windows = new Map<string, Window<T>>();
-  readonly #others: Window<T> = { startMs: 0, count: 0, last: null };
+  readonly #others: Window<T> = { startMs: 0, count: 0, limit: OTHERS_PER_WINDOW_MAX, last: null };
   #heldBackCount = 0;
 
   /** True while something that was held back has not been handed out. */
@@ -41,13 +43,12 @@ export class RepeatLimiter<T> {
     const key = text.slice(0, KEY_CHARS_MAX).replace(/\d+/g, "#");
     let window = this.#windows.get(key);
     if (window === undefined && this.#windows.size < REPEAT_TEXTS_MAX) {
-      this.#windows.set(key, window = { startMs: nowMs, count: 0, last: null });
+      this.#windows.set(key, window = { startMs: nowMs, count: 0, limit: REPEATS_MAX, last: null });
     }
-    const limit = window === undefined ? OTHERS_PER_WINDOW_MAX : REPEATS_MAX;
     window ??= this.#others;
     if (window.count === 0) window.startMs = nowMs;
     window.count++;
-    if (window.count <= limit) return true;
+    if (window.count <= window.limit) return true;
     if (window !== this.#others) window.last = item;
     this.#heldBackCount++;
     return false;
@@ -58,21 +59,33 @@ export class RepeatLimiter<T> {
     const ended: Repeats<T>[] = [];
     for (const [key, window] of this.#windows) {
       if (!hasEnded(window, nowMs)) continue;
-      this.#windows.delete(key);
-      this.#handOut(window, REPEATS_MAX, ended);
+      const heldBackCount = this.#handOut(window, ended);
+      // A trouble that lasts is told once in each window, with how often it came.
+      if (heldBackCount > 0 && nowMs - window.startMs < 2 * REPEAT_WINDOW_MS && nowMs >= window.startMs) {
+        this.#windows.set(key, {
+          startMs: window.startMs + REPEAT_WINDOW_MS,
+          count: 0,
+          limit: 0,
+          last: null,
+        });
+      } else {
+        this.#windows.delete(key);
+      }
     }
     if (this.#others.count > 0 && hasEnded(this.#others, nowMs)) {
-      this.#handOut(this.#others, OTHERS_PER_WINDOW_MAX, ended);
+      this.#handOut(this.#others, ended);
       this.#others.count = 0;
     }
     return ended;
   }
 
-  #handOut(window: Window<T>, limit: number, ended: Repeats<T>[]): void {
-    const heldBackCount = window.count - limit;
-    if (heldBackCount <= 0) return;
+  /** Returns how many were held back. */
+  #handOut(window: Window<T>, ended: Repeats<T>[]): number {
+    const heldBackCount = window.count - window.limit;
+    if (heldBackCount <= 0) return 0;
     this.#heldBackCount -= heldBackCount;
     ended.push({ last: window.last, heldBackCount });
+    return heldBackCount;
   }
 }
 

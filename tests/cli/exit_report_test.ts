@@ -78,7 +78,7 @@ describe("exitReport", () => {
     expect(exitReport(some, config, good)).toMatchObject({ exitCode: 0 });
     const report = exitReport(some, config, { ...good, isOnce: true });
     expect(report).toMatchObject({ exitCode: 1, refusedCount: 1 });
-    expect(told(report).texts("error")[0]).toContain("may not open some files");
+    expect(told(report).texts("error")[0]).toContain("some files could not be opened, each was named");
   });
 
   test("what was dropped is 1 under --once only: a shipper that runs for ever has counted it", () => {

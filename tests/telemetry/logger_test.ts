@@ -101,8 +101,28 @@ test("logger writes a message five times in ten seconds, numbers aside, and then
     "Something else",
   ]);
   expect(JSON.parse(lines[5]!)).toMatchObject({ level: "warn", i: 119, ts: "2026-11-21T12:00:10.007Z" });
-  log.warn("Attempt 1 failed");
-  expect(lines.length).toBe(8);
+});
+
+test("logger tells what goes on for longer once in ten seconds, until it was quiet for as long", () => {
+  const { log, lines, clock } = setup();
+  const messages = () => lines.map((line) => JSON.parse(line).message);
+  for (let second = 0; second < 60; second++) {
+    log.warn("Still failing");
+    clock.ms += 1_000;
+  }
+  expect(messages().slice(0, 5)).toEqual(Array(5).fill("Still failing"));
+  expect(messages().slice(5)).toEqual([
+    "Still failing (repeated 5 more times in 10 s)",
+    ...Array(4).fill("Still failing (repeated 10 more times in 10 s)"),
+  ]);
+  log.info("Works again");
+  clock.ms += 10_000;
+  log.warn("Still failing");
+  expect(messages().slice(10)).toEqual([
+    "Still failing (repeated 10 more times in 10 s)",
+    "Works again",
+    "Still failing",
+  ]);
 });
 
 test("logger tells the same text at another level from it, and does not limit debug messages", () => {
