@@ -41,10 +41,14 @@ export class DryRunSink implements Sink {
   async run(buffer: EventBuffer, kill: AbortSignal): Promise<void> {
     const onKill = () => buffer.abandon();
     kill.addEventListener("abort", onKill, { once: true });
-    while (await buffer.waitForData()) {
-      for (let delivery = buffer.read(); delivery !== null; delivery = buffer.read()) this.#print(delivery);
+    try {
+      while (await buffer.waitForData()) {
+        for (let delivery = buffer.read(); delivery !== null; delivery = buffer.read()) this.#print(delivery);
+      }
+    } finally {
+      kill.removeEventListener("abort", onKill);
+      buffer.abandon();
     }
-    kill.removeEventListener("abort", onKill);
   }
 
   #print(delivery: Delivery): void {
@@ -52,7 +56,12 @@ export class DryRunSink implements Sink {
     const { metrics, now } = this.#options;
     const lines: string[] = [];
     for (let i = 0; i < batch.count; i++) lines.push(this.#line(delivery, i));
-    writeAll(Buffer.from(lines.join("")));
+    try {
+      writeAll(Buffer.from(lines.join("")));
+    } catch (error) {
+      delivery.abandon("errored");
+      throw error;
+    }
     metrics.deliveredEventsCount += batch.count;
     metrics.lastAckMs = now();
     metrics.waitingSinceMs = 0;
