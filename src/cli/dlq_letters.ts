@@ -19,7 +19,8 @@ export interface LetterPlace {
 export function letterPlaces(config: Config, name: string | null): LetterPlace[] {
   const sinks = config.sinks.filter((each) => name === null || each.name === name);
   if (sinks.length === 0 && name !== null) {
-    throw new StartError("unknown-sink", `There is no sink "${name}" in the configuration`, null, 1);
+    const hint = `the sinks are: ${config.sinks.map((each) => `"${each.name}"`).join(", ")}`;
+    throw new StartError("unknown-sink", `There is no sink "${name}" in the configuration`, hint, 1);
   }
   const keeping = sinks.flatMap((sink) => sink.type === "kafka" && sink.deadLetter !== null ? [sink] : []);
   if (keeping.length === 0) {

@@ -145,7 +145,10 @@ test("sinks without dead letters, and sinks that are not there, are told", async
   await using state = await StateHarness.start();
   const configPaths = [state.config(["events"])];
   for (
-    const [sink, said] of [["events", 'Sink "events" keeps no dead letters'], ["x", 'There is no sink "x"']]
+    const [sink, said] of [["events", 'Sink "events" keeps no dead letters'], [
+      "x",
+      'There is no sink "x" in the configuration\n = hint: the sinks are: "events"\n',
+    ]]
   ) {
     const args = { command: "dlq ls" as const, configPaths, sink: sink!, json: false };
     const { code, stderr } = await state.call(listLetters, args);
