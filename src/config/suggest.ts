@@ -1,19 +1,21 @@
 /**
- * The candidate that was probably meant: the nearest by edit distance, if it is near enough to be a slip;
- * null otherwise.
+ * The candidate that was probably meant: the nearest by edit distance, if it is near enough to be a slip; else the only one that goes on
+ * where the word ends, with a unit perhaps ("ignore_older" for "ignore_older_secs"); null otherwise.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | null {
   const wanted = word.toLowerCase().slice(0, WORD_CHARACTERS_MAX);
   let best: string | null = null;
   let bestDistance = Math.max(1, Math.floor(wanted.length * 0.4)) + 1;
+  const longer: string[] = [];
   for (const candidate of candidates) {
+    if (wanted !== "" && candidate.toLowerCase().startsWith(`${wanted}_`)) longer.push(candidate);
     const distance = editDistance(wanted, candidate.toLowerCase(), bestDistance);
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
     }
   }
-  return best;
+  return best ?? (longer.length === 1 ? longer[0]! : null);
 }
 
 /** Longer words are cut: the work is quadratic, and no option is as long. */

@@ -19,6 +19,8 @@ test("the nearest word is found when it is near enough", () => {
   const words = ["include", "exclude", "read_from"];
   expect(nearest("inclde", words)).toBe("include");
   expect(nearest("READ_FORM", words)).toBe("read_from");
+  expect(nearest("read", words)).toBe("read_from");
+  expect(nearest("read", [...words, "read_by_somebody"])).toBeNull();
   expect(nearest("banana", words)).toBeNull();
   expect(nearest("x".repeat(10_000), words)).toBeNull();
   expect(nearest("", words)).toBeNull();
