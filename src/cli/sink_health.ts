@@ -1,6 +1,6 @@
+import { CHECK_CUT_SHORT } from "../kafka/cluster_health.ts";
 import { pause } from "../pause.ts";
 import type { Pipeline } from "../pipeline.ts";
-import { CHECK_CUT_SHORT } from "../sink/sink.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 

@@ -20,6 +20,13 @@ const LEADER_POLL_MS = 200;
 /** First version of Metadata that tells rights. */
 const OPERATIONS_VERSION_MIN = 8;
 
+/** The sink ended before its check had an answer, which says nothing of what is behind it: neither passed nor failed. */
+export const CHECK_CUT_SHORT: HealthFailure = {
+  code: "ended",
+  message: "Cannot tell whether it works: the sink ended first",
+  hint: null,
+};
+
 /** Whether missing topics are created, and as what; true: with the brokers' defaults. */
 export type Autocreate = boolean | Pick<NewTopic, "partitions" | "replicationFactor">;
 

@@ -1,12 +1,12 @@
 import type { EventBuffer } from "../buffer/event_buffer.ts";
 import type { KafkaSinkConfig } from "../config/config.ts";
 import type { DeadLetters } from "../event/dead_letters.ts";
-import { CHECK_CUT_SHORT, type HealthFailure, type Sink } from "../sink/sink.ts";
+import type { HealthFailure, Sink } from "../sink/sink.ts";
 import { startFiguresLine } from "../telemetry/figures_line.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import { Cluster } from "./cluster.ts";
-import { autocreateOf, diagnoseCluster } from "./cluster_health.ts";
+import { autocreateOf, CHECK_CUT_SHORT, diagnoseCluster } from "./cluster_health.ts";
 import { DeadLetterTopic } from "./dead_letter_topic.ts";
 import { clusterOptionsOf } from "./cluster_options.ts";
 import { CertificateWatch } from "./tls/certificate_watch.ts";

@@ -9,13 +9,6 @@ export interface HealthFailure {
   readonly hint: string | null;
 }
 
-/** The sink ended before its check had an answer, which says nothing of what is behind it: neither passed nor failed. */
-export const CHECK_CUT_SHORT: HealthFailure = {
-  code: "ended",
-  message: "Cannot tell whether it works: the sink ended first",
-  hint: null,
-};
-
 /** A way out of the process. */
 export interface Sink {
   readonly name: string;
