@@ -33,7 +33,7 @@ type Step =
   | { readonly do: "write"; readonly count: number }
   | { readonly do: "wait"; readonly ms: number }
   | { readonly do: "move"; readonly partition: number; readonly to: number }
-  | { readonly do: "cut"; readonly broker: number }
+  | { readonly do: "cut" | "restart"; readonly broker: number }
   | { readonly do: "rotate" }
   | { readonly do: "stop" }
   /** Another configuration takes over. What its sink has is given up after `withinMs`. */
@@ -70,7 +70,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     partition: fc.nat(PARTITIONS - 1),
     to: fc.integer({ min: 1, max: 2 }),
   }),
-  fc.record({ do: fc.constant("cut" as const), broker: fc.nat(1) }),
+  fc.record({ do: fc.constantFrom("cut" as const, "restart" as const), broker: fc.nat(1) }),
   fc.constant({ do: "rotate" as const }),
   fc.constant({ do: "stop" as const }),
   {
@@ -90,6 +90,8 @@ const fault: fc.Arbitrary<RequestFault> = fc.oneof(
   { weight: 3, arbitrary: fc.constant({}) },
   fc.record({ kind: fc.constantFrom("cut-before", "cut-after", "silence", "silence-after", "garbage") }),
   fc.record({ delayMs: fc.integer({ min: 1, max: 15 }) }),
+  // Before new numbers are given.
+  fc.record({ kind: fc.constant("cut-late" as const), delayMs: fc.integer({ min: 1, max: 10 }) }),
   fc.nat(PARTITIONS - 1).map((left) => ({ leaveOut: (partition: number) => partition === left })),
 );
 
@@ -300,6 +302,11 @@ function copyLive(from: string, to: string): void {
   }
 }
 
+async function forget(kafka: FakeKafka): Promise<void> {
+  await Bun.sleep(20); // what was on its way has arrived
+  for (let id = 0; id < PARTITIONS; id++) kafka.log("logs", id).forgetProducers();
+}
+
 async function execute(chosen: Plan): Promise<void> {
   await using dir = tempDir("exact");
   await using kafka = await FakeKafka.start(2, { logs: PARTITIONS });
@@ -337,6 +344,9 @@ async function execute(chosen: Plan): Promise<void> {
       case "cut":
         kafka.brokers[each.broker]!.cutAll();
         break;
+      case "restart":
+        kafka.restart(each.broker + 1);
+        break;
       case "rotate":
         rotate(file, rotatedCount++);
         write(1);
@@ -352,10 +362,7 @@ async function execute(chosen: Plan): Promise<void> {
       }
       case "kill":
         await shipper.kill();
-        if (each.isForgotten) {
-          await Bun.sleep(10); // what was on its way has arrived
-          for (let id = 0; id < PARTITIONS; id++) kafka.log("logs", id).forgetProducers();
-        }
+        if (each.isForgotten) await forget(kafka);
         await shipper.start();
         break;
     }
@@ -388,5 +395,5 @@ test(
       numRuns: Number(process.env.SHIPPER_MODEL_RUNS ?? 40),
     });
   },
-  240_000,
+  600_000,
 );

@@ -36,6 +36,7 @@ const fault: fc.Arbitrary<RequestFault> = fc.oneof(
     kind: fc.constantFrom("cut-before", "cut-after", "silence", "silence-after", "garbage"),
   }),
   fc.record({ delayMs: fc.integer({ min: 1, max: 10 }) }),
+  fc.record({ kind: fc.constant("cut-late" as const), delayMs: fc.integer({ min: 1, max: 20 }) }),
   fc.integer({ min: 0, max: PARTITIONS - 1 }).map((left) => ({
     leaveOut: (partition: number) => partition === left,
   })),
@@ -199,9 +200,9 @@ test("whatever brokers do: every event arrives, in order in its partition, and s
       expect([metrics.deliveredEventsCount, metrics.inFlightEvents]).toEqual([sent.flat().length, 0]);
       expect(log.texts("error")).toEqual([]);
     }),
-    { numRuns: 40, endOnFailure: true },
+    { numRuns: Number(process.env.SHIPPER_MODEL_RUNS ?? 40), endOnFailure: true },
   );
-}, 120_000);
+}, 600_000);
 
 test("killed at any moment: every event settles once, and what counts as delivered is there", async () => {
   await fc.assert(
@@ -221,6 +222,6 @@ test("killed at any moment: every event settles once, and what counts as deliver
         expect(log.texts("error")).toEqual([]);
       },
     ),
-    { numRuns: 40, endOnFailure: true },
+    { numRuns: Number(process.env.SHIPPER_MODEL_RUNS ?? 40), endOnFailure: true },
   );
-}, 120_000);
+}, 600_000);

@@ -157,6 +157,12 @@ export class FakeKafka implements AsyncDisposable {
     log.leaderEpoch++;
   }
 
+  /** As brokers that were restarted cleanly: of each producer they know the last batch. Connections to one of them are cut. */
+  restart(nodeId: number): void {
+    for (const log of [...this.topics.values()].flat()) log.forgetAllButTheLast();
+    this.brokers[nodeId - 1]!.cutAll();
+  }
+
   countOf(apiKey: number): number {
     return this.brokers.reduce((sum, broker) => sum + broker.countOf(apiKey), 0);
   }
