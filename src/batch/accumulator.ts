@@ -185,17 +185,14 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
 
   /** Takes a finished batch out of its queue. Its memory counts no more. */
   finish(queue: Q, batch: B): void {
-    const index = queue.sealed.indexOf(batch);
-    if (index < 0) throw new Error("Cannot finish a batch that is not in its queue");
-    queue.sealed.splice(index, 1);
+    this.setAside(queue, batch);
     this.#memoryBytes -= batch.capacityBytes;
-    if (queue.isEmpty) this.active.delete(queue);
   }
 
   /** Takes a sealed batch out of its queue for a while: its memory counts on, and the queue has room for another one. */
   setAside(queue: Q, batch: B): void {
     const index = queue.sealed.indexOf(batch);
-    if (index < 0) throw new Error("Cannot set a batch aside that is not in its queue");
+    if (index < 0) throw new Error("Cannot take a batch out that is not in its queue");
     queue.sealed.splice(index, 1);
     if (queue.isEmpty) this.active.delete(queue);
   }
@@ -213,9 +210,8 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
 
   /** Puts batches in front of all others of a partition. */
   prepend(queue: Q, batches: readonly B[]): void {
-    queue.sealed.unshift(...batches);
     for (const batch of batches) this.#memoryBytes += batch.capacityBytes;
-    if (!queue.isEmpty) this.active.add(queue);
+    this.putBack(queue, batches);
   }
 
   /** Puts `parts` where `batch` was (a split); an empty list takes it out. */
@@ -284,7 +280,7 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     if (this.#lastTopic !== null && this.#lastTopic.name === name) return this.#lastTopic;
     let topic = this.#topics.get(name);
     if (topic === undefined) {
-      const partitions = { name, queues: [], sticky: -1, nextPartition: 0, givenBytes: NONE_GIVEN };
+      const partitions = { name, queues: [], sticky: -1, nextPartition: 0, givenBytes: new Float64Array(0) };
       topic = { ...partitions, isGivenUp: false, retired: new Map(), parked: [] };
       this.#topics.set(name, topic);
       this.unknownTopics.add(name);
@@ -401,5 +397,3 @@ export class Accumulator<B extends OpenBatch, Q extends PartitionQueue<B>> {
     }
   }
 }
-
-const NONE_GIVEN = new Float64Array(0);
