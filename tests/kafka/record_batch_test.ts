@@ -67,6 +67,59 @@ describe("RecordBatchBuilder", () => {
     expect(read).toEqual(values);
   });
 
+  test("is right at the borders of varints: lengths of all parts, and numbers of records", () => {
+    const borders = [0, 1, 63, 64, 8_191, 8_192, 1_048_575, 1_048_576];
+    const around = borders.flatMap((border) => [border - 8, border - 1, border, border + 1]).filter((each) =>
+      each >= 0
+    );
+    for (const [key, value, header] of [[1, 0, 0], [0, 1, 0], [0, 0, 1]] as const) {
+      const texts = around.map((length) => [key, value, header].map((isLong) => "x".repeat(isLong * length)));
+      const { delivery: from } = delivery(texts.map((each) => each[1]!), {
+        keys: texts.map((each) => each[0]!),
+        headers: texts.map((each) => [["h", each[2]!]]),
+      });
+      const builder = new RecordBatchBuilder(newPool(), 0);
+      for (let i = 0; i < texts.length; i++) {
+        expect(builder.appendOne(from, i, { batchMaxBytes: 1 << 30, batchMaxEvents: 1_000 })).toBe(true);
+      }
+      const records = readRecords(builder.bytes.subarray(BATCH_HEADER_BYTES), builder.count);
+      const lengths = records.map((
+        each,
+      ) => [each.key!.length, each.value!.length, each.headers[0]![1]!.length]);
+      expect(lengths).toEqual(texts.map((each) => each.map((text) => text.length)));
+    }
+    for (const count of [1, 2, 63, 64, 65, 128, 8_191, 8_192, 8_193, 16_384, 50_000]) {
+      const values = Array.from({ length: count }, (_, i) => `v${i}`);
+      const builder = new RecordBatchBuilder(newPool(), 0);
+      expect(builder.appendRange(delivery(values).delivery, 0, count, wide)).toBe(count);
+      const records = readRecords(builder.bytes.subarray(BATCH_HEADER_BYTES), count);
+      expect(records.every(({ value, offsetDelta }, i) => offsetDelta === i && String(value) === `v${i}`))
+        .toBe(true);
+    }
+  });
+
+  test("is full when the next record would pass batch.max_bytes, and not a byte earlier", () => {
+    for (const first of [0, 1, 63, 64, 8_191]) {
+      for (const hasKeys of [true, false]) {
+        const values = ["a".repeat(first), "b".repeat(100)];
+        const { delivery: from } = delivery(values, hasKeys ? { keys: ["k", "k"] } : {});
+        const whole = new RecordBatchBuilder(newPool(), 0);
+        const append = (builder: RecordBatchBuilder, batchMaxBytes: number) => {
+          const limits = { batchMaxBytes, batchMaxEvents: 10 };
+          if (!hasKeys) builder.appendRange(from, 0, 2, limits);
+          else if (builder.appendOne(from, 0, limits)) builder.appendOne(from, 1, limits);
+        };
+        append(whole, 1_000_000);
+        expect(whole.count).toBe(2);
+        for (const [less, count] of [[0, 2], [1, 1]] as const) {
+          const builder = new RecordBatchBuilder(newPool(), 0);
+          append(builder, whole.sizeBytes - less);
+          expect(builder.count).toBe(count);
+        }
+      }
+    }
+  });
+
   test("takes a record larger than the limit alone", () => {
     const builder = new RecordBatchBuilder(newPool(), 100);
     const { delivery: from } = delivery(["x".repeat(5_000), "y"]);
