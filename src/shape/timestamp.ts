@@ -24,6 +24,8 @@ const RFC3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)
 
 const DIGIT_0 = 48;
 const SECOND_AT = 17;
+/** Characters in which there is no room for ten digits of a fraction. */
+const SHORT_MAX = 30;
 const SECOND_MS = 1_000;
 const DAY_MS = 86_400 * SECOND_MS;
 
@@ -35,7 +37,9 @@ export function parseRfc3339(value: unknown): number | null {
   if (typeof value !== "string" || !RFC3339.test(value)) return null;
   const day = twoDigits(value, 8);
   if (twoDigits(value, 11) === 24 || (day > 28 && day > daysOfMonth(value))) return null;
-  const text = value.replace(" ", "T").toUpperCase();
+  let text = value.replace(" ", "T").toUpperCase();
+  // Date.parse counts wrong from ten digits of a fraction on.
+  if (text.length > SHORT_MAX) text = text.replace(/(\.\d{3})\d+/, "$1");
   if (twoDigits(value, SECOND_AT) === 60) return parseLeapSecond(text);
   const timeMs = Date.parse(text);
   return Number.isNaN(timeMs) ? null : timeMs;

@@ -128,4 +128,46 @@ describe("timestamps", () => {
       expect(parseRfc3339(other)).toBe(null);
     }
   });
+
+  test("reads any time as the calendar has it, and no other", () => {
+    const two = (value: number) => String(value).padStart(2, "0");
+    const edges = (max: number) =>
+      fc.oneof(fc.nat(99), fc.nat(max), fc.constantFrom(0, 1, max - 1, max, max + 1));
+    const time = fc.record({
+      year: fc.oneof(
+        fc.nat(9_999),
+        fc.constantFrom(0, 1, 4, 100, 400, 1900, 1969, 1970, 2000, 2024, 2100, 9_999),
+      ),
+      month: edges(12),
+      day: edges(31),
+      hour: edges(24),
+      minute: edges(59),
+      second: edges(60),
+      fraction: fc.stringMatching(/^\d{0,20}$/),
+      zone: fc.oneof(
+        fc.constantFrom("Z", "z"),
+        fc.tuple(fc.constantFrom("+", "-"), edges(23), edges(59)),
+      ),
+      between: fc.constantFrom("T", "t", " "),
+    });
+    fc.assert(
+      fc.property(time, ({ year, month, day, hour, minute, second, fraction, zone, between }) => {
+        const zoneText = typeof zone === "string" ? zone : `${zone[0]}${two(zone[1])}:${two(zone[2])}`;
+        const text = `${String(year).padStart(4, "0")}-${two(month)}-${two(day)}${between}` +
+          `${two(hour)}:${two(minute)}:${two(second)}${fraction === "" ? "" : `.${fraction}`}${zoneText}`;
+        const date = new Date(0);
+        date.setUTCFullYear(year, month - 1, day);
+        const isDay = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1 && day > 0;
+        const [sign, hours, minutes] = typeof zone === "string" ? ["+", 0, 0] as const : zone;
+        const offsetMs = (sign === "-" ? -1 : 1) * (60 * hours + minutes) * 60_000;
+        const startMs = date.getTime() + ((hour * 60 + minute) * 60 + second) * 1_000 - offsetMs;
+        const isLeap = second === 60 && startMs % 86_400_000 === 0;
+        const isValid = isDay && hour < 24 && minute < 60 && (second < 60 || isLeap) && hours < 24 &&
+          minutes < 60;
+        const fractionMs = Number(fraction.slice(0, 3).padEnd(3, "0"));
+        expect([text, parseRfc3339(text)]).toEqual([text, isValid ? startMs + fractionMs : null]);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
 });
