@@ -312,11 +312,11 @@ export class Cluster implements ClusterRequests {
     });
   }
 
-  /** Once brokers are known by id, a bootstrap connection that is none of theirs only costs both sides. */
+  /** Once brokers are known by id, a bootstrap connection that is none of theirs only costs both sides. Who is answered last over it closes it. */
   #releaseSeedSoon(seed: BrokerLink): void {
     queueMicrotask(() => {
       setTimeout(() => {
-        if (this.#links.size > 0) seed.release()?.close();
+        if (this.#links.size > 0 && seed.connection?.inFlightCount === 0) seed.release()?.close();
       }, 0);
     });
   }
