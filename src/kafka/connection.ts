@@ -8,7 +8,7 @@ import { type ConnectContext, type ConnectStage, explainConnectError } from "./c
 import { KafkaError, RequestError } from "./errors.ts";
 import { withDeadline } from "./deadline.ts";
 import { FrameReader } from "./frame_reader.ts";
-import { kafkaJsSasl, noteMechanisms } from "./kafkajs_login.ts";
+import { kafkaJsSasl, limitIterations, noteMechanisms } from "./kafkajs_login.ts";
 import { awaitedOf, quietLogger, repairThrottling } from "./kafkajs_repairs.ts";
 import { apiName } from "./protocol/api_keys.ts";
 import { decodeCorrelationId, encodeRequestHeader, responseBody } from "./protocol/headers.ts";
@@ -28,9 +28,8 @@ export function brokerName(host: string, port: number): string {
 }
 
 /**
- * kafkajs' connection with our own socket, framing, timers and errors. What is taken from it: the life of the socket, the request queue
- * (correlation ids) and authentication. What is replaced: `processData` (a length that cannot be ends the connection
- * instead of being awaited for ever), the queue's throttling (`repairThrottling`) and its 100 ms timeout check.
+ * kafkajs' connection with our own socket, framing, timers and errors. Taken from it: the life of the socket, the request queue (correlation ids) and
+ * authentication. Replaced: `processData` (a length that cannot be ends the connection instead of being awaited for ever), throttling, timeouts.
  */
 export class KafkaJsBrokerConnection implements BrokerConnection {
   readonly broker: string;
@@ -101,6 +100,7 @@ export class KafkaJsBrokerConnection implements BrokerConnection {
       onTimeout: (message) => this.#timeOut(message),
     });
     noteMechanisms(this.#kafkajs, (offered) => this.#offeredMechanisms = offered);
+    limitIterations(this.#kafkajs, login);
   }
 
   get isOpen(): boolean {

@@ -85,3 +85,30 @@ export function noteMechanisms(
     return send({ request: protocol.request, response: { decode, parse: protocol.response.parse } });
   };
 }
+
+/** The most that a password is derived with; Kafka gives users 4,096 to 16,384. More would hold a thread of the runtime's pool for a second and longer. */
+const ITERATIONS_MAX = 1_000_000;
+
+/**
+ * SCRAM's count of iterations comes from whoever answers, before he has proved who he is: kafkajs has a least (no weak proof is sent), and no most, so that one
+ * answer keeps a thread of the pool busy for an hour.
+ */
+export function limitIterations(connection: KafkaJsConnection, login: Login | null): void {
+  if (login?.mechanism.startsWith("SCRAM") !== true) return;
+  const send = connection.send.bind(connection);
+  connection.send = (protocol) => {
+    if (protocol.request.apiKey !== ApiKey.SaslAuthenticate) return send(protocol);
+    const decode = async (payload: Buffer): Promise<unknown> => {
+      const decoded = await protocol.response.decode(payload) as { authBytes?: Buffer | null };
+      // Behind their length, as kafkajs gives and reads them.
+      const values = decoded.authBytes?.toString("latin1", 4).split(",") ?? [];
+      const counts = values.filter((each) => each.startsWith("i=")).map((each) =>
+        parseInt(each.slice(2), 10)
+      );
+      const count = counts.find((each) => !(each <= ITERATIONS_MAX));
+      if (count === undefined) return decoded;
+      throw new Error(`it asks for ${count} iterations, and at most ${ITERATIONS_MAX} are done here`);
+    };
+    return send({ request: protocol.request, response: { decode, parse: protocol.response.parse } });
+  };
+}
