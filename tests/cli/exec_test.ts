@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { until } from "../kafka/support.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
 import { type TempDir, tempDir } from "../support/temp_dir.ts";
@@ -41,10 +41,10 @@ topic = "logs"
 const shell = (text: string) => ["sh", "-c", text];
 const NOBODY = '"127.0.0.1:1"';
 const isReady = () => existsSync(dir.file("ready"));
-/** A command that says when it is ready, and counts the signals that it gets in its exit code. */
+/** A command that says when it is ready, and counts the signals that it gets in a file and in its exit code. */
 const counting = (signal: string) =>
   shell(
-    `n=0; trap 'n=$((n+1))' ${signal}; : >${dir.file("ready")}; ` +
+    `n=0; trap 'n=$((n+1)); echo $n >${dir.file("count")}' ${signal}; : >${dir.file("ready")}; ` +
       `while ! [ -e ${dir.file("stop")} ]; do sleep 0.01; done; exit $n`,
   );
 
@@ -81,9 +81,13 @@ describe("signals", () => {
   test("reach the command, each one", async () => {
     const running = host.exec(config(), counting("USR1"));
     await until(isReady, "it is ready");
-    for (let i = 0; i < 3; i++) {
+    // One after the other: the same signal is not kept twice.
+    for (const count of ["1\n", "2\n", "3\n"]) {
       host.execSignal("SIGUSR1");
-      await Bun.sleep(60);
+      await until(
+        () => existsSync(dir.file("count")) && readFileSync(dir.file("count"), "utf8") === count,
+        count,
+      );
     }
     writeFileSync(dir.file("stop"), "");
     expect(await running).toBe(3);
