@@ -22,7 +22,7 @@ export const bufferedMemory: Program = {
   name: "buffered-memory",
   title: "Memory by what waits in a disk buffer",
   about:
-    "shipper reads stdin into a disk buffer while the broker is away: 10 MB, a tenth of the large size, the large size. RSS is the kernel's: the high-water mark while the buffer is filled, the median of ten seconds in which nothing happens but tries to reach the broker, the high-water mark while it is drained to a broker that is back. Every line must be in the topic once.",
+    "shipper reads stdin into a disk buffer while the broker is away: 10 MB, a tenth of the large size, the large size. RSS is the kernel's: the high-water mark while the buffer is filled, the median of ten seconds in which nothing happens but tries to reach the broker, the same after a kill -9 and a new start on what is buffered, the high-water mark while it is drained to a broker that is back, the median of ten seconds after that. Every line must be in the topic once.",
   run,
 };
 
@@ -32,7 +32,11 @@ interface MemoryRun {
   readonly lines: number;
   readonly fillPeakBytes: number;
   readonly steadyBytes: number;
+  /** Of a process that has written nothing of it. */
+  readonly startedBytes: number;
   readonly drainPeakBytes: number;
+  /** When all of it has gone through. */
+  readonly drainedBytes: number;
 }
 
 async function run(bench: Bench): Promise<ProgramResult> {
@@ -48,8 +52,10 @@ async function run(bench: Bench): Promise<ProgramResult> {
       bench.progress(
         `round ${round} of ${rounds}: ${run.label}: filling ${
           formatMegabytes(run.fillPeakBytes)
-        } MB, steady ${formatMegabytes(run.steadyBytes)} MB, draining ${
-          formatMegabytes(run.drainPeakBytes)
+        } MB, steady ${formatMegabytes(run.steadyBytes)} MB, started ${
+          formatMegabytes(run.startedBytes)
+        } MB, draining ${formatMegabytes(run.drainPeakBytes)} MB, drained ${
+          formatMegabytes(run.drainedBytes)
         } MB`,
       );
       runs.push(run);
@@ -65,6 +71,7 @@ async function run(bench: Bench): Promise<ProgramResult> {
     tables: [resultTable(loads, of, rounds)],
     checks: [
       atMost("steady RSS, large against 10 MB", growth((run) => run.steadyBytes), GROWTH_MAX),
+      atMost("steady RSS, started anew, large against 10 MB", growth((run) => run.startedBytes), GROWTH_MAX),
       atMost("peak RSS, large against 10 MB", growth(peakOf), GROWTH_MAX),
       atMost("peak RSS, highest run", Math.max(...runs.map(peakOf)) / 1e6, PEAK_MAX_BYTES / 1e6, "MB"),
     ],
@@ -83,12 +90,14 @@ function resultTable(
     })`;
   return {
     title: `RSS in MB: median of ${rounds} rounds (least to most)`,
-    columns: ["buffered", "peak, filling", "steady", "peak, draining"],
+    columns: ["buffered", "peak, filling", "steady", "started anew", "peak, draining", "drained"],
     rows: loads.map((load) => [
       labelOf(load),
       spread(of(load, (run) => run.fillPeakBytes)),
       spread(of(load, (run) => run.steadyBytes)),
+      spread(of(load, (run) => run.startedBytes)),
       spread(of(load, (run) => run.drainPeakBytes)),
+      spread(of(load, (run) => run.drainedBytes)),
     ]),
   };
 }
@@ -105,16 +114,24 @@ async function measure(bench: Bench, load: Load, largest: Load, seconds: number)
       const fillPeakBytes = residentOf(shipper).peak;
       await Bun.sleep(SETTLE_MS);
       const steadyBytes = await steadyRss(shipper, seconds);
+      await shipper.kill();
+      shipper.startAgain();
+      await Bun.sleep(SETTLE_MS);
+      const startedBytes = await steadyRss(shipper, seconds);
       resetPeak(shipper.pid);
-      return { fillPeakBytes, steadyBytes };
+      return { fillPeakBytes, steadyBytes, startedBytes };
     });
     await shipper.waitUntilDelivered(load.lines);
+    const drainPeakBytes = residentOf(shipper).peak;
+    await Bun.sleep(SETTLE_MS);
+    const drainedBytes = await steadyRss(shipper, seconds);
     return {
       label: labelOf(load),
       bufferedBytes: load.sizeBytes,
       lines: load.lines,
       ...buffered,
-      drainPeakBytes: residentOf(shipper).peak,
+      drainPeakBytes,
+      drainedBytes,
     };
   } finally {
     await shipper.remove();

@@ -1,8 +1,10 @@
 import { beforeAll, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
+import { basename } from "node:path";
 import {
   API,
+  bufferSegments,
   damagedSegments,
   diskBuffer,
   figureOf,
@@ -176,6 +178,33 @@ test.concurrent(
     }
   },
   120_000,
+);
+
+test.concurrent(
+  "reads of the newest segment fail (EIO) when shipper starts: tried again, or refused; nothing is lost",
+  async () => {
+    for (const [from, count] of [[1, 2], [2, 3], [2, 1_000], [5, 2]] as const) {
+      await using dir = tempDir("buffer-eio");
+      const topic = await kafka.createTopic({ partitions: PARTITIONS });
+      const sink = `${SINK}\n${diskBuffer()}`;
+      const lives = new StdinLives(dir, "eio", { bootstrap: kafka.bootstrap, topic, sink });
+      const { config } = lives;
+      const stdin = lives.next().lines(2 * LINES);
+      expect(await runShipper({ config, stdin, crashAt: "after_buffer_commit:3" })).toMatchObject({
+        signal: "SIGKILL",
+      });
+      const newest = basename(bufferSegments(dir.file("data")).at(-1)!);
+      const fault = { op: "read", path: `/buffer/out/${newest}`, error: "EIO", from, count } as const;
+      const exit = await runShipper({ config, stdin: "", testBuild: true, env: faultsEnv(fault) });
+      expect({ code: exit.code, stderr: exit.stderr }).toMatchObject({ code: count > 5 ? 78 : 0 });
+      expect(exit.stderr).toContain("the start waits, and reading is tried again");
+      if (count > 5) expect(exit.stderr).toContain("error[buffer-unreadable]");
+      expect(damagedSegments(dir.file("data"))).toEqual([]);
+      expect(await finish(config, lives.next().lines(10))).toMatchObject({ code: 0 });
+      await lives.check(kafka);
+    }
+  },
+  60_000,
 );
 
 testIf(
