@@ -1,6 +1,6 @@
 import path from "node:path";
 import type { PositionStore } from "../checkpoint/position_store.ts";
-import { errnoName, StartError } from "../errors.ts";
+import { errnoName, EXIT_CONFIG, StartError } from "../errors.ts";
 import type { HeldLines } from "../event/tracked_region.ts";
 import type { ProducerNumbers } from "../kafka/batch_header.ts";
 import type { GoneEvents, NewIntent } from "../kafka/intent_log.ts";
@@ -32,6 +32,8 @@ export const JOURNAL_SEGMENT_BYTES = 1_048_576;
 export const LIVE_BYTES_MAX = 1_048_576;
 /** Acknowledgements are written this much later, when nothing else is written before: they only save work after a crash. */
 const ACK_DELAY_MS = 1_000;
+/** A start without room: other than with 78, whoever supervises the process tries again. */
+const EXIT_NO_ROOM = 1;
 
 export interface JournalOptions {
   /** Locked by the caller (`acquireDataDir`). */
@@ -304,6 +306,7 @@ export class Journal {
         isFull
           ? `free ${Math.ceil(this.#segmentBytes / 1_048_576)} MiB there, or set data_dir to another disk`
           : "make it writable for the user that runs shipper, or set data_dir to another folder",
+        isFull ? EXIT_NO_ROOM : EXIT_CONFIG,
       );
     }
     const journalLog = this.#log;

@@ -115,7 +115,7 @@ testIf(
     }"`;
     const wrapper = ["unshare", "-m", ...shell(`${fill} && exec "$@"`)];
     const refused = await runShipper({ config: exact, args: ["--once"], wrapper });
-    expect(refused).toMatchObject({ code: 78, signal: null });
+    expect(refused).toMatchObject({ code: 1, signal: null });
     expect(refused.stderr).toMatch(
       /error\[journal-unwritable\]: Cannot write the journal in .*ENOSPC\n = hint: free 1 MiB there/,
     );

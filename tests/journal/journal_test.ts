@@ -152,16 +152,16 @@ describe("a start that cannot use the journal says which file, why, and what to 
     ]);
     expect(error.hint).toBe("make it readable for the user that runs shipper");
     for (
-      const [code, hint] of [
-        ["EACCES", "make it writable for the user that runs shipper, or set data_dir to another folder"],
-        ["EROFS", "make it writable for the user that runs shipper, or set data_dir to another folder"],
-        ["ENOSPC", "free 1 MiB there, or set data_dir to another disk"],
-        ["EDQUOT", "free 1 MiB there, or set data_dir to another disk"],
+      const [code, exitCode, hint] of [
+        ["EACCES", 78, "make it writable for the user that runs shipper, or set data_dir to another folder"],
+        ["EROFS", 78, "make it writable for the user that runs shipper, or set data_dir to another folder"],
+        ["ENOSPC", 1, "free 1 MiB there, or set data_dir to another disk"],
+        ["EDQUOT", 1, "free 1 MiB there, or set data_dir to another disk"],
       ] as const
     ) {
       const ops = failingOps(["write"], code);
       error = await startError({ ops, writer: new DirectWriter(ops) });
-      expect([error.code, error.exitCode]).toEqual(["journal-unwritable", 78]);
+      expect([error.code, error.exitCode]).toEqual(["journal-unwritable", exitCode]);
       expect(error.message).toBe(`Cannot write the journal in "${path}": ${code}`);
       expect(error.hint).toBe(hint);
     }
