@@ -130,6 +130,25 @@ describe("message_timeout_ms with a journal", () => {
     90_000,
   );
 
+  test("batches of an earlier run are sent, however old, also under new numbers", async () => {
+    await using dir = tempDir("expiry");
+    await using kafka = await FakeKafka.start(1, { logs: 1 });
+    await using shipper = new ExactShipper(dir);
+    kafka.fault = () => ({ kind: "silence" });
+    write(dir, 0, 4);
+    await shipper.start(config(dir, kafka));
+    await until(() => kafka.attempts.length > 0, "sent");
+    await shipper.kill();
+    kafka.makeAgain("logs", 1);
+    kafka.fault = () => undefined;
+    await Bun.sleep(TIMEOUT_MS);
+    await shipper.start(config(dir, kafka));
+    await until(() => kafka.values().length === 4 || Object.keys(droppedBy(shipper)).length > 0, "settled");
+    await shipper.stop();
+    expect([kafka.values(), droppedBy(shipper)]).toEqual([numbers(0, 4), {}]);
+    expect(kafka.violations).toEqual([]);
+  }, 30_000);
+
   for (const seed of [1, 2, 3, 4]) {
     const hasKeys = seed % 2 === 0;
     const killsMax = seed > 2 ? 2 : 0;

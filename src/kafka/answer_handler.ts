@@ -190,6 +190,7 @@ export class AnswerHandler {
       part.isCovered = batch.isCovered;
       part.sealNumber = batch.sealNumber;
       part.place = batch.place;
+      part.isMadeAgain = batch.isMadeAgain;
       part.isTruncated ||= batch.isTruncated;
     }
     accumulator.replace(queue, batch, parts);

@@ -102,7 +102,7 @@ export class Expiry {
     let droppedCount = 0;
     for (const batch of [...queue.sealed]) {
       // One that is not ready is in the hands of the compressor.
-      if (!batch.isReady || batch.mayBeWritten || isHeld(batch)) continue;
+      if (!batch.isReady || batch.mayBeWritten || batch.isMadeAgain || isHeld(batch)) continue;
       // Its records become dead letters, which takes a moment.
       if (batch.hold !== null) continue;
       // The positions in memory say already that its transaction is committed.

@@ -52,8 +52,10 @@ export class ProduceBatch implements OpenBatch {
   isCovered = false;
   /** Its lines are in the account of what was delivered, though its transaction may not be committed yet. */
   isCounted = false;
-  /** An earlier run made it. */
+  /** An earlier run made it, and it has its numbers of then. */
   isRecovered = false;
+  /** An earlier run made it, whatever numbers it has: it is sent, however old. */
+  isMadeAgain = false;
   /** Its fate could not be found out, and `on_undecidable` has it sent once more: a refusal of its numbers settles the matter. */
   isLastTry = false;
   /** Times that its numbers were refused although it was found not to be written. */

@@ -55,6 +55,7 @@ export async function rebuildBatch(
   if (deliveries.length === 0) return { batch: null, isSame: false, gone };
   const batch = fill(deliveries, context, intent.baseTimestampMs);
   batch.place = intent.place;
+  batch.isMadeAgain = true;
   const isSame = intent.isWhole && batch.count === intent.count;
   if (isSame) {
     batch.number(intent.producer, intent.baseTimestampMs);
