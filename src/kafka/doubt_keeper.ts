@@ -135,13 +135,18 @@ export class DoubtKeeper {
   async #recover(queue: PartitionSender, key: string): Promise<void> {
     const { accumulator, signal, compress } = this.#options;
     const rebuilt: Rebuilding = { batches: [], replacements: [], isRenumbering: false };
-    for (const group of byProducer(this.#recovered.get(key)!)) {
-      rebuilt.isRenumbering = false;
-      await this.#recoverGroup(queue, group, rebuilt);
-      if (signal.aborted) return;
+    const used: ProduceBatch[] = [];
+    try {
+      for (const group of byProducer(this.#recovered.get(key)!)) {
+        rebuilt.isRenumbering = false;
+        await this.#recoverGroup(queue, group, rebuilt);
+        if (signal.aborted) return;
+      }
+      used.push(...rebuilt.batches);
+    } finally {
+      for (const intent of this.#recovered.get(key)!) await this.#dropUnused(intent, used);
     }
-    for (const intent of this.#recovered.get(key)!) await this.#dropUnused(intent, rebuilt.batches);
-    if (signal.aborted) return;
+    if (signal.aborted) return used.forEach((batch) => batch.release());
     for (const { sizeBytes } of this.#recovered.get(key)!) accumulator.reserve(-sizeBytes);
     this.#recovered.delete(key);
     for (const batch of rebuilt.batches) countRecovered(batch, this.#options.metrics);
