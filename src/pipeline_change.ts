@@ -114,13 +114,15 @@ export class PipelineChange {
     const deadlineMs = performance.now() + before.shutdownTimeoutMs;
     for (const [key, { source }] of sources) {
       if (keptUnits.has(key)) continue;
-      for (let held = source.holdsAlone?.(); typeof held === "string"; held = source.holdsAlone?.()) {
+      for (;;) {
+        const held = await source.holdsAlone?.() ?? null;
+        if (held === null) break;
         if (stopReading.signal.aborted) return { kind: "ending" };
         if (performance.now() >= deadlineMs) {
           return {
             kind: "refused",
             message:
-              `"${held}" was deleted, and what is not delivered of it is not copied to data_dir: it would be lost`,
+              `"${held}" was deleted or moved away, and what is not delivered of it is not copied to data_dir: it would be lost`,
             hint: "reload again when it is delivered; rescue_max_size says how much is copied",
           };
         }

@@ -113,7 +113,7 @@ class LateSource implements Source {
     this.#source?.leave?.();
   }
 
-  holdsAlone(): string | null {
-    return this.#source?.holdsAlone?.() ?? null;
+  async holdsAlone(): Promise<string | null> {
+    return await this.#source?.holdsAlone?.() ?? null;
   }
 }

@@ -181,9 +181,9 @@ class FileSource implements Source {
     this.#catalog.leave();
   }
 
-  holdsAlone(): string | null {
-    const { checkpoint, rescue = null } = this.#options;
-    return heldAlone(this.#catalog.byInode.values(), checkpoint, rescue);
+  holdsAlone(): Promise<string | null> {
+    const { checkpoint: positions, rescue = null, ops = systemFileOps, log } = this.#options;
+    return heldAlone({ files: [...this.#catalog.byInode.values()], positions, rescue, ops, log });
   }
 
   async #start(stop: AbortSignal): Promise<void> {

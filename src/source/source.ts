@@ -13,7 +13,7 @@ export interface Source {
    */
   run(signal: AbortSignal): Promise<void>;
   /** The path of a file of which something would be lost if `run` ended now; null: nothing would be. */
-  holdsAlone?(): string | null;
+  holdsAlone?(): Promise<string | null>;
   /** After `run`, where shipper goes on without it: gauges do not count it any more. */
   leave?(): void;
 }
