@@ -19,12 +19,12 @@ afterEach(async () => {
 });
 
 /** Writes a configuration of a stdin source and a Kafka sink, and gives its path. */
-function config(bootstrap: string = JSON.stringify(kafka.bootstrapServers)): string {
+function config(bootstrap: string = JSON.stringify(kafka.bootstrapServers), graceSecs = 0.3): string {
   const path = dir.file("config.toml");
   writeFileSync(
     path,
     `data_dir = ${JSON.stringify(dir.file("data"))}
-shutdown_timeout_secs = 0.3
+shutdown_timeout_secs = ${graceSecs}
 log.format = "json"
 [sources.app]
 type = "stdin"
@@ -50,9 +50,9 @@ const counting = (signal: string) =>
 
 describe("exit codes", () => {
   test("the command's, when everything was delivered", async () => {
-    expect(await host.exec(config(), shell("echo one"))).toBe(0);
-    expect(await host.exec(config(), shell("echo one; exit 5"))).toBe(5);
-    expect(await host.exec(config(), shell("echo one; kill -TERM $$"))).toBe(143);
+    expect(await host.exec(config(undefined, 20), shell("echo one"))).toBe(0);
+    expect(await host.exec(config(undefined, 20), shell("echo one; exit 5"))).toBe(5);
+    expect(await host.exec(config(undefined, 20), shell("echo one; kill -TERM $$"))).toBe(143);
   });
 
   test("1 when the command succeeded and lines were lost; its own when it failed", async () => {
