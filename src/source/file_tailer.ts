@@ -4,11 +4,12 @@ import type { PooledBuffer } from "../event/pooled_buffer.ts";
 import { errnoName } from "../errors.ts";
 import { MarkCheck } from "./mark_check.ts";
 import { Marker, MARKER_BYTES } from "./marker.ts";
+import { isShortage } from "./open_files.ts";
 import { ReadSize } from "./read_size.ts";
 import type { TailContext } from "./tail_context.ts";
 import type { TailedFile } from "./tailed_file.ts";
 
-/** Reads of one file that fail in a row before a file that nobody can write to any more is given up. */
+/** Reads of one file that fail in a row before a file that nobody can write to any more is given up, or newer ones wait for it no longer. */
 export const FAILURES_MAX = 60;
 const FAILURES_MAX_ONCE = 3;
 /** A file without a name and with nothing left to read is looked for this often. */
@@ -46,6 +47,8 @@ export class FileTailer {
   #isDirty = false;
   #isQueued = false;
   #isInTurn = false;
+  /** A read has failed: whatever is written meanwhile, the next one is at the scheduler's tick. */
+  #isPausing = false;
   /** The last bytes in front of `offset`. */
   readonly #marker = new Marker();
   /** The last read ended in front of where the file was known to end. */
@@ -76,11 +79,17 @@ export class FileTailer {
   /** There may be something to read, or something to decide. Cheap, and may be called for every event. */
   wake(): void {
     this.#isDirty = true;
-    if (this.hasEnded || this.#isQueued || this.#isInTurn) return;
+    if (this.hasEnded || this.#isQueued || this.#isInTurn || this.#isPausing) return;
     const before = this.file.predecessor?.tailers[this.outletIndex];
     if (before !== undefined && !before.hasPassed) return;
     this.#isQueued = true;
     this.#context.scheduler.enqueue(this);
+  }
+
+  /** The scheduler's tick, after a failure. */
+  retry(): void {
+    this.#isPausing = false;
+    this.wake();
   }
 
   /** A successor has come: it waits for what is in the file by now. */
@@ -357,8 +366,7 @@ export class FileTailer {
   }
 
   /** Read to its end, closed to keep below the limit, and then deleted: not to find it again is no failure. */
-  #isDoneWith(error: unknown): boolean {
-    const code = errnoName(error);
+  #isDoneWith(code: string): boolean {
     const { rotatedMs, handle } = this.file;
     return rotatedMs !== null && handle.fd === null && (code === "ENOENT" || code === "MOVED") &&
       this.#context.lost.unreadBytes(this) === 0;
@@ -367,9 +375,10 @@ export class FileTailer {
   /** `onFailure` logs it and counts it. */
   #fail(error: unknown): void {
     const { lost, scheduler, isOnce, onFailure, openFiles } = this.#context;
-    openFiles.failed(this.file.handle, errnoName(error));
-    this.#failureCount++;
-    if (this.#isDoneWith(error)) {
+    const code = errnoName(error);
+    openFiles.failed(this.file.handle, code);
+    if (!isShortage(code) || isOnce) this.#failureCount++;
+    if (this.#isDoneWith(code)) {
       // Another event may still tell where it went.
       if (this.#failureCount >= MISSING_MAX) this.#end();
       else scheduler.retryAtTick(this);
@@ -379,9 +388,13 @@ export class FileTailer {
     const hasLeft = this.file.rotatedMs !== null && this.#failureCount >= FAILURES_MAX;
     if (hasLeft || (isOnce && this.#failureCount >= FAILURES_MAX_ONCE)) {
       lost.unreadable(this);
-      this.#end();
-    } else {
-      scheduler.retryAtTick(this);
+      return this.#end();
+    }
+    this.#isPausing = true;
+    scheduler.retryAtTick(this);
+    if (this.file.isSuperseded && !this.hasPassed && this.#failureCount >= FAILURES_MAX) {
+      lost.tellPassed(this);
+      this.#pass();
     }
   }
 }

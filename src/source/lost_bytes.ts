@@ -79,6 +79,14 @@ export class LostBytes {
     );
   }
 
+  /** The tailer's file cannot be read for now, and has a name still: what is newer does not wait any longer. */
+  tellPassed({ file, offset, outlet }: FileTailer): void {
+    this.#options.log.error(
+      `Cannot read "${file.lastPath}" from byte ${offset} on: newer files are read now, and the rest of it when that works again`,
+      { source: this.#options.source, sink: outlet.sink },
+    );
+  }
+
   /**
    * What a stored stream's file held behind its positions is gone since the last run. Counts what is known of it, the holes, for each
    * sink, once: they are forgotten. Returns the largest count.

@@ -14,6 +14,11 @@ const OPEN_FILES_DEFAULT_MACOS = 128;
 /** A descriptor that gave one of these gives it for ever, though the file may be there: NFS after its server was changed, FUSE after its process ended. */
 const DEAD_CODES: ReadonlySet<string> = new Set(["ESTALE", "ENOTCONN"]);
 
+/** It is this process, or the machine, that has nothing left for now: no reason to give a file up. */
+export function isShortage(code: string): boolean {
+  return code === "EMFILE" || code === "ENFILE" || code === "ENOMEM";
+}
+
 /** Half of the soft limit on open files of this process. */
 export function openFilesMaxDefault(): number {
   if (process.platform === "darwin") return OPEN_FILES_DEFAULT_MACOS;

@@ -118,7 +118,7 @@ export class ReadScheduler {
   tick(): void {
     const failed = [...this.#failed];
     this.#failed.clear();
-    for (const tailer of failed) tailer.wake();
+    for (const tailer of failed) tailer.retry();
     for (const lane of this.#lanes) {
       const device = lane.workerDevice;
       if (device !== null && this.#options.gate.isHung(device)) {

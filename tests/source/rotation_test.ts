@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import fs from "node:fs";
+import { systemFileOps } from "../../src/source/file_ops.ts";
+import { FAILURES_MAX } from "../../src/source/file_tailer.ts";
 import { isRotatedName } from "../../src/source/rotated_names.ts";
 import { Bench, numbered, until } from "./harness.ts";
 
@@ -160,3 +162,61 @@ test("isRotatedName knows what rotation makes of a name", () => {
     expect([name, isRotatedName("a.log", name)]).toEqual([name, false]);
   }
 });
+
+/** The system's reads, which fail for one file from a moment on. */
+function failingReads(code: string) {
+  let failingInode: bigint | null = null;
+  const isFailing = (fd: number) => fs.fstatSync(fd, { bigint: true }).ino === failingInode;
+  return {
+    fail: (file: string | null) => {
+      failingInode = file === null ? null : fs.statSync(file, { bigint: true }).ino;
+    },
+    ops: {
+      ...systemFileOps,
+      async read(fd: number, target: Buffer, length: number, position: number) {
+        if (isFailing(fd)) throw Object.assign(new Error("Cannot read"), { code });
+        return await systemFileOps.read(fd, target, length, position);
+      },
+    },
+  };
+}
+
+test(
+  "a rotated file that a pattern matches and that cannot be read does not hold newer ones for ever",
+  async () => {
+    await using bench = new Bench();
+    bench.write("a.log", "one\n");
+    const reads = failingReads("EIO");
+    const config = { include: [bench.path("a.log*")], globMinimumCooldownMs: 10 };
+    const run = await bench.start({ ops: reads.ops, config });
+    await run.outlet.untilCount(1);
+    reads.fail(bench.path("a.log"));
+    bench.append("a.log", "two\n");
+    bench.rename("a.log", "a.log.1");
+    bench.write("a.log", "three\n");
+    await run.outlet.untilCount(2, 20_000);
+    expect(run.log.matching("newer files are read now").length).toBe(1);
+    reads.fail(null);
+    await run.outlet.untilCount(3, 20_000);
+    await run.stop();
+    expect(run.outlet.texts).toEqual(["one", "three", "two"]);
+    expect(run.metrics.lostBytes.total()).toBe(0);
+  },
+  60_000,
+);
+
+test("a rotated file is not given up while descriptors are short", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "one\n");
+  const reads = failingReads("EMFILE");
+  const run = await bench.start({ ops: reads.ops, config: { globMinimumCooldownMs: 10 } });
+  await run.outlet.untilCount(1);
+  reads.fail(bench.path("a.log"));
+  bench.append("a.log", "two\n");
+  bench.rename("a.log", "a.log.1");
+  await until(() => (run.metrics.errors.values.get("EMFILE") ?? 0) > 2 * FAILURES_MAX);
+  reads.fail(null);
+  await run.outlet.untilCount(2, 20_000);
+  await run.stop();
+  expect(run.metrics.lostBytes.total()).toBe(0);
+}, 60_000);
