@@ -166,11 +166,10 @@ export class FilePaths {
     const startOffset = this.#startOffset(matchedPath, stat);
     if (startOffset === null) return;
     const sinceNs = this.#sinceNs.get(matchedPath);
-    this.#sinceNs.delete(matchedPath);
     const predecessor = sinceNs === undefined || catalog.options.config.rotated === "none"
       ? null
       : await this.#followSiblings(null, matchedPath, sinceNs, stat);
-    await catalog.register({
+    const file = await catalog.register({
       path: matchedPath,
       stat,
       basePath: matchedPath,
@@ -178,6 +177,8 @@ export class FilePaths {
       predecessor,
       startOffset,
     });
+    // It may have lost this name before it could be opened: then others have come and gone.
+    if (file !== null) this.#sinceNs.delete(matchedPath);
   }
 
   async #check(changedPath: string): Promise<boolean> {

@@ -171,7 +171,12 @@ class FileSource implements Source {
       this.#catalog.close();
       this.#discovery.close();
       if (this.#guard !== null) {
-        await untilHung(this.#guard.finish(), FINISH_WAIT_MS, () => this.#tellHung("Copying deleted files"));
+        const files = [...this.#catalog.byInode.values()];
+        await untilHung(
+          this.#guard.finish(files),
+          FINISH_WAIT_MS,
+          () => this.#tellHung("Copying deleted files"),
+        );
       }
       this.#openFiles.closeAll();
     }

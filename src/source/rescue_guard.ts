@@ -85,8 +85,12 @@ export class RescueGuard {
     this.#looking = this.#lookWhileKicked().catch(this.#options.onBug).finally(() => this.#looking = null);
   }
 
-  /** The run ends: copies what is to be copied, and lets all files go. What is delivered later is for `RescueStore.close`. */
-  async finish(): Promise<void> {
+  /**
+   * The run ends: copies what is to be copied of `files`, all that are being read, and lets them go. What is delivered later is for
+   * `RescueStore.close`.
+   */
+  async finish(files: Iterable<TailedFile>): Promise<void> {
+    if (!this.store.isOff) { for (const file of files) await this.#addNameless(file); }
     this.#isOver = true;
     this.#deadlineMs = performance.now() + FINISH_MAX_MS;
     await this.#looking;
@@ -94,6 +98,15 @@ export class RescueGuard {
       await this.#look(guarded).catch((error: unknown) => this.#fail(guarded, error));
       this.#drop(guarded);
     }
+  }
+
+  /** The event that a file has lost its name may not have come, or not been looked at. */
+  async #addNameless(file: TailedFile): Promise<void> {
+    if (this.#guarded.has(file) || file.handle.fd === null || file.isCutOff) return;
+    const there = await this.#options.ops.stat(file.place, false).catch(() => null); // whatever it is, the file is not found there
+    if (there !== null && inodeKey(there) === file.inode) return;
+    file.paths.clear();
+    this.add(file);
   }
 
   async #lookWhileKicked(): Promise<void> {

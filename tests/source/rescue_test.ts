@@ -41,6 +41,31 @@ for (
   });
 }
 
+for (const isMoved of [false, true]) {
+  test(
+    `a file that is ${isMoved ? "moved away" : "deleted"} a moment before the stop is copied`,
+    async () => {
+      await using bench = new Bench();
+      bench.write("a.log", numbered("line", 1_000));
+      // Nobody tells of it, and there is no scan before the stop.
+      const run = await start(bench, {
+        rooms: [30],
+        ops: { ...systemFileOps, watch: () => ({ close: () => {} }) },
+        config: { globMinimumCooldownMs: 60_000 },
+      });
+      await run.outlet.untilCount(30);
+      if (isMoved) fs.renameSync(bench.path("a.log"), path.join(bench.folder, "away"));
+      else fs.unlinkSync(bench.path("a.log"));
+      await run.stop();
+      const again = await start(bench);
+      await again.outlet.untilCount(970);
+      await again.stop();
+      expect([...run.outlet.texts, ...again.outlet.texts].join("\n") + "\n").toBe(numbered("line", 1_000));
+    },
+    30_000,
+  );
+}
+
 test("a rotated file is copied only when it is deleted, also after it was read to its end", async () => {
   await using bench = new Bench();
   bench.write("a.log", numbered("line", 100));

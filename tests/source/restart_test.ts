@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import fs from "node:fs";
+import path from "node:path";
+import { type FileOps, systemFileOps } from "../../src/source/file_ops.ts";
 import { Bench, numbered, until } from "./harness.ts";
 
 test("a file renamed while shipper was stopped is finished first, also outside the patterns", async () => {
@@ -112,4 +114,39 @@ test("a device number that changed does not make a file another one", async () =
   expect(again.outlet.texts).toEqual(["two"]);
   await again.stop();
   expect(bench.stored.open().records("app").map((record) => record.dev)).toEqual(["4711"]);
+});
+
+test("a file that is renamed while a restart is about to open it hides none that came and went behind it", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "");
+  const run = await bench.start();
+  await until(() => run.store.records("app").length === 1);
+  await run.stop();
+  const replace = (text: string) => {
+    Bun.sleepSync(12); // birth times are no finer
+    bench.write("a.log", text);
+  };
+  // Gone without a trace, and another one in its place.
+  fs.unlinkSync(bench.path("a.log"));
+  replace("two\n");
+  let isRenamed = false;
+  const ops: FileOps = {
+    ...systemFileOps,
+    watch: () => ({ close: () => {} }),
+    async realpath(name) {
+      if (name === bench.path("a.log") && !isRenamed) {
+        isRenamed = true;
+        fs.renameSync(name, path.join(bench.folder, "away"));
+        replace("three\n");
+        bench.rename("a.log", "a.log.1");
+      }
+      return await systemFileOps.realpath(name);
+    },
+  };
+  const again = await bench.start({ ops });
+  await until(() => isRenamed);
+  replace("four\n");
+  await again.outlet.untilCount(2);
+  await again.stop();
+  expect(again.outlet.texts).toEqual(["three", "four"]);
 });

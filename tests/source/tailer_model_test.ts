@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import fs from "node:fs";
 import path from "node:path";
+import { inodeKey, recordInodeKey } from "../../src/source/file_identity.ts";
 import type { Running } from "./harness.ts";
 import { Bench, until } from "./harness.ts";
 import { roomyOps } from "./rescue_bench.ts";
@@ -12,7 +13,7 @@ type Action =
   | { readonly kind: "rotate"; readonly late: number; readonly recreate: boolean }
   | { readonly kind: "truncate"; readonly lines: number }
   | { readonly kind: "restart"; readonly rotations: number; readonly lines: number }
-  | { readonly kind: "lose"; readonly isMoved: boolean }
+  | { readonly kind: "lose"; readonly isMoved: boolean; readonly isSeen: boolean }
   | { readonly kind: "room"; readonly lines: number }
   | { readonly kind: "sleep"; readonly ms: number };
 
@@ -37,7 +38,10 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 /** Files vanish that one sink has not read yet. */
 const losingAction: fc.Arbitrary<Action> = fc.oneof(
   { weight: 12, arbitrary: action },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("lose" as const), isMoved: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("lose" as const), isMoved: fc.boolean(), isSeen: fc.boolean() }),
+  },
 );
 
 const SINKS = ["limited", "free"] as const;
@@ -84,7 +88,7 @@ class Model {
   async apply(step: Action): Promise<void> {
     if (step.kind === "append") this.#append(step.lines, step.partial);
     else if (step.kind === "rotate") this.#rotate(step.late, step.recreate);
-    else if (step.kind === "lose") await this.#lose(step.isMoved);
+    else if (step.kind === "lose") await this.#lose(step.isMoved, step.isSeen);
     else if (step.kind === "room") this.#run.outlets[0]!.addRoom(step.lines);
     else if (step.kind === "sleep") await Bun.sleep(step.ms);
     else if (step.kind === "truncate") await this.#truncate(step.lines);
@@ -154,8 +158,8 @@ class Model {
     await until(() => metrics.truncationsCount > before);
   }
 
-  /** All files vanish, whole or in part unread by the slow sink, and a new one is there. */
-  async #lose(isMoved: boolean): Promise<void> {
+  /** All files vanish, whole or in part unread by the slow sink, and a new one is there. `isSeen`: the source has noticed by then. */
+  async #lose(isMoved: boolean, isSeen: boolean): Promise<void> {
     if (this.#hasPartial) this.#append(0, false);
     // What was never seen is lost to everybody.
     await this.#drain(this.#written.length, 1);
@@ -166,9 +170,11 @@ class Model {
     }
     Bun.sleepSync(BIRTH_GRAIN_MS);
     this.#write("");
-    const { ino } = fs.statSync(this.#bench.path("a.log"), { bigint: true });
+    if (!isSeen) return;
+    // Inodes are used again.
+    const inode = inodeKey(fs.statSync(this.#bench.path("a.log"), { bigint: true }));
     const { store } = this.#run;
-    await until(() => store.records("app").some((record) => record.ino === String(ino)));
+    await until(() => store.records("app").some((record) => recordInodeKey(record) === inode));
   }
 
   async #restart(rotations: number, lines: number): Promise<void> {
