@@ -6,12 +6,11 @@ import type { FileStat } from "./file_ops.ts";
 import { byDevicelessKey, FolderSearch, type Found, keysOf, type SearchedFile } from "./folder_search.ts";
 import { compareRotatedNames } from "./rotated_names.ts";
 import { findRescued, registerRescued, type RescuedStream } from "./rescued_file.ts";
+import { StartOffsets } from "./start_offsets.ts";
 import type { TailedFile } from "./tailed_file.ts";
 
 /** A file that is renamed while it is about to be opened is looked for again this often. */
 const RELOCATIONS_MAX = 5;
-/** Old files that were left alone, remembered to know where they ended. */
-const IGNORED_MAX = 100_000;
 
 /**
  * What each path leads to, and what to do when it leads to something else:
@@ -23,18 +22,19 @@ const IGNORED_MAX = 100_000;
  */
 export class FilePaths {
   readonly #catalog: FileCatalog;
-  /** Size at the first look of files that were too old to be read, by inode. */
-  readonly #ignoredSizes = new Map<string, number>();
   /** For paths whose last known file is gone: when it was born. */
   readonly #sinceNs = new Map<string, bigint>();
   /** Streams whose files are nowhere and that have a copy, by id; null: it cannot be read now. */
   readonly #rescued = new Map<string, RescuedStream | null>();
   /** Paths that are being looked at: a task that hangs is left to itself, and the next one may come by. */
   readonly #looking = new Set<string>();
-  #isFirstLook = true;
+  /** Stored streams whose files may be in folders that could not be looked through, by id: they are kept for the next start. */
+  readonly #unsearched = new Set<string>();
+  readonly #startOffsets: StartOffsets;
 
   constructor(catalog: FileCatalog) {
     this.#catalog = catalog;
+    this.#startOffsets = new StartOffsets(catalog);
   }
 
   /** Takes up what was read before the last stop, then everything else that was found. Called once. */
@@ -61,7 +61,9 @@ export class FilePaths {
       else group.push(record);
       if (place === null) {
         if (await this.#rescue(record)) continue;
-        this.#missing(record, found.has(record.path) || await search.isDeleted(record));
+        const isCertain = await search.hasLookedThrough(record);
+        if (!isCertain) this.#unsearched.add(record.id);
+        this.#missing(record, isCertain && (found.has(record.path) || await search.isDeleted(record)));
       } else {
         await this.#dropCopy(record);
         located.set(record.id, place);
@@ -70,7 +72,7 @@ export class FilePaths {
     }
     for (const [basePath, records] of groups) await this.#resume(basePath, records, located, found);
     for (const [matchedPath, stat] of found) await this.see(matchedPath, stat);
-    this.#isFirstLook = false;
+    this.#startOffsets.isFirstLook = false;
     this.#catalog.forgetUnseen();
   }
 
@@ -163,12 +165,13 @@ export class FilePaths {
       if (prior.hasEnded && prior.inode === inodeKey(stat) && catalog.options.tail.isOnce) return;
       return await this.#replace(prior, matchedPath, stat);
     }
-    const startOffset = this.#startOffset(matchedPath, stat);
-    if (startOffset === null) return;
     const sinceNs = this.#sinceNs.get(matchedPath);
+    const startOffset = sinceNs === undefined ? this.#startOffsets.of(matchedPath, stat) : 0;
+    if (startOffset === null) return;
     const predecessor = sinceNs === undefined || catalog.options.config.rotated === "none"
       ? null
       : await this.#followSiblings(null, matchedPath, sinceNs, stat);
+    if (predecessor === "later") return;
     const file = await catalog.register({
       path: matchedPath,
       stat,
@@ -232,21 +235,30 @@ export class FilePaths {
       }
       if (place === undefined) {
         // It is gone for certain where another file has its name; a folder that is not mounted yet looks empty.
-        if (current !== undefined) checkpoint.forget(config.name, record.id);
+        if (current !== undefined && !this.#unsearched.has(record.id)) {
+          checkpoint.forget(config.name, record.id);
+        }
         continue;
       }
       predecessor = await this.#follow(predecessor, place, basePath);
     }
     const newest = records[records.length - 1]!;
     if (newest.id !== currentId && config.rotated === "auto") {
-      predecessor = await this.#followSiblings(predecessor, basePath, BigInt(newest.sinceNs), current);
+      const last = await this.#followSiblings(predecessor, basePath, BigInt(newest.sinceNs), current);
+      if (last !== "later") predecessor = last;
+      else if (current !== undefined) return void this.#comeBack(basePath, predecessor, newest);
     }
     if (current !== undefined) {
       predecessor = await this.#follow(predecessor, { path: basePath, stat: current }, basePath);
     }
     if (this.#catalog.byPath.has(basePath)) return;
-    // Nothing is there (any more): what comes next follows the last one.
-    if (predecessor !== null) this.#catalog.byPath.set(basePath, predecessor);
+    // Nothing is there (any more).
+    this.#comeBack(basePath, predecessor, newest);
+  }
+
+  /** What comes to this path, or is looked at again, follows the last one. */
+  #comeBack(basePath: string, last: TailedFile | null, newest: FileRecord): void {
+    if (last !== null) this.#catalog.byPath.set(basePath, last);
     else this.#sinceNs.set(basePath, BigInt(newest.sinceNs));
   }
 
@@ -273,7 +285,7 @@ export class FilePaths {
     await this.#detach(file, matchedPath);
     if (catalog.options.config.rotated === "none") return;
     const last = await this.#followSiblings(file, matchedPath, file.sinceNs, undefined);
-    if (last !== null && last !== file) catalog.byPath.set(matchedPath, last);
+    if (last !== null && last !== "later" && last !== file) catalog.byPath.set(matchedPath, last);
   }
 
   /** Another file is where `prior` was. */
@@ -282,7 +294,9 @@ export class FilePaths {
     await this.#detach(prior, matchedPath);
     let predecessor: TailedFile | null = prior;
     if (catalog.options.config.rotated === "auto") {
-      predecessor = await this.#followSiblings(prior, matchedPath, prior.sinceNs, stat);
+      const last = await this.#followSiblings(prior, matchedPath, prior.sinceNs, stat);
+      if (last === "later") return;
+      predecessor = last;
       if (predecessor !== null) catalog.byPath.set(matchedPath, predecessor);
     }
     const file = await catalog.register({
@@ -300,17 +314,26 @@ export class FilePaths {
     prior.successors.length = 0;
   }
 
-  /** Rotations that nobody saw: rotated names of the path, unknown, born from `sinceNs` on and before `next`. */
+  /**
+   * Rotations that nobody saw: rotated names of the path, unknown, born from `sinceNs` on and before `next`. Gives the last of them, or `predecessor`;
+   * "later": the folder cannot be listed, and nothing may be read in front of what is in it. The next scan tries again, but for a run that has none.
+   */
   async #followSiblings(
     predecessor: TailedFile | null,
     basePath: string,
     sinceNs: bigint,
     next: FileStat | undefined,
-  ): Promise<TailedFile | null> {
+  ): Promise<TailedFile | null | "later"> {
+    const { tail, metrics } = this.#catalog.options;
     // Behind a link, what it leads to is what is rotated.
     const realPath = next === undefined ? null : await this.#realPath(basePath);
-    const places = await this.#search().rotatedFiles(basePath);
-    if (realPath !== null) places.push(...await this.#search().rotatedFiles(realPath));
+    const found = await this.#search().rotatedFiles(basePath);
+    const behind = realPath === null ? [] : await this.#search().rotatedFiles(realPath);
+    if (found === null || behind === null) {
+      if (!tail.isOnce) return "later";
+      metrics.unopenedFilesCount++;
+    }
+    const places = [...found ?? [], ...behind ?? []];
     const siblings = new Map<string, Found>();
     for (const place of places) {
       const { stat } = place;
@@ -353,25 +376,6 @@ export class FilePaths {
     }
     guard?.add(file);
     file.wake();
-  }
-
-  /** Where to start in a file that was never read; null when it is too old to be read at all. */
-  #startOffset(matchedPath: string, stat: FileStat): number | null {
-    const { config, tail, wasRead } = this.#catalog.options;
-    const inode = inodeKey(stat);
-    if (this.#catalog.recordOf(stat) !== null) return 0;
-    if (config.ignoreOlderMs !== null && tail.nowMs() - stat.mtimeMs > config.ignoreOlderMs) {
-      if (this.#ignoredSizes.size < IGNORED_MAX && !this.#ignoredSizes.has(inode)) {
-        this.#ignoredSizes.set(inode, stat.sizeBytes);
-      }
-      return null;
-    }
-    if (config.readFrom === "beginning") return 0;
-    const ignoredSize = this.#ignoredSizes.get(inode);
-    this.#ignoredSizes.delete(inode);
-    // One that came while another source took over was not there before.
-    const isOld = this.#isFirstLook && wasRead?.(matchedPath) !== true;
-    return ignoredSize ?? (isOld ? stat.sizeBytes : 0);
   }
 }
 

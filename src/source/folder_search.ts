@@ -10,8 +10,16 @@ import { isRotatedName } from "./rotated_names.ts";
 export const SEARCH_ENTRIES_MAX = 20_000;
 /** A folder whose names change while it is looked through is looked through again, so often at most. */
 const LOOKS_MAX = 3;
+/** A folder in which a file is looked for, and that cannot be listed, is tried so often, with growing pauses: descriptors are short, or its server was changed. */
+const TRIES_MAX = 4;
+const TRY_PAUSE_MS = 50;
 /** Times of change come from a clock that moves in steps; within one of them two changes look like one. */
 const CLOCK_GRAIN_MS = 20;
+
+/** Stands for all codes of a folder that is not there. */
+const MISSING = "ENOENT";
+/** What another try does not change: somebody has to give the right. */
+const LASTING: ReadonlySet<string> = new Set([MISSING, "EACCES", "EPERM"]);
 
 export interface Found {
   readonly path: string;
@@ -32,6 +40,8 @@ interface Listing {
   readonly byKey: ReadonlyMap<string, Found>;
   /** Every file that is there was looked at. */
   readonly isComplete: boolean;
+  /** Why not, where it is not that the folder is not there: the system's code. */
+  readonly failure: string | null;
 }
 
 /** Looks at folders for files that have another name now; each folder once. */
@@ -45,12 +55,21 @@ export class FolderSearch {
 
   /** Where the file is now, in the folder of its path or of the place where it was last seen. */
   async find(file: SearchedFile): Promise<Found | null> {
-    for (const folder of new Set(pathsOf(file).map((each) => path.dirname(each)))) {
-      const { byKey } = await this.#list(folder, () => true);
+    for (const folder of foldersOf(file)) {
+      const { byKey } = await this.#list(folder);
       const place = byKey.get(recordInodeKey(file)) ?? byDevicelessKey(byKey, file);
       if (place !== null) return place;
     }
     return null;
+  }
+
+  /** Whether all of the folders in which `find` looks were looked through, as far as they are there. */
+  async hasLookedThrough(file: SearchedFile): Promise<boolean> {
+    for (const folder of foldersOf(file)) {
+      const { isComplete, failure } = await this.#list(folder);
+      if (!isComplete && failure !== MISSING) return false;
+    }
+    return true;
   }
 
   /**
@@ -59,8 +78,8 @@ export class FolderSearch {
    * tells, as that of a link.
    */
   async isDeleted(file: SearchedFile): Promise<boolean> {
-    for (const folder of new Set(pathsOf(file).map((each) => path.dirname(each)))) {
-      const { byKey, isComplete } = await this.#list(folder, () => true);
+    for (const folder of foldersOf(file)) {
+      const { byKey, isComplete } = await this.#list(folder);
       if (byKey.has(recordInodeKey(file)) || byDevicelessKey(byKey, file) !== null) return false;
       const stat = await this.#options.ops.stat(folder, false).catch(() => null); // it is gone, or cannot be looked at
       if (stat !== null) return isComplete && String(stat.dev) === file.dev;
@@ -68,19 +87,34 @@ export class FolderSearch {
     return false;
   }
 
-  /** The files in the folder of `basePath` with a name that rotation gives. For a search that does nothing else. */
-  async rotatedFiles(basePath: string): Promise<Found[]> {
+  /**
+   * The files in the folder of `basePath` with a name that rotation gives; null: the folder cannot be listed now, and may be later. For a search that does
+   * nothing else.
+   */
+  async rotatedFiles(basePath: string): Promise<Found[] | null> {
     const base = path.basename(basePath);
-    const { byKey } = await this.#list(path.dirname(basePath), (name) => isRotatedName(base, name));
-    return [...new Set(byKey.values())];
+    const folder = path.dirname(basePath);
+    const { byKey, failure } = await this.#tryToList(folder, (name) => isRotatedName(base, name));
+    return isPassing(failure) ? null : [...new Set(byKey.values())];
   }
 
-  async #list(folder: string, isWanted: (name: string) => boolean): Promise<Listing> {
+  async #list(folder: string): Promise<Listing> {
     const known = this.#folders.get(folder);
     if (known !== undefined) return known;
+    let listing = await this.#tryToList(folder, () => true);
+    for (let tries = 1; tries < TRIES_MAX && isPassing(listing.failure); tries++) {
+      await Bun.sleep(TRY_PAUSE_MS * 2 ** tries);
+      listing = await this.#tryToList(folder, () => true);
+    }
+    this.#folders.set(folder, listing);
+    return listing;
+  }
+
+  async #tryToList(folder: string, isWanted: (name: string) => boolean): Promise<Listing> {
     const { ops, onFailure } = this.#options;
     const byKey = new Map<string, Found>();
     let isComplete = false;
+    let failure: string | null = null;
     try {
       // A file that is renamed meanwhile may be missed: its new name was passed already, and its old one leads to another file.
       for (let looks = 0, isQuiet = false; looks < LOOKS_MAX && !isQuiet; looks++) {
@@ -90,11 +124,11 @@ export class FolderSearch {
         isQuiet = before.mtimeMs === after.mtimeMs && Math.abs(Date.now() - after.mtimeMs) > CLOCK_GRAIN_MS;
       }
     } catch (error) {
-      if (!isNotFound(error)) onFailure(folder, error);
+      isComplete = false;
+      failure = isNotFound(error) ? MISSING : errnoName(error);
+      if (failure !== MISSING) onFailure(folder, error);
     }
-    const listing = { byKey, isComplete };
-    this.#folders.set(folder, listing);
-    return listing;
+    return { byKey, isComplete, failure };
   }
 
   /** Adds what is there; false when there is more than is looked at. */
@@ -128,6 +162,14 @@ export class FolderSearch {
       return null; // gone since it was listed, or not ours to look at
     }
   }
+}
+
+function isPassing(failure: string | null): boolean {
+  return failure !== null && !LASTING.has(failure);
+}
+
+function foldersOf(file: SearchedFile): Set<string> {
+  return new Set(pathsOf(file).map((each) => path.dirname(each)));
 }
 
 /** Where it was last seen, and where it was first; one of them for a file that came on stdin. */

@@ -150,3 +150,56 @@ test("a file that is renamed while a restart is about to open it hides none that
   await again.stop();
   expect(again.outlet.texts).toEqual(["three", "four"]);
 });
+
+/** The system's listing of folders in search of files, of which the first `count` calls fail. */
+function failingLists(code: string, count: number): FileOps {
+  return {
+    ...systemFileOps,
+    async list(folder, isLocal) {
+      if (!isLocal && count-- > 0) throw Object.assign(new Error("Cannot list"), { code });
+      return await systemFileOps.list(folder, isLocal);
+    },
+  };
+}
+
+test("a folder that cannot be listed for now: nothing in it counts as gone, and what was rotated is read first", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "one\n");
+  const run = await bench.start();
+  await run.outlet.untilCount(1);
+  await run.stop();
+  bench.append("a.log", "two\n");
+  for (const text of ["three\n", "four\n"]) {
+    Bun.sleepSync(12); // birth times are no finer
+    if (text === "four\n") bench.rename("a.log.1", "a.log.2");
+    bench.rename("a.log", "a.log.1");
+    bench.write("a.log", text);
+  }
+  const again = await bench.start({ ops: failingLists("EMFILE", 3) });
+  await again.outlet.untilCount(3);
+  await again.stop();
+  expect(again.outlet.texts).toEqual(["two", "three", "four"]);
+  expect(again.metrics.lostBytes.total()).toBe(0);
+});
+
+test("a folder that may not be listed holds nothing, and its files are found when it may be", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "one\n");
+  const run = await bench.start();
+  await run.outlet.untilCount(1);
+  await run.stop();
+  bench.append("a.log", "two\n");
+  Bun.sleepSync(12); // birth times are no finer
+  bench.rename("a.log", "a.log.1");
+  bench.write("a.log", "three\n");
+  const include = [bench.path("a.log")];
+  const blind = await bench.start({ ops: failingLists("EACCES", Infinity), config: { include } });
+  await blind.outlet.untilCount(1);
+  await blind.stop();
+  expect(blind.outlet.texts).toEqual(["three"]);
+  expect(blind.metrics.lostBytes.total()).toBe(0);
+  const again = await bench.start();
+  await again.outlet.untilCount(1);
+  await again.stop();
+  expect(again.outlet.texts).toEqual(["two"]);
+});

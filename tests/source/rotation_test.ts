@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fs from "node:fs";
-import { systemFileOps } from "../../src/source/file_ops.ts";
+import { type FileOps, systemFileOps } from "../../src/source/file_ops.ts";
 import { FAILURES_MAX } from "../../src/source/file_tailer.ts";
 import { isRotatedName } from "../../src/source/rotated_names.ts";
 import { Bench, numbered, until } from "./harness.ts";
@@ -12,12 +12,12 @@ test("rename rotation while behind gives every line once, in order", async () =>
   await run.outlet.untilCount(10);
   bench.rename("a.log", "a.log.1");
   bench.write("a.log", numbered("line", 2_000, 2_000));
-  await Bun.sleep(100);
+  await until(() => run.metrics.rotationsCount === 1);
   bench.append("a.log.1", ""); // nothing more, but an event
   bench.rename("a.log.1", "a.log.2");
   bench.rename("a.log", "a.log.1");
   bench.write("a.log", numbered("line", 2_000, 4_000));
-  await Bun.sleep(50);
+  await until(() => run.metrics.rotationsCount === 2);
   expect(run.outlet.lines.length).toBe(10);
   run.outlet.addRoom(1_000_000);
   await run.outlet.untilCount(6_000);
@@ -220,3 +220,28 @@ test("a rotated file is not given up while descriptors are short", async () => {
   await run.stop();
   expect(run.metrics.lostBytes.total()).toBe(0);
 }, 60_000);
+
+test("rotations that nobody saw are found when the folder can be listed again", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "one\n");
+  let failuresLeft = 0;
+  const ops: FileOps = {
+    ...systemFileOps,
+    async list(folder, isLocal) {
+      if (!isLocal && failuresLeft-- > 0) throw Object.assign(new Error("Cannot list"), { code: "EMFILE" });
+      return await systemFileOps.list(folder, isLocal);
+    },
+  };
+  const run = await bench.start({ ops });
+  await run.outlet.untilCount(1);
+  failuresLeft = 3;
+  for (const text of ["two\n", "three\n"]) {
+    Bun.sleepSync(12); // birth times are no finer
+    if (text === "three\n") bench.rename("a.log.1", "a.log.2");
+    bench.rename("a.log", "a.log.1");
+    bench.write("a.log", text);
+  }
+  await run.outlet.untilCount(3);
+  await run.stop();
+  expect(run.outlet.texts).toEqual(["one", "two", "three"]);
+});
