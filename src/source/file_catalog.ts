@@ -14,6 +14,7 @@ import { bornFromNs, EMPTY_FINGERPRINT, fingerprintOf, inodeKey, streamId } from
 import { fileLags } from "./file_lags.ts";
 import type { Opened } from "./file_opening.ts";
 import { openFile } from "./file_opening.ts";
+import { isPassing } from "./folder_search.ts";
 import type { FileStat } from "./file_ops.ts";
 import { FileTailer } from "./file_tailer.ts";
 import { fileRecord, KnownRecords } from "./known_records.ts";
@@ -113,10 +114,10 @@ export class FileCatalog {
   }
 
   /**
-   * Opens the file and starts reading it. Null when it is not there any more, must not be read, or cannot be opened (which is logged).
-   * Null as well when opening hangs; it is read when that comes back.
+   * Opens the file and starts reading it. Null when it is not there any more, or must not or may not be read; "later" when it cannot be opened now. Null
+   * as well when opening hangs; it is read when that comes back.
    */
-  async register(candidate: Candidate): Promise<TailedFile | null> {
+  async register(candidate: Candidate): Promise<TailedFile | null | "later"> {
     const inode = inodeKey(candidate.stat);
     if (this.#isClosed || this.#opening.has(inode)) return null;
     const known = this.byInode.get(inode);
@@ -126,7 +127,7 @@ export class FileCatalog {
       return known;
     }
     this.#opening.add(inode);
-    let file: TailedFile | null = null;
+    let file: TailedFile | null | "later" = null;
     const opening = this.#openAndAdd(candidate).then((added) => void (file = added))
       .finally(() => this.#opening.delete(inode));
     const { tail: { isOnce }, metrics } = this.options;
@@ -139,7 +140,7 @@ export class FileCatalog {
     return file;
   }
 
-  async #openAndAdd(candidate: Candidate): Promise<TailedFile | null> {
+  async #openAndAdd(candidate: Candidate): Promise<TailedFile | null | "later"> {
     const { discovery, tail, config } = this.options;
     try {
       const names = await this.#names(candidate);
@@ -169,7 +170,7 @@ export class FileCatalog {
       discovery.tellFailure(candidate.path, "open", error);
       // Whoever reads once has no other try; what is gone by now is nobody's.
       if (tail.isOnce && code !== "ENOENT") this.options.metrics.unopenedFilesCount++;
-      return null;
+      return isPassing(code) ? "later" : null;
     }
   }
 

@@ -1,16 +1,16 @@
 import type { FileRecord } from "../checkpoint/position_file.ts";
 import { errnoName } from "../errors.ts";
+import { compareBigInts, FileChain } from "./file_chain.ts";
 import type { FileCatalog } from "./file_catalog.ts";
 import { inodeKey, recordInodeKey } from "./file_identity.ts";
 import type { FileStat } from "./file_ops.ts";
-import { byDevicelessKey, FolderSearch, type Found, keysOf, type SearchedFile } from "./folder_search.ts";
-import { compareRotatedNames } from "./rotated_names.ts";
+import { byDevicelessKey, type Found, keysOf } from "./folder_search.ts";
 import { findRescued, registerRescued, type RescuedStream } from "./rescued_file.ts";
 import { StartOffsets } from "./start_offsets.ts";
 import type { TailedFile } from "./tailed_file.ts";
 
-/** A file that is renamed while it is about to be opened is looked for again this often. */
-const RELOCATIONS_MAX = 5;
+/** A folder that could not be looked through at the start is tried again this often: that may take seconds. */
+const SEARCH_AGAIN_MS = 10_000;
 
 /**
  * What each path leads to, and what to do when it leads to something else:
@@ -28,19 +28,25 @@ export class FilePaths {
   readonly #rescued = new Map<string, RescuedStream | null>();
   /** Paths that are being looked at: a task that hangs is left to itself, and the next one may come by. */
   readonly #looking = new Set<string>();
-  /** Stored streams whose files may be in folders that could not be looked through, by id: they are kept for the next start. */
-  readonly #unsearched = new Set<string>();
+  /** Stored streams whose files may be in folders that could not be looked through, by id. */
+  readonly #unsearched = new Map<string, FileRecord>();
+  /** They are looked for again then (monotonic). */
+  #searchAtMs = 0;
+  /** Paths to which nothing leads, and whose folder could not be looked through for what came and went. */
+  readonly #unsought = new Set<string>();
   readonly #startOffsets: StartOffsets;
+  readonly #chain: FileChain;
 
   constructor(catalog: FileCatalog) {
     this.#catalog = catalog;
     this.#startOffsets = new StartOffsets(catalog);
+    this.#chain = new FileChain(catalog);
   }
 
   /** Takes up what was read before the last stop, then everything else that was found. Called once. */
   async start(found: ReadonlyMap<string, FileStat>): Promise<void> {
     const { checkpoint, config, tail } = this.#catalog.options;
-    const search = this.#search();
+    const search = this.#chain.search();
     const located = new Map<string, Found>();
     const byInode = new Map<string, Found>();
     for (const [matchedPath, stat] of found) {
@@ -62,7 +68,7 @@ export class FilePaths {
       if (place === null) {
         if (await this.#rescue(record)) continue;
         const isCertain = await search.hasLookedThrough(record);
-        if (!isCertain) this.#unsearched.add(record.id);
+        if (!isCertain) this.#unsearched.set(record.id, record);
         this.#missing(record, isCertain && (found.has(record.path) || await search.isDeleted(record)));
       } else {
         await this.#dropCopy(record);
@@ -74,6 +80,33 @@ export class FilePaths {
     for (const [matchedPath, stat] of found) await this.see(matchedPath, stat);
     this.#startOffsets.isFirstLook = false;
     this.#catalog.forgetUnseen();
+  }
+
+  /** Tries once more to find and open what could not be found or opened. */
+  async retry(): Promise<void> {
+    for (const gonePath of [...this.#unsought]) {
+      this.#unsought.delete(gonePath);
+      const last = this.#catalog.byPath.get(gonePath);
+      const sinceNs = last?.sinceNs ?? this.#sinceNs.get(gonePath);
+      if (sinceNs !== undefined && (last?.paths.size ?? 0) === 0) {
+        await this.#seekSiblings(last ?? null, gonePath, sinceNs);
+      }
+    }
+    await this.#chain.openPostponed();
+    const { tail } = this.#catalog.options;
+    if (this.#unsearched.size === 0 || tail.monotonicMs() < this.#searchAtMs) return;
+    this.#searchAtMs = tail.monotonicMs() + SEARCH_AGAIN_MS;
+    await this.#searchAgain();
+  }
+
+  async #searchAgain(): Promise<void> {
+    const search = this.#chain.search();
+    for (const record of [...this.#unsearched.values()]) {
+      const place = await search.find(record);
+      if (place === null && !await search.hasLookedThrough(record)) continue;
+      if (place !== null && await this.#chain.follow(null, place, record.path) === "later") continue;
+      this.#unsearched.delete(record.id);
+    }
   }
 
   /** Whether there is a copy of a file that is nowhere: it is read, unless that fails, which is told. */
@@ -106,12 +139,6 @@ export class FilePaths {
       `File "${record.lastPath}" is gone: what it held behind its stored positions, if anything, cannot be read`,
       { source: config.name },
     );
-  }
-
-  #search(): FolderSearch {
-    const { tail, discovery, log } = this.#catalog.options;
-    const onFailure = (folder: string, error: unknown) => discovery.tellFailure(folder, "list", error);
-    return new FolderSearch({ ops: tail.ops, log, onFailure });
   }
 
   /** True when the path leads to the file that is known there; its readers are woken when it has changed. Cheap. */
@@ -156,7 +183,7 @@ export class FilePaths {
     const known = catalog.byInode.get(inodeKey(stat));
     if (known !== undefined && !known.hasEnded) {
       if (prior !== undefined && prior !== known) await this.#detach(prior, matchedPath);
-      catalog.attach(known, matchedPath, await this.#realPath(matchedPath));
+      catalog.attach(known, matchedPath, await this.#chain.realPath(matchedPath));
       known.wake();
       return;
     }
@@ -170,7 +197,7 @@ export class FilePaths {
     if (startOffset === null) return;
     const predecessor = sinceNs === undefined || catalog.options.config.rotated === "none"
       ? null
-      : await this.#followSiblings(null, matchedPath, sinceNs, stat);
+      : await this.#chain.followSiblings(null, matchedPath, sinceNs, stat);
     if (predecessor === "later") return;
     const file = await catalog.register({
       path: matchedPath,
@@ -181,7 +208,7 @@ export class FilePaths {
       startOffset,
     });
     // It may have lost this name before it could be opened: then others have come and gone.
-    if (file !== null) this.#sinceNs.delete(matchedPath);
+    if (file !== null && file !== "later") this.#sinceNs.delete(matchedPath);
   }
 
   async #check(changedPath: string): Promise<boolean> {
@@ -240,16 +267,17 @@ export class FilePaths {
         }
         continue;
       }
-      predecessor = await this.#follow(predecessor, place, basePath);
+      predecessor = await this.#chain.followAtStart(predecessor, place, basePath);
     }
     const newest = records[records.length - 1]!;
     if (newest.id !== currentId && config.rotated === "auto") {
-      const last = await this.#followSiblings(predecessor, basePath, BigInt(newest.sinceNs), current);
+      const last = await this.#chain.followSiblings(predecessor, basePath, BigInt(newest.sinceNs), current);
       if (last !== "later") predecessor = last;
-      else if (current !== undefined) return void this.#comeBack(basePath, predecessor, newest);
+      else return this.#comeBack(basePath, predecessor, newest, true);
     }
     if (current !== undefined) {
-      predecessor = await this.#follow(predecessor, { path: basePath, stat: current }, basePath);
+      const file = await this.#chain.follow(predecessor, { path: basePath, stat: current }, basePath);
+      if (file !== "later") predecessor = file;
     }
     if (this.#catalog.byPath.has(basePath)) return;
     // Nothing is there (any more).
@@ -257,26 +285,10 @@ export class FilePaths {
   }
 
   /** What comes to this path, or is looked at again, follows the last one. */
-  #comeBack(basePath: string, last: TailedFile | null, newest: FileRecord): void {
+  #comeBack(basePath: string, last: TailedFile | null, newest: FileRecord, isUnsought = false): void {
     if (last !== null) this.#catalog.byPath.set(basePath, last);
     else this.#sinceNs.set(basePath, BigInt(newest.sinceNs));
-  }
-
-  /** Registers a file of a chain behind the one before it; looks for it again when it is renamed meanwhile. Returns the end of the chain. */
-  async #follow(predecessor: TailedFile | null, found: Found, basePath: string): Promise<TailedFile | null> {
-    const { stat } = found;
-    let place: Found | null = found;
-    for (let tries = 0; place !== null && tries < RELOCATIONS_MAX; tries++) {
-      const known = this.#catalog.byInode.get(inodeKey(stat));
-      if (known !== undefined) return known;
-      const isMatched = this.#catalog.options.discovery.matches(place.path);
-      const candidate = { ...place, stat, basePath, isMatched, predecessor, startOffset: 0 };
-      const file = await this.#catalog.register(candidate);
-      if (file !== null) return file;
-      const again = await this.#search().find(searched(stat, basePath, place.path));
-      place = again?.path === place.path ? null : again;
-    }
-    return predecessor;
+    if (isUnsought) this.#unsought.add(basePath);
   }
 
   /** Nothing is where `file` was. What came and went after it, unseen, is read now: it may be long until a new file comes. */
@@ -284,8 +296,14 @@ export class FilePaths {
     const catalog = this.#catalog;
     await this.#detach(file, matchedPath);
     if (catalog.options.config.rotated === "none") return;
-    const last = await this.#followSiblings(file, matchedPath, file.sinceNs, undefined);
-    if (last !== null && last !== "later" && last !== file) catalog.byPath.set(matchedPath, last);
+    await this.#seekSiblings(file, matchedPath, file.sinceNs);
+  }
+
+  /** Reads what came and went behind the last file of a path to which nothing leads. */
+  async #seekSiblings(file: TailedFile | null, gonePath: string, sinceNs: bigint): Promise<void> {
+    const last = await this.#chain.followSiblings(file, gonePath, sinceNs, undefined);
+    if (last === "later") this.#unsought.add(gonePath);
+    else if (last !== null && last !== file) this.#catalog.byPath.set(gonePath, last);
   }
 
   /** Another file is where `prior` was. */
@@ -294,7 +312,7 @@ export class FilePaths {
     await this.#detach(prior, matchedPath);
     let predecessor: TailedFile | null = prior;
     if (catalog.options.config.rotated === "auto") {
-      const last = await this.#followSiblings(prior, matchedPath, prior.sinceNs, stat);
+      const last = await this.#chain.followSiblings(prior, matchedPath, prior.sinceNs, stat);
       if (last === "later") return;
       predecessor = last;
       if (predecessor !== null) catalog.byPath.set(matchedPath, predecessor);
@@ -307,55 +325,11 @@ export class FilePaths {
       predecessor,
       startOffset: 0,
     });
-    if (file === null || !prior.hasEnded || file.stream.id === prior.stream.id) return;
+    if (file === null || file === "later" || !prior.hasEnded || file.stream.id === prior.stream.id) return;
     // It ended before this one came: nothing else lets it go.
     catalog.forget(prior);
     if (predecessor === prior) file.predecessor = null;
     prior.successors.length = 0;
-  }
-
-  /**
-   * Rotations that nobody saw: rotated names of the path, unknown, born from `sinceNs` on and before `next`. Gives the last of them, or `predecessor`;
-   * "later": the folder cannot be listed, and nothing may be read in front of what is in it. The next scan tries again, but for a run that has none.
-   */
-  async #followSiblings(
-    predecessor: TailedFile | null,
-    basePath: string,
-    sinceNs: bigint,
-    next: FileStat | undefined,
-  ): Promise<TailedFile | null | "later"> {
-    const { tail, metrics } = this.#catalog.options;
-    // Behind a link, what it leads to is what is rotated.
-    const realPath = next === undefined ? null : await this.#realPath(basePath);
-    const found = await this.#search().rotatedFiles(basePath);
-    const behind = realPath === null ? [] : await this.#search().rotatedFiles(realPath);
-    if (found === null || behind === null) {
-      if (!tail.isOnce) return "later";
-      metrics.unopenedFilesCount++;
-    }
-    const places = [...found ?? [], ...behind ?? []];
-    const siblings = new Map<string, Found>();
-    for (const place of places) {
-      const { stat } = place;
-      if (this.#catalog.isKnown(stat)) continue;
-      if (stat.birthtimeNs < sinceNs || (next !== undefined && stat.birthtimeNs > next.birthtimeNs)) continue;
-      if (next !== undefined && inodeKey(stat) === inodeKey(next)) continue;
-      siblings.set(inodeKey(stat), place);
-    }
-    // Birth times have the grain of a clock tick: names decide between equal ones.
-    const ordered = [...siblings.values()].sort((a, b) =>
-      compareBigInts(a.stat.birthtimeNs, b.stat.birthtimeNs) || compareRotatedNames(a.path, b.path)
-    );
-    let last = predecessor;
-    for (const place of ordered) last = await this.#follow(last, place, basePath);
-    return last;
-  }
-
-  /** Of what the link at a path leads to; null: it is none, or not there any more. */
-  async #realPath(lookedAt: string): Promise<string | null> {
-    const { tail } = this.#catalog.options;
-    const real = await tail.ops.realpath(lookedAt).catch(() => lookedAt); // whatever it is, the next look tells
-    return real === lookedAt ? null : real;
   }
 
   /** The path leads to the file no more. Without any matching path it is read to its end and let go. */
@@ -367,27 +341,19 @@ export class FilePaths {
     const { handle } = file;
     if (handle.fd === null) {
       // Closed while idle: it has to be found to be opened again.
-      const place = await this.#search().find(this.#catalog.record(file));
+      const place = await this.#chain.search().find(this.#catalog.record(file));
       if (place !== null) this.#catalog.moved(file, place.path);
     } else {
       const fd = handle.fd;
       handle.reopenPath = null;
-      file.isUnlinked = (await tail.ops.fstat(fd)).linkCount === 0;
+      // What is not known now is looked for once more when it is copied, or given up.
+      file.isUnlinked = (await tail.ops.fstat(fd).catch(() => null))?.linkCount === 0;
     }
     guard?.add(file);
     file.wake();
   }
 }
 
-function searched(stat: FileStat, basePath: string, lastPath: string): SearchedFile {
-  const { dev, ino, birthtimeNs } = stat;
-  return { path: basePath, lastPath, dev: String(dev), ino: String(ino), birthtimeNs: String(birthtimeNs) };
-}
-
 function inodeOf(record: FileRecord): Pick<FileStat, "dev" | "ino" | "birthtimeNs"> {
   return { dev: BigInt(record.dev), ino: BigInt(record.ino), birthtimeNs: BigInt(record.birthtimeNs) };
-}
-
-function compareBigInts(a: bigint, b: bigint): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -247,6 +247,7 @@ class FileSource implements Source {
         }
       });
     }
+    void this.#task(() => this.#paths.retry());
   }
 
   /** Walks a root unless that is under way. Returns after a while even when the walk hangs; it is used when it comes back. */

@@ -11,7 +11,7 @@ export const SEARCH_ENTRIES_MAX = 20_000;
 /** A folder whose names change while it is looked through is looked through again, so often at most. */
 const LOOKS_MAX = 3;
 /** A folder in which a file is looked for, and that cannot be listed, is tried so often, with growing pauses: descriptors are short, or its server was changed. */
-const TRIES_MAX = 4;
+const TRIES_MAX = 6;
 const TRY_PAUSE_MS = 50;
 /** Times of change come from a clock that moves in steps; within one of them two changes look like one. */
 const CLOCK_GRAIN_MS = 20;
@@ -158,14 +158,17 @@ export class FolderSearch {
     try {
       const stat = await this.#options.ops.stat(candidate, false);
       return stat.kind === "file" ? { path: candidate, stat } : null;
-    } catch {
-      return null; // gone since it was listed, or not ours to look at
+    } catch (error) {
+      // Gone since it was listed, or not ours to look at. What cannot be looked at for now may be what is looked for.
+      if (isNotFound(error) || !isPassing(errnoName(error))) return null;
+      throw error;
     }
   }
 }
 
-function isPassing(failure: string | null): boolean {
-  return failure !== null && !LASTING.has(failure);
+/** Whether what failed with this code may work with another try; null: nothing failed. */
+export function isPassing(code: string | null): boolean {
+  return code !== null && !LASTING.has(code);
 }
 
 function foldersOf(file: SearchedFile): Set<string> {

@@ -132,7 +132,9 @@ class StdinFileSource implements Source {
       predecessor: null,
       startOffset: offset,
     });
-    if (registered !== null) return this.#options.checkpoint.forgetUnseen(this.name);
+    if (registered !== null && registered !== "later") {
+      return this.#options.checkpoint.forgetUnseen(this.name);
+    }
     this.#done.abort();
     throw new StartError(
       "stdin-unreadable",

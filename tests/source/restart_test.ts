@@ -203,3 +203,44 @@ test("a folder that may not be listed holds nothing, and its files are found whe
   await again.stop();
   expect(again.outlet.texts).toEqual(["two"]);
 });
+
+test("a file whose folder cannot be listed at a start is read when it can be", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "one\n");
+  const run = await bench.start();
+  await run.outlet.untilCount(1);
+  await run.stop();
+  bench.append("a.log", "two\n");
+  bench.rename("a.log", "kept-under-another-name");
+  const again = await bench.start({ ops: failingLists("EIO", 8) });
+  await again.outlet.untilCount(1, 30_000);
+  await again.stop();
+  expect(again.outlet.texts).toEqual(["two"]);
+}, 60_000);
+
+test("a rotated file that cannot be opened at a start, for long, is read when it can be", async () => {
+  await using bench = new Bench();
+  bench.write("a.log", "one\n");
+  const run = await bench.start();
+  await run.outlet.untilCount(1);
+  await run.stop();
+  bench.append("a.log", "two\n");
+  bench.rename("a.log", "a.log.1");
+  bench.write("a.log", "three\n");
+  let isFailing = true;
+  const ops: FileOps = {
+    ...systemFileOps,
+    async open(file) {
+      if (isFailing && file === bench.path("a.log.1")) {
+        throw Object.assign(new Error("Cannot open"), { code: "EIO" });
+      }
+      return await systemFileOps.open(file);
+    },
+  };
+  const again = await bench.start({ ops });
+  await again.outlet.untilCount(1, 30_000);
+  isFailing = false;
+  await again.outlet.untilCount(2);
+  await again.stop();
+  expect(again.outlet.texts).toEqual(["three", "two"]);
+}, 60_000);

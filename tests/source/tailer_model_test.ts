@@ -3,17 +3,22 @@ import fc from "fast-check";
 import fs from "node:fs";
 import path from "node:path";
 import { inodeKey, recordInodeKey } from "../../src/source/file_identity.ts";
+import { type FileOps, systemFileOps } from "../../src/source/file_ops.ts";
 import type { Running } from "./harness.ts";
 import { Bench, until } from "./harness.ts";
 import { roomyOps } from "./rescue_bench.ts";
 
-/** What a writer, logrotate and an operator do. */
+type FailingOp = "read" | "open" | "fstat" | "list" | "stat" | "realpath";
+
+/** What a writer, logrotate, an operator and the system do. */
 type Action =
   | { readonly kind: "append"; readonly lines: number; readonly partial: boolean }
   | { readonly kind: "rotate"; readonly late: number; readonly recreate: boolean }
   | { readonly kind: "truncate"; readonly lines: number }
   | { readonly kind: "restart"; readonly rotations: number; readonly lines: number }
   | { readonly kind: "lose"; readonly isMoved: boolean; readonly isSeen: boolean }
+  | { readonly kind: "fail"; readonly op: FailingOp; readonly code: string; readonly count: number }
+  | { readonly kind: "deaf"; readonly isDeaf: boolean }
   | { readonly kind: "room"; readonly lines: number }
   | { readonly kind: "sleep"; readonly ms: number };
 
@@ -44,15 +49,66 @@ const losingAction: fc.Arbitrary<Action> = fc.oneof(
   },
 );
 
+/** Calls fail, and the kernel tells nothing. */
+const failingAction: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 12, arbitrary: action },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("fail" as const),
+      op: fc.constantFrom("read", "open", "fstat", "list", "stat", "realpath"),
+      code: fc.constantFrom("EIO", "EMFILE", "ESTALE"),
+      count: fc.integer({ min: 1, max: 5 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("deaf" as const), isDeaf: fc.boolean() }) },
+);
+
 const SINKS = ["limited", "free"] as const;
 const KEPT = 30;
 /** Birth times have the grain of a clock tick; rotations that nobody sees are put in order by them. */
 const BIRTH_GRAIN_MS = 12;
 
+/** The system's calls, of which the next ones fail that are to. */
+class FailingOps {
+  /** No event arrives. */
+  isDeaf = false;
+  readonly #failing = new Map<FailingOp, { readonly code: string; count: number }>();
+
+  readonly ops: FileOps = {
+    ...systemFileOps,
+    read: (...call) => this.#call("read", () => systemFileOps.read(...call)),
+    open: (...call) => this.#call("open", () => systemFileOps.open(...call)),
+    fstat: (...call) => this.#call("fstat", () => systemFileOps.fstat(...call)),
+    list: (...call) => this.#call("list", () => systemFileOps.list(...call)),
+    stat: (...call) => this.#call("stat", () => systemFileOps.stat(...call)),
+    realpath: (...call) => this.#call("realpath", () => systemFileOps.realpath(...call)),
+    watch: (folder, onEvent, onError) =>
+      systemFileOps.watch(folder, (...event) => this.isDeaf || onEvent(...event), onError),
+  };
+
+  fail(op: FailingOp, code: string, count: number): void {
+    this.#failing.set(op, { code, count });
+  }
+
+  /** All works again. */
+  heal(): void {
+    this.#failing.clear();
+    this.isDeaf = false;
+  }
+
+  async #call<T>(op: FailingOp, call: () => Promise<T>): Promise<T> {
+    const failing = this.#failing.get(op);
+    if (failing === undefined || failing.count-- <= 0) return await call();
+    throw Object.assign(new Error("The system fails"), { code: failing.code });
+  }
+}
+
 /** The log as its writer knows it, and a source that follows it, through restarts. */
 class Model {
   readonly #bench: Bench;
   readonly #isLosing: boolean;
+  readonly #system = new FailingOps();
   #lostCount = 0;
   readonly #taken: string[][] = SINKS.map(() => []);
   /** Every line that was written, in order; the last one may have no newline yet. */
@@ -71,6 +127,7 @@ class Model {
     this.#run = await this.#bench.start({
       sinks: SINKS,
       rooms: [20, Infinity],
+      ops: this.#system.ops,
       config: {
         rotateWaitMs: 60,
         globMinimumCooldownMs: 100,
@@ -89,6 +146,8 @@ class Model {
     if (step.kind === "append") this.#append(step.lines, step.partial);
     else if (step.kind === "rotate") this.#rotate(step.late, step.recreate);
     else if (step.kind === "lose") await this.#lose(step.isMoved, step.isSeen);
+    else if (step.kind === "fail") this.#system.fail(step.op, step.code, step.count);
+    else if (step.kind === "deaf") this.#system.isDeaf = step.isDeaf;
     else if (step.kind === "room") this.#run.outlets[0]!.addRoom(step.lines);
     else if (step.kind === "sleep") await Bun.sleep(step.ms);
     else if (step.kind === "truncate") await this.#truncate(step.lines);
@@ -97,6 +156,7 @@ class Model {
 
   /** Everything arrives at every sink, once and in order. */
   async check(): Promise<void> {
+    this.#system.heal();
     if (this.#hasPartial) this.#write("\n");
     this.#hasPartial = false;
     await this.#drain(this.#written.length);
@@ -237,3 +297,29 @@ test("the same where files are deleted and moved away before every sink has read
     { numRuns: 20, interruptAfterTimeLimit: 20_000 },
   );
 }, 120_000);
+/** More by hand. */
+const RUNS = Number(process.env.SHIPPER_MODEL_RUNS ?? 20);
+const LIMITS = { numRuns: RUNS, interruptAfterTimeLimit: RUNS * 1_000 };
+
+async function modelled(actions: readonly Action[], isLosing: boolean): Promise<void> {
+  await using bench = new Bench();
+  const model = new Model(bench, isLosing);
+  bench.write("a.log", "");
+  await model.start();
+  await model.untilSeen();
+  for (const step of actions) await model.apply(step);
+  await model.check();
+}
+
+for (
+  const [what, steps, isLosing] of [
+    ["file source gives every line once and in order, whatever happens to the file", action, false],
+    ["the same where files are deleted and moved away before every sink has read them", losingAction, true],
+    ["the same where calls of the system fail now and then, and events do not come", failingAction, false],
+  ] as const
+) {
+  test(what, async () => {
+    const actions = fc.array(steps, { minLength: 5, maxLength: 40 });
+    await fc.assert(fc.asyncProperty(actions, (each) => modelled(each, isLosing)), LIMITS);
+  }, 3 * RUNS * 1_000);
+}
