@@ -30,6 +30,8 @@ export class FilePaths {
   readonly #looking = new Set<string>();
   /** Stored streams whose files may be in folders that could not be looked through, by id. */
   readonly #unsearched = new Map<string, FileRecord>();
+  /** Files that were closed when they lost their names, and were not found in a folder that could not be looked through. */
+  readonly #sought = new Set<TailedFile>();
   /** They are looked for again then (monotonic). */
   #searchAtMs = 0;
   /** Paths to which nothing leads, and whose folder could not be looked through for what came and went. */
@@ -94,12 +96,27 @@ export class FilePaths {
     }
     await this.#chain.openPostponed();
     const { tail } = this.#catalog.options;
-    if (this.#unsearched.size === 0 || tail.monotonicMs() < this.#searchAtMs) return;
+    if (this.#unsearched.size + this.#sought.size === 0 || tail.monotonicMs() < this.#searchAtMs) return;
     this.#searchAtMs = tail.monotonicMs() + SEARCH_AGAIN_MS;
     await this.#searchAgain();
   }
 
+  /** It was closed while idle: it has to be found to be opened again. */
+  async #seek(file: TailedFile): Promise<void> {
+    file.isSought = true;
+    const record = this.#catalog.record(file);
+    const search = this.#chain.search();
+    const place = await search.find(record);
+    if (place !== null && file.paths.size === 0) this.#catalog.moved(file, place.path);
+    file.isSought = place === null && !await search.hasLookedThrough(record);
+    if (!file.isSought) this.#sought.delete(file);
+  }
+
   async #searchAgain(): Promise<void> {
+    for (const file of [...this.#sought]) {
+      if (file.hasEnded || file.paths.size > 0 || file.handle.fd !== null) this.#sought.delete(file);
+      else await this.#seek(file);
+    }
     const search = this.#chain.search();
     for (const record of [...this.#unsearched.values()]) {
       const place = await search.find(record);
@@ -276,8 +293,8 @@ export class FilePaths {
       else return this.#comeBack(basePath, predecessor, newest, true);
     }
     if (current !== undefined) {
-      const file = await this.#chain.follow(predecessor, { path: basePath, stat: current }, basePath);
-      if (file !== "later") predecessor = file;
+      // It may be renamed before it can be opened.
+      predecessor = await this.#chain.followAtStart(predecessor, { path: basePath, stat: current }, basePath);
     }
     if (this.#catalog.byPath.has(basePath)) return;
     // Nothing is there (any more).
@@ -340,9 +357,8 @@ export class FilePaths {
     file.rotatedMs = tail.monotonicMs();
     const { handle } = file;
     if (handle.fd === null) {
-      // Closed while idle: it has to be found to be opened again.
-      const place = await this.#chain.search().find(this.#catalog.record(file));
-      if (place !== null) this.#catalog.moved(file, place.path);
+      this.#sought.add(file);
+      await this.#seek(file);
     } else {
       const fd = handle.fd;
       handle.reopenPath = null;

@@ -367,8 +367,8 @@ export class FileTailer {
 
   /** Read to its end, closed to keep below the limit, and then deleted: not to find it again is no failure. */
   #isDoneWith(code: string): boolean {
-    const { rotatedMs, handle } = this.file;
-    return rotatedMs !== null && handle.fd === null && (code === "ENOENT" || code === "MOVED") &&
+    const { rotatedMs, handle, isSought } = this.file;
+    return rotatedMs !== null && handle.fd === null && !isSought && (code === "ENOENT" || code === "MOVED") &&
       this.#context.lost.unreadBytes(this) === 0;
   }
 

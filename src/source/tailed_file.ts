@@ -26,6 +26,8 @@ export class TailedFile {
   /** Since when no name leads to it (monotonic); null while one does. */
   rotatedMs: number | null = null;
   isUnlinked = false;
+  /** It was closed, and where it is now is not known yet. */
+  isSought = false;
   /** Another file took a name of this one and waits until this one was read to its end. */
   isSuperseded = false;
   /** Read from the copy that an earlier run has made (`rescue_store.ts`): the file itself is gone. */

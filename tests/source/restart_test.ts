@@ -244,3 +244,34 @@ test("a rotated file that cannot be opened at a start, for long, is read when it
   await again.stop();
   expect(again.outlet.texts).toEqual(["three", "two"]);
 }, 60_000);
+
+test(
+  "a file that cannot be opened at a start, and is renamed meanwhile, is read when it can be",
+  async () => {
+    await using bench = new Bench();
+    bench.write("a.log", "one\n");
+    const run = await bench.start();
+    await run.outlet.untilCount(1);
+    await run.stop();
+    bench.append("a.log", "two\n");
+    let failedCount = 0;
+    let isFailing = true;
+    const ops: FileOps = {
+      ...systemFileOps,
+      async open(file) {
+        failedCount++;
+        if (isFailing) throw Object.assign(new Error("Cannot open"), { code: "EMFILE" });
+        return await systemFileOps.open(file);
+      },
+    };
+    const again = await bench.start({ ops });
+    await until(() => failedCount > 0);
+    bench.rename("a.log", "kept-under-another-name");
+    await Bun.sleep(4_000); // it is waited for at the start
+    isFailing = false;
+    await again.outlet.untilCount(1);
+    await again.stop();
+    expect(again.outlet.texts).toEqual(["two"]);
+  },
+  60_000,
+);
