@@ -367,8 +367,8 @@ export class FileTailer {
 
   /** Read to its end, closed to keep below the limit, and then deleted: not to find it again is no failure. */
   #isDoneWith(code: string): boolean {
-    const { rotatedMs, handle, isSought } = this.file;
-    return rotatedMs !== null && handle.fd === null && !isSought && (code === "ENOENT" || code === "MOVED") &&
+    const { rotatedMs, handle } = this.file;
+    return rotatedMs !== null && handle.fd === null && (code === "ENOENT" || code === "MOVED") &&
       this.#context.lost.unreadBytes(this) === 0;
   }
 
@@ -379,10 +379,10 @@ export class FileTailer {
     openFiles.failed(this.file.handle, code);
     if (!isShortage(code) || isOnce) this.#failureCount++;
     if (this.#isDoneWith(code)) {
-      // Another event may still tell where it went.
-      if (this.#failureCount >= MISSING_MAX) this.#end();
-      else scheduler.retryAtTick(this);
-      return;
+      // Another event, or the search that is under way, may still tell where it went.
+      const { isSought } = this.file;
+      if (!isSought && this.#failureCount >= MISSING_MAX) return this.#end();
+      if (!isSought || this.#failureCount < FAILURES_MAX) return scheduler.retryAtTick(this);
     }
     onFailure(this.file, error);
     const hasLeft = this.file.rotatedMs !== null && this.#failureCount >= FAILURES_MAX;
