@@ -96,7 +96,7 @@ describe("RecordBatchBuilder", () => {
       expect(records.every(({ value, offsetDelta }, i) => offsetDelta === i && String(value) === `v${i}`))
         .toBe(true);
     }
-  });
+  }, 60_000);
 
   test("is full when the next record would pass batch.max_bytes, and not a byte earlier", () => {
     for (const first of [0, 1, 63, 64, 8_191]) {
