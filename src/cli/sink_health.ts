@@ -2,13 +2,20 @@ import { CHECK_CUT_SHORT } from "../kafka/cluster_health.ts";
 import { pause } from "../pause.ts";
 import type { Pipeline } from "../pipeline.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { Metrics } from "../telemetry/metrics.ts";
+import type { Failure, Metrics } from "../telemetry/metrics.ts";
 
 /** The health check has to be done by then; `--require-healthy` promises an answer within 15 s. */
 export const HEALTH_CHECK_MAX_MS = 12_000;
 
 /** While a sink has failed its check and delivered nothing, it is checked again this often: /ready has to learn that it works. */
 export const HEALTH_AGAIN_MS = 5_000;
+
+/** Until the first answer nobody knows whether a sink can deliver. */
+const NOT_CHECKED: Failure = {
+  code: "not-checked",
+  message: "Whether it can deliver is being checked for the first time",
+  hint: null,
+};
 
 export interface SinkHealthOptions {
   readonly pipeline: Pipeline;
@@ -38,6 +45,7 @@ export class SinkHealth {
     const { pipeline, metrics, signal, log, requireHealthy } = this.#options;
     const asked = pipeline.config.sinks.filter((each) => each.healthcheck);
     const generation = this.#generation;
+    this.#noteUnchecked();
     const failures = await pipeline.checkHealth(
       AbortSignal.any([AbortSignal.timeout(HEALTH_CHECK_MAX_MS), signal]),
     );
@@ -52,7 +60,7 @@ export class SinkHealth {
       const isFirst = !this.#checked.has(name);
       this.#checked.add(name);
       if (failure === CHECK_CUT_SHORT) continue;
-      const before = sink.healthFailure;
+      const before = sink.healthFailure === NOT_CHECKED ? null : sink.healthFailure;
       // Between two attempts to connect nobody answers: what was found before says more.
       if (failure?.code === "timeout" && before !== null) continue;
       sink.healthFailure = failure;
@@ -83,7 +91,15 @@ export class SinkHealth {
   changed(names: readonly string[]): void {
     this.#generation++;
     for (const name of names) this.#checked.delete(name);
+    this.#noteUnchecked();
     this.watch();
+  }
+
+  #noteUnchecked(): void {
+    const { pipeline, metrics } = this.#options;
+    for (const { name, healthcheck } of pipeline.config.sinks) {
+      if (healthcheck && !this.#checked.has(name)) metrics.sink(name).healthFailure = NOT_CHECKED;
+    }
   }
 
   async #askUntilHealthy(): Promise<void> {

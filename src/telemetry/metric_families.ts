@@ -218,7 +218,11 @@ export const FAMILIES = {
     SINK,
     "Events that left the buffer and are not settled.",
   ),
-  sinkReady: gauge("shipper_sink_ready", SINK, "1 while a sink delivers or has nothing to deliver, else 0."),
+  sinkReady: gauge(
+    "shipper_sink_ready",
+    SINK,
+    "1 while a sink delivers or has nothing to deliver, else 0, as before its first health check has passed.",
+  ),
   sinkLastAck: gauge(
     "shipper_sink_last_acknowledgement_timestamp_seconds",
     SINK,

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { appendFileSync, writeFileSync } from "node:fs";
+import { ApiKey } from "../../src/kafka/protocol/api_keys.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { READY_WAIT_MAX_MS } from "../../src/telemetry/status.ts";
 import { until } from "../kafka/support.ts";
@@ -142,6 +143,7 @@ describe("/ready", () => {
     const running = host.run(config(withApi));
     // An attempt that the broker has seen is not yet an answer that has arrived.
     await until(() => host.stderr.includes("NOT_ENOUGH_REPLICAS"), "it was refused");
+    await until(() => host.stderr.includes("passed"), "the check at start has passed");
     expect((await get("/ready")).status).toBe(200);
     host.skewMs = READY_WAIT_MAX_MS + 1_000;
     const stalled = await get("/ready");
@@ -152,6 +154,22 @@ describe("/ready", () => {
     kafka.refuse = () => undefined;
     await until(() => kafka.values().length === 5, "all is delivered");
     await Bun.sleep(10);
+    expect((await get("/ready")).status).toBe(200);
+    host.signal("SIGTERM");
+    expect(await running).toBe(0);
+  });
+
+  test("is false until the check at start has passed, as nobody knows yet", async () => {
+    const [broker] = kafka.brokers;
+    const answer = broker!.handlers.get(ApiKey.Metadata)!;
+    broker!.on(ApiKey.Metadata, () => "silence");
+    const running = host.run(config({ top: `${withApi.top}`, sink: "request_timeout_ms = 1000" }));
+    await until(() => broker!.countOf(ApiKey.Metadata) > 0, "the cluster is asked");
+    const unknown = await get("/ready");
+    expect(unknown.status).toBe(503);
+    expect(unknown.text).toContain("is being checked");
+    broker!.on(ApiKey.Metadata, answer);
+    await until(() => host.stderr.includes("passed"), "a check has passed");
     expect((await get("/ready")).status).toBe(200);
     host.signal("SIGTERM");
     expect(await running).toBe(0);
