@@ -42,16 +42,18 @@ export class TopicCache {
     for (const name of this.#topics.keys()) this.#topics.set(name, null);
   }
 
-  /** Takes an answer over; true when it says anything new. Topics that were forgotten meanwhile are left out. */
+  /**
+   * Takes an answer over; true when it says anything new that delivery goes by, which replicas in sync are not. Topics that were forgotten meanwhile are
+   * left out.
+   */
   update(answered: readonly TopicMetadata[]): boolean {
     let changed = false;
     for (const topic of answered) {
       const known = this.#topics.get(topic.name);
       if (known === undefined) continue;
       const merged = known === null ? topic : withoutGoingBack(known, topic);
-      if (known !== null && isSame(known, merged)) continue;
       this.#topics.set(topic.name, merged);
-      changed = true;
+      if (known === null || !isSame(known, merged)) changed = true;
     }
     return changed;
   }

@@ -41,6 +41,26 @@ describe("TopicCache", () => {
     expect(cache.get("never asked for")).toBeUndefined();
   });
 
+  test("keeps which replicas are in sync up to date, though that is nothing new", () => {
+    const cache = new TopicCache();
+    cache.remember("a");
+    const withIsr = (epoch: number, isr: number[]) => {
+      const topic = topicOf("a", [epoch]);
+      return {
+        ...topic,
+        partitions: topic.partitions.map((each) => ({ ...each, replicas: [1, 2, 3], isr })),
+      };
+    };
+    cache.update([withIsr(1, [1, 2, 3])]);
+    expect(cache.update([withIsr(1, [1])])).toBe(false);
+    expect(cache.get("a")!.partitions[0]!.isr).toEqual([1]);
+    expect(cache.update([withIsr(1, [1, 2])])).toBe(false);
+    expect(cache.get("a")!.partitions[0]!.isr).toEqual([1, 2]);
+    // What a broker says that lags behind.
+    expect(cache.update([withIsr(0, [3])])).toBe(false);
+    expect(cache.get("a")!.partitions[0]!.isr).toEqual([1, 2]);
+  });
+
   test("an error replaces what was known, and is replaced", () => {
     const cache = new TopicCache();
     cache.remember("a");
