@@ -46,14 +46,10 @@ export class UnendedPartitions {
   /** A transaction with this epoch was committed. */
   committed(partitions: readonly TransactionPartition[], epoch: number): void {
     for (const each of partitions) {
-      this.#written.set(keyOf(each), {
-        ...each,
-        commitEpoch: epoch,
-        abortEpoch: -1,
-        isAbortedThere: false,
-        isGuessed: false,
-      });
+      const written = { commitEpoch: epoch, abortEpoch: -1, isAbortedThere: false, isGuessed: false };
+      this.#written.set(keyOf(each), { ...each, ...written });
     }
+    this.suspectLeaderless();
   }
 
   /** It was aborted. `there`: those of the partitions that have acknowledged a batch of it. */

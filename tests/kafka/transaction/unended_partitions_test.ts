@@ -131,3 +131,45 @@ for (const version of [2, 0]) {
     });
   }
 }
+
+for (const version of [2, 0]) {
+  test(
+    `transaction.version ${version}: leaders come and go, and ends are lost meanwhile: nothing stands still, every line counts once`,
+    async () => {
+      await using kafka = await FakeKafka.start(2, { logs: 3, positions: 3 });
+      const { transactions } = kafka;
+      transactions.isVersion2 = version === 2;
+      const logs = kafka.topics.get("logs")!;
+      // As the brokers do it: where there is no leader, the end is left out.
+      transactions.losesMarker = (place) =>
+        place.startsWith("logs/") && logs[Number(place.slice(5))]!.leader < 0;
+      await using harness = new TransactionHarness(kafka, {
+        batchMaxEvents: 8,
+        partitioner: "murmur2",
+        metadataRefreshMs: 200,
+      });
+      await harness.started();
+      const leaders = logs.map(({ leader }) => leader);
+      const all: string[] = [];
+      let sent: Promise<void> = Promise.resolve();
+      for (let round = 0; round < 12; round++) {
+        const lines = Array.from({ length: 20 }, (_, i) => `round ${round} line ${i}`);
+        all.push(...lines);
+        sent = sent.then(() => harness.send(lines, { keys: lines }));
+        await Bun.sleep(30);
+        // One is gone, or all.
+        logs.forEach((log, i) => log.leader = round % 4 === 3 || i === round % 3 ? -1 : leaders[i]!);
+        // Brokers take seconds to be without a leader: clients hear of it.
+        await harness.cluster.refresh(["logs"], "a test");
+        await Bun.sleep(60);
+        logs.forEach((log, i) => log.leader = leaders[i]!);
+        await harness.cluster.refresh(["logs"], "a test");
+      }
+      await sent;
+      await harness.producer.flush();
+      expect(sorted(kafka.committedValues())).toEqual(sorted(all));
+      expect(harness.failure).toBeNull();
+    },
+    60_000,
+  );
+}
