@@ -101,18 +101,21 @@ export class UnendedPartitions {
    */
   async mend(identity: TransactionIdentity): Promise<boolean> {
     const unended: Record<Ending, Written[]> = { commit: [], abort: [] };
+    const blind = new Set<string>();
     for (const each of this.#due()) {
       const probe = await PartitionProbe.open({ cluster: this.#options.cluster, ...each });
       const open = await probe.openTransaction(identity);
       if (open === "none" || (open === "unknown" && each.isGuessed)) this.#suspects.delete(keyOf(each));
       // Nobody may tell: a marker too many does no harm.
       else unended[endingIn(each, open === "unknown" ? null : open.epoch)].push(each);
+      if (open === "unknown") blind.add(keyOf(each));
     }
     for (const ending of ["commit", "abort"] as const) {
       if (unended[ending].length === 0) continue;
       await this.#options.hanging.endIn(unended[ending], identity, ending);
       this.#tell(unended[ending], ending);
-      for (const each of unended[ending]) this.#suspects.delete(keyOf(each));
+      // This end may be left out as well: the others are asked again.
+      for (const each of unended[ending]) if (blind.has(keyOf(each))) this.#suspects.delete(keyOf(each));
     }
     return unended.commit.length + unended.abort.length > 0;
   }
