@@ -50,7 +50,11 @@ describe("shipper exec", () => {
     for (const writer of both) writer.append(dir.file(writer.file), 20_000);
     const config = dir.file("exec.toml");
     const sink = `batch.max_bytes = 50000\n${sinkOf(topic)}`;
-    writeFileSync(config, stdinToKafka(dir, { bootstrap: kafka.bootstrap, topic, sink }), { mode: 0o600 });
+    // What is not delivered by then is lost, and said so.
+    const top = "shutdown_timeout_secs = 60";
+    writeFileSync(config, stdinToKafka(dir, { bootstrap: kafka.bootstrap, topic, top, sink }), {
+      mode: 0o600,
+    });
     const command = ["sh", "-c", "cat stdout & cat stderr >&2; wait; exit 42"];
     await using shipper = startShipper({
       args: ["exec", "--config", config, "--", ...command],

@@ -21,6 +21,9 @@ interface ExecOptions extends Pick<ShipperOptions, "stdin"> {
   readonly config?: string;
 }
 
+/** What is not delivered so long after the end of a command is lost: the default is short for a machine that does other work. */
+const PATIENT = "shutdown_timeout_secs = 60";
+
 /** `shipper exec` of a shell's text. */
 function startExec(
   dir: TempDir,
@@ -28,7 +31,9 @@ function startExec(
   text: string | readonly string[],
   options: ExecOptions = {},
 ): Shipper {
-  writeFileSync(dir.file("exec.toml"), options.config ?? stdinToKafka(dir, pipeline), { mode: 0o600 });
+  writeFileSync(dir.file("exec.toml"), options.config ?? stdinToKafka(dir, { top: PATIENT, ...pipeline }), {
+    mode: 0o600,
+  });
   const words = typeof text === "string" ? ["sh", "-c", text] : text;
   const args = ["exec", "--config", dir.file("exec.toml"), ...options.flags ?? [], "--", ...words];
   return startShipper({
