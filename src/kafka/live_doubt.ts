@@ -48,7 +48,9 @@ export class LiveDoubt {
         hasClockJumped: this.#hasClockJumped(batch),
         ...(recheckMs === undefined ? {} : { recheckMs }),
       });
-      if (verdict.kind === "unwritten" && why.refusal !== null && ++unwrittenCount < 2) {
+      // What the refusal asks for, or new numbers: either way the broker's protection ends.
+      const isLast = why.refusal !== null || (why.isRefused && batch.refusedCount > 0);
+      if (verdict.kind === "unwritten" && isLast && ++unwrittenCount < 2) {
         // The late request of an earlier attempt would have shown itself by then.
         await pause(recheckMs ?? RECHECK_MS, signal);
         continue;
