@@ -125,7 +125,7 @@ for (const version of [2, 0]) {
         // tests/regression/0049).
         await using shipper = startShipper({ config: configOf(dir, topic, "commit_interval_ms = 30\n") });
         await committed(topic, 1_000);
-        for (const end of ["kill", "kill", "stop"] as const) {
+        for (const end of ["kill", "stop"] as const) {
           await Bun.sleep(random.between(0, 300));
           await own.cluster.brokers[0]![end]();
           await Bun.sleep(500);
