@@ -94,8 +94,8 @@ interface PendingLetter {
   bytes: number;
 }
 
-/** Puts letters together that are in several records. */
-class LetterJoiner {
+/** Puts letters together that are in several records. Exported for tests. */
+export class LetterJoiner {
   readonly #onBad: (place: string) => void;
   readonly #pending = new Map<string, PendingLetter>();
   #pendingBytes = 0;
@@ -105,10 +105,10 @@ class LetterJoiner {
   }
 
   /** The letter, when it is whole. */
-  take({ letter, part, partCount, checksum }: LetterPart): StoredLetter | null {
+  take({ letter, part, partCount, partBytes, checksum }: LetterPart): StoredLetter | null {
     if (partCount === 1) return letter;
-    // A letter that was tried again in smaller parts is another one here.
-    const key = `${letter.id} ${partCount}`;
+    // A letter that was tried again in other parts, by the next run perhaps, is another one here.
+    const key = `${letter.id} ${partCount} ${partBytes}`;
     const pending = this.#pending.get(key) ?? { parts: new Map(), bytes: 0 };
     this.#pending.set(key, pending);
     if (!pending.parts.has(part)) {

@@ -26,13 +26,13 @@ export interface LetterRecord {
 
 /**
  * A dead letter as records: the event's value, and all that is known of it as headers. A value that is larger than `valueBytesMax` is in several, each
- * of which has all headers and "shipper.part" = "2/5".
+ * of which has all headers, "shipper.part" = "2/5", and the byte of the value that it starts at: a restart may cut the same value elsewhere.
  *
  *     shipper.id        see letterId
  *     shipper.time      when it became a dead letter, RFC 3339
  *     shipper.reason, .error, .sink, .topic (absent: none), .source, .file (absent: stdin), .stream, .offset
  *     shipper.key       the event's key (absent: none)
- *     shipper.part      of several records; shipper.checksum: sha256 of the whole value
+ *     shipper.part      of several records; shipper.part_offset: in bytes; shipper.checksum: sha256 of the whole value
  */
 export function letterRecords(letter: DeadLetter, valueBytesMax: number): LetterRecord[] {
   const { value } = letter;
@@ -42,6 +42,7 @@ export function letterRecords(letter: DeadLetter, valueBytesMax: number): Letter
   for (let part = 0; part < partCount; part++) {
     const parts: RecordHeader[] = partCount === 1 ? [] : [
       [`${PREFIX}part`, `${part + 1}/${partCount}`],
+      [`${PREFIX}part_offset`, String(part * valueBytesMax)],
       [`${PREFIX}checksum`, createHash("sha256").update(value).digest("hex")],
     ];
     records.push({
@@ -91,6 +92,8 @@ export interface LetterPart {
   /** From 0. */
   readonly part: number;
   readonly partCount: number;
+  /** Bytes of all parts but the last, which may have less. */
+  readonly partBytes: number;
   /** Of the whole value; "" where there is one part alone. */
   readonly checksum: string;
 }
@@ -108,6 +111,8 @@ export function readLetterRecord(headers: readonly LetterHeader[], value: Buffer
   const part = /^(\d{1,9})\/(\d{1,9})$/u.exec(text("part") ?? "1/1");
   const facts = letterFacts(text, offset);
   if (facts === null || !Number.isSafeInteger(offset) || part === null) return null;
+  const index = Number(part[1]) - 1;
+  const partOffset = Number(text("part_offset") ?? 0);
   const packed = own.get("headers");
   return {
     letter: {
@@ -116,8 +121,9 @@ export function readLetterRecord(headers: readonly LetterHeader[], value: Buffer
       headers: packed === undefined ? others : decodeHeaders(packed),
       value,
     },
-    part: Number(part[1]) - 1,
+    part: index,
     partCount: Number(part[2]),
+    partBytes: index === 0 ? value.length : partOffset / index,
     checksum: text("checksum") ?? "",
   };
 }

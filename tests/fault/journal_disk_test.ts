@@ -143,7 +143,8 @@ test("reads of a file that fail, at first and when a batch in doubt is read agai
   await using shipper = startShipper({
     config,
     testBuild: true,
-    env: faultsEnv({ ...fault, from: 1, count: 3 }),
+    // The file is opened meanwhile, again and again: each time takes one.
+    env: faultsEnv({ ...fault, from: 1, count: 40 }),
   });
   await shipper.waitForLog(/Cannot read .* again, which was being sent when the last run ended: .*EIO/);
   await waitUntil("all is there", async () => await kafka.countRecords(topic) >= LINES, {

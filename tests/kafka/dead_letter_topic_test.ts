@@ -46,12 +46,19 @@ describe("records of a letter", () => {
       "trace=",
     ]);
     const [read] = readAll(letter);
-    expect(read).toEqual({ letter: { ...letter, id: key.toString() }, part: 0, partCount: 1, checksum: "" });
+    expect(read).toEqual({
+      letter: { ...letter, id: key.toString() },
+      part: 0,
+      partCount: 1,
+      partBytes: 10,
+      checksum: "",
+    });
   });
 
   test("are several where the value is too large for one", () => {
     const parts = readAll(letter, 4);
     expect(parts.map(({ part, partCount }) => [part, partCount])).toEqual([[0, 3], [1, 3], [2, 3]]);
+    expect(parts.map(({ partBytes }) => partBytes)).toEqual([4, 4, 4]);
     expect(Buffer.concat(parts.map((each) => each.letter.value)).equals(letter.value)).toBe(true);
     expect(new Set(parts.map(({ checksum }) => checksum)).size).toBe(1);
     expect(parts[0]!.checksum).toHaveLength(64);

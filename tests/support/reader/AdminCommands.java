@@ -33,6 +33,7 @@ import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ElectionNotNeededException;
+import org.apache.kafka.common.errors.PreferredLeaderNotAvailableException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.quota.ClientQuotaAlteration;
 import org.apache.kafka.common.quota.ClientQuotaEntity;
@@ -160,7 +161,12 @@ final class AdminCommands {
         waitUntil("the reassignment is done", () ->
             admin.listPartitionReassignments(Set.of(partition)).reassignments().get().isEmpty());
         waitUntil("the first replica leads", () -> {
-            elect(admin, Set.of(partition));
+            try {
+                elect(admin, Set.of(partition));
+            } catch (ExecutionException e) {
+                // It is not in sync yet.
+                if (!(e.getCause() instanceof PreferredLeaderNotAvailableException)) throw e;
+            }
             return describe(admin, topic(command)).partitions().get(partition.partition()).leader().id() == replicas.get(0);
         });
     }
