@@ -150,7 +150,9 @@ export class FileTailer {
       this.#wasShort = false;
       if (piece === null) this.#size.found(count - before, length, isAtEnd);
       this.file.sizeBytes = isAtEnd ? end : Math.max(end, this.file.sizeBytes);
-      const isFinal = piece === null ? this.#isFinal(isAtEnd, end) : end === piece.endOffset;
+      const isFinal = piece === null
+        ? this.#context.isOnce && isAtEnd && end >= this.#finalBytes
+        : end === piece.endOffset;
       const taken = await this.#offer(owner, before, count, isFinal, signal);
       if (taken === "stopped") return;
       if (taken === "other") return await this.#findOther(wasMarkerKnown, end, signal, onDevice);
@@ -333,10 +335,6 @@ export class FileTailer {
     else scheduler.clearDeadline(this);
   }
 
-  #isFinal(isAtEnd: boolean, end: number): boolean {
-    return this.#context.isOnce && isAtEnd && end >= this.#finalBytes;
-  }
-
   /** How far in front of the position a read starts: from the start while the fingerprint still grows, which then costs no read. */
   #bytesBefore(): number {
     const { fingerprintBytes } = this.#context;
@@ -365,11 +363,9 @@ export class FileTailer {
     this.#end();
   }
 
-  /** Read to its end, closed to keep below the limit, and then deleted: not to find it again is no failure. */
-  #isDoneWith(code: string): boolean {
-    const { rotatedMs, handle } = this.file;
-    return rotatedMs !== null && handle.fd === null && (code === "ENOENT" || code === "MOVED") &&
-      this.#context.lost.unreadBytes(this) === 0;
+  #pause(): void {
+    this.#isPausing = true;
+    this.#context.scheduler.retryAtTick(this);
   }
 
   /** `onFailure` logs it and counts it. */
@@ -378,11 +374,15 @@ export class FileTailer {
     const code = errnoName(error);
     openFiles.failed(this.file.handle, code);
     if (!isShortage(code) || isOnce) this.#failureCount++;
-    if (this.#isDoneWith(code)) {
-      // Another event, or the search that is under way, may still tell where it went.
-      const { isSought } = this.file;
-      if (!isSought && this.#failureCount >= MISSING_MAX) return this.#end();
-      if (!isSought || this.#failureCount < FAILURES_MAX) return scheduler.retryAtTick(this);
+    // Read to its end and then deleted or moved: not to find it again is no failure.
+    if (this.file.isMissing(code) && lost.unreadBytes(this) === 0) {
+      const { isSought, rotatedMs } = this.file;
+      if (rotatedMs === null && !isOnce && this.#failureCount < MISSING_MAX) return this.#pause(); // the next scan finds that it left
+      if (rotatedMs !== null) {
+        // Another event, or the search that is under way, may still tell where it went.
+        if (!isSought && this.#failureCount >= MISSING_MAX) return this.#end();
+        if (!isSought || this.#failureCount < FAILURES_MAX) return scheduler.retryAtTick(this);
+      }
     }
     onFailure(this.file, error);
     const hasLeft = this.file.rotatedMs !== null && this.#failureCount >= FAILURES_MAX;
@@ -390,8 +390,7 @@ export class FileTailer {
       lost.unreadable(this);
       return this.#end();
     }
-    this.#isPausing = true;
-    scheduler.retryAtTick(this);
+    this.#pause();
     if (this.file.isSuperseded && !this.hasPassed && this.#failureCount >= FAILURES_MAX) {
       lost.tellPassed(this);
       this.#pass();

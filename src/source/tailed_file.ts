@@ -79,6 +79,11 @@ export class TailedFile {
     return this.tailers.every((tailer) => tailer.hasEnded);
   }
 
+  /** True when an attempt to open it again, which failed with `code`, has shown that it is not under its name any more. */
+  isMissing(code: string): boolean {
+    return this.handle.fd === null && (code === "ENOENT" || code === "MOVED");
+  }
+
   /** Puts it behind `file` (its newest generation): each outlet reads that one to its end first. */
   follow(file: TailedFile): void {
     let predecessor = file;
