@@ -16,6 +16,7 @@ import { BATCH_HEADER_BYTES, type RecordBatchLimits } from "./record_batch.ts";
 import { ANY_TIME, type TimeLimits } from "./record_times.ts";
 import { RECHECK_MS } from "./resolve/resolver.ts";
 import { RoomWaiters } from "./room_waiters.ts";
+import { STALL_SOCKET_TIMEOUTS, StallWatch } from "./stall_watch.ts";
 import { TopicDirectory } from "./topic_directory.ts";
 import { TopicLimitsStore } from "./topic_limits.ts";
 
@@ -37,6 +38,7 @@ export interface BatchIntakeOptions extends
     | "metrics"
     | "now"
     | "recheckMs"
+    | "stallMs"
   > {
   readonly monotonic: () => number;
   readonly newQueue: (topic: string, partition: number) => PartitionSender;
@@ -154,6 +156,27 @@ export class BatchIntake {
   /** Nothing that was appended waits here. */
   get isEmpty(): boolean {
     return this.accumulator.active.size === 0 && this.accumulator.parkedEvents === 0;
+  }
+
+  /**
+   * Looks for partitions that stand still, until it is closed. `isSendable`: as `StallWatchOptions`. `forget`: what the producer knows of how
+   * things stand with a broker.
+   */
+  watchStalls(isSendable: (batch: ProduceBatch) => boolean, forget: (nodeId: number) => void): void {
+    const { config, cluster, stallMs } = this.#options;
+    new StallWatch({
+      ...this.#options,
+      stallMs: stallMs ?? STALL_SOCKET_TIMEOUTS * config.socketTimeoutMs,
+      signal: this.signal,
+      queues: () => this.accumulator.active,
+      isSendable,
+      wantMetadata: (topic) => this.topics.want(topic),
+      rebuild: (nodeId) => {
+        forget(nodeId);
+        cluster.forget(nodeId);
+        this.queuePump();
+      },
+    });
   }
 
   /** Takes events of the delivery from index `from` on; returns the index of the first one that did not fit. */

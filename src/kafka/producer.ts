@@ -12,7 +12,6 @@ import type { IntentLog } from "./intent_log.ts";
 import { PartitionSender, type ProducerIdentity } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
 import type { ProducerOptions } from "./producer_options.ts";
-import { STALL_SOCKET_TIMEOUTS, StallWatch } from "./stall_watch.ts";
 import { tellThrottled } from "./throttling.ts";
 
 const ACKS = { all: -1, one: 1, none: 0 } as const;
@@ -96,7 +95,7 @@ export class Producer {
       onIdentity: (identity, canResolve) => this.#identityObtained(identity, canResolve),
     });
     if (options.intents) this.#exact = this.#deliverExactlyOnce(options.intents);
-    this.#watchStalls();
+    this.#intake.watchStalls((batch) => this.#isSendable(batch), (nodeId) => this.#senders.forget(nodeId));
     this.#unsubscribe = cluster.onChange(() => this.#metadataChanged());
     if (config.acks === "all") this.#identities.obtain();
     for (const topic of this.#exact?.doubts.recoveredTopics() ?? []) known.use(topic);
@@ -199,24 +198,10 @@ export class Producer {
     });
   }
 
-  #watchStalls(): void {
-    const { config, cluster, stallMs } = this.#options;
-    new StallWatch({
-      ...this.#options,
-      stallMs: stallMs ?? STALL_SOCKET_TIMEOUTS * config.socketTimeoutMs,
-      monotonic: this.#monotonic,
-      signal: this.#intake.signal,
-      queues: () => this.#intake.accumulator.active,
-      isSendable: (batch) =>
-        batch.isReady && (this.#exact === null || batch.isDurable) &&
-        (config.acks !== "all" || this.#identities.identity !== null),
-      wantMetadata: (topic) => this.#intake.topics.want(topic),
-      rebuild: (nodeId) => {
-        this.#senders.forget(nodeId);
-        cluster.forget(nodeId);
-        this.#intake.queuePump();
-      },
-    });
+  /** It waits for nothing here: no disk, no producer id. */
+  #isSendable(batch: ProduceBatch): boolean {
+    return batch.isReady && (this.#exact === null || batch.isDurable) &&
+      (this.#options.config.acks !== "all" || this.#identities.identity !== null);
   }
 
   #identityObtained(identity: ProducerIdentity, canResolve: boolean): void {

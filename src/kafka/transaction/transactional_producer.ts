@@ -4,7 +4,6 @@ import { BatchIntake } from "../batch_intake.ts";
 import { Expiry } from "../expiry.ts";
 import { PartitionSender } from "../partition_sender.ts";
 import type { ProducerOptions } from "../producer_options.ts";
-import { STALL_SOCKET_TIMEOUTS, StallWatch } from "../stall_watch.ts";
 import { uncount } from "./transaction.ts";
 import { TransactionRunner } from "./transaction_runner.ts";
 import type { TransactionPositions } from "./transaction_positions.ts";
@@ -81,7 +80,9 @@ export class TransactionalProducer {
       isExact: () => false,
       isHeld: (batch) => this.#runner.holds(batch),
     });
-    this.#watchStalls();
+    const runner = this.#runner;
+    // A connection that is closed ends the transaction; its lines are sent again in the next one.
+    this.#intake.watchStalls((batch) => runner.isSendable(batch), (nodeId) => runner.forget(nodeId));
     options.positions.onChange = () => this.#intake.queuePump();
     this.#unsubscribe = options.cluster.onChange(() => this.#metadataChanged());
     this.#runner.run().catch((error: unknown) =>
@@ -138,25 +139,6 @@ export class TransactionalProducer {
   /** After `close`, while there are connections: aborts what is open, so that readers do not wait for its timeout. Never rejects. */
   async abortOpen(): Promise<void> {
     await Promise.race([this.#runner.abortOpen(), Bun.sleep(ABORT_WAIT_MAX_MS)]);
-  }
-
-  /** As `Producer` does. A connection that is closed ends the transaction; its lines are sent again in the next one. */
-  #watchStalls(): void {
-    const { config, cluster, stallMs } = this.#options;
-    new StallWatch({
-      ...this.#options,
-      stallMs: stallMs ?? STALL_SOCKET_TIMEOUTS * config.socketTimeoutMs,
-      monotonic: this.#monotonic,
-      signal: this.#intake.signal,
-      queues: () => this.#intake.accumulator.active,
-      isSendable: (batch) => this.#runner.isSendable(batch),
-      wantMetadata: (topic) => this.#intake.topics.want(topic),
-      rebuild: (nodeId) => {
-        this.#runner.forget(nodeId);
-        cluster.forget(nodeId);
-        this.#intake.queuePump();
-      },
-    });
   }
 
   #makeAnswers(): AnswerHandler {
