@@ -13,6 +13,7 @@ import type { BufferPool } from "./event/pooled_buffer.ts";
 import { BUFFER_SOURCE, type Stream } from "./event/stream.ts";
 import type { Journal } from "./journal/journal.ts";
 import type { StorageOps } from "./storage/storage_ops.ts";
+import { countOf } from "./telemetry/format.ts";
 import type { Log } from "./telemetry/log.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 
@@ -70,7 +71,9 @@ export async function openSinkBuffer(
     if (count <= 0) return;
     metrics.sink(sink.name).loseRecovered("buffer_gone", count);
     log.error(
-      `Lost at least ${count} event(s) of sink "${sink.name}": the disk buffer that they were in is not in "${dir}" any more`,
+      `Lost at least ${
+        countOf(count, "event")
+      } of sink "${sink.name}": the disk buffer that they were in is not in "${dir}" any more`,
       { hint: "put its files back before the next start, if they are somewhere" },
     );
   };

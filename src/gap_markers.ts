@@ -4,6 +4,7 @@ import { type Gap, Gaps } from "./event/gaps.ts";
 import { unpooled } from "./event/pooled_buffer.ts";
 import { GAP_MARKER_SOURCE, type Stream } from "./event/stream.ts";
 import { pause } from "./pause.ts";
+import { countOf } from "./telemetry/format.ts";
 import type { Log } from "./telemetry/log.ts";
 import type { Metrics, SinkMetrics } from "./telemetry/metrics.ts";
 
@@ -93,7 +94,9 @@ export class GapMarkers {
     const count = metrics.undeliveredOf(GAP_MARKER_SOURCE) + this.#restCount + gaps.size;
     if (count === 0) return;
     const { sink } = outlet;
-    log.warn(`${count} gap marker(s) of sink "${sink}" could not be delivered before the end`, { sink });
+    log.warn(`${countOf(count, "gap marker")} of sink "${sink}" could not be delivered before the end`, {
+      sink,
+    });
   }
 
   #hasPending(): boolean {

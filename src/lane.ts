@@ -13,6 +13,7 @@ import { Tally } from "./event/tally.ts";
 import type { LaneLetters } from "./lane_letters.ts";
 import type { Shaper } from "./shape/shape_result.ts";
 import type { Fallback, RefusedLines } from "./shape/topics.ts";
+import { countOf, nounOf } from "./telemetry/format.ts";
 import type { GarbagePacer } from "./telemetry/garbage_pacer.ts";
 import type { Log } from "./telemetry/log.ts";
 import type { SinkMetrics, SourceMetrics } from "./telemetry/metrics.ts";
@@ -225,7 +226,12 @@ export class Lane implements Outlet {
     const count = lines.length;
     if (letters !== null) {
       const error = `No topic of sink "${this.sink}" can be named: ${NO_TOPIC[reason]}`;
-      log.warn(`${count} event(s) of source "${source}" become dead letters. ${error}`, { reason });
+      log.warn(
+        `${countOf(count, "event")} of source "${source}" ${
+          nounOf(count, "becomes", "become")
+        } dead letters. ${error}`,
+        { reason },
+      );
       return letters.put(batch, state.tally, { reason, error, numbers: lines }, (line) => {
         sinkMetrics.deadLettered.add(`${source}\u0000${reason}`, 1);
         this.#giveUp(state, region, [line], deadLetterReason(reason));
@@ -233,7 +239,7 @@ export class Lane implements Outlet {
     }
     sinkMetrics.dropped.add(`${source}\u0000${reason}`, count);
     log.error(
-      `Cannot name a topic of sink "${this.sink}" for ${count} event(s) of source "${source}": ${
+      `Cannot name a topic of sink "${this.sink}" for ${countOf(count, "event")} of source "${source}": ${
         NO_TOPIC[reason]
       }; dropped and counted`,
       { reason, hint: 'on_template_error = "fallback_topic" sends them to a topic of their own' },
@@ -249,9 +255,9 @@ export class Lane implements Outlet {
     const { source, sinkMetrics, log } = this.#options;
     sinkMetrics.fallbacks.add(`${source}\u0000${reason}`, count);
     log.warn(
-      `${count} event(s) of source "${source}" go to the fallback topic of sink "${this.sink}": ${
-        NO_TOPIC[reason]
-      }`,
+      `${countOf(count, "event")} of source "${source}" ${
+        nounOf(count, "goes", "go")
+      } to the fallback topic of sink "${this.sink}": ${NO_TOPIC[reason]}`,
       { reason },
     );
   }

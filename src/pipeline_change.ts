@@ -11,6 +11,7 @@ import type { Config, SinkConfig, SourceConfig } from "./config/config.ts";
 import { StartError } from "./errors.ts";
 import { pause } from "./pause.ts";
 import type { PipelineParts } from "./pipeline_parts.ts";
+import { countOf } from "./telemetry/format.ts";
 
 /** How often it is looked whether a sink has delivered what it has. */
 const IDLE_POLL_MS = 10;
@@ -199,7 +200,7 @@ export class PipelineChange {
         if (performance.now() >= deadlineMs || isOnDisk) {
           const what = isOnDisk
             ? "its disk buffer cannot be written"
-            : `${running.eventCount} event(s) are in its memory alone`;
+            : `${countOf(running.eventCount, "event is", "events are")} in its memory alone`;
           return {
             kind: "refused",
             message: `sink "${name}" reads stdin, and would lose lines of it now: ${what}`,

@@ -202,7 +202,7 @@ test("what cannot be told before the end is said", async () => {
   buffer.abandon();
   await ended;
   expect(buffer.eventCount).toBe(0);
-  expect(log.lines.filter(({ message }) => message.includes("2 gap marker(s) of sink"))).toHaveLength(1);
+  expect(log.lines.filter(({ message }) => message.includes("2 gap markers of sink"))).toHaveLength(1);
   expect(auditRun(metrics).addsUp).toBe(true);
 });
 

@@ -75,7 +75,7 @@ describe("events that go nowhere", () => {
       ["app\u0000topic_invalid", 1],
     ]);
     expect(harness.log.texts("error")[0]).toStartWith(
-      'Cannot name a topic of sink "events" for 1 event(s) of source "app": a field of the template is missing',
+      'Cannot name a topic of sink "events" for 1 event of source "app": a field of the template is missing',
     );
     expect(harness.read()).toEqual(["1", "4"]);
     harness.settle("delivered");

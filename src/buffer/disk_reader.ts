@@ -6,6 +6,7 @@ import type { BufferPool, PooledBuffer } from "../event/pooled_buffer.ts";
 import type { Stream } from "../event/stream.ts";
 import type { Tally } from "../event/tally.ts";
 import { crc32 } from "node:zlib";
+import { countOf } from "../telemetry/format.ts";
 import { GarbagePacer } from "../telemetry/garbage_pacer.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
@@ -330,7 +331,9 @@ export class DiskReader {
         Math.min(count, untoldCount)
       } of them the positions of their files were not stored yet: lines of files that are still there are read again, and are not lost`;
     log.error(
-      `Lost ${count} event(s) of the disk buffer of sink "${sink}" in "${dir}": they are in none of its files, or where one is damaged${isUntold}`,
+      `Lost ${
+        countOf(count, "event")
+      } of the disk buffer of sink "${sink}" in "${dir}": they are in none of its files, or where one is damaged${isUntold}`,
       { events: `${from} to ${to - 1}` },
     );
   }

@@ -7,6 +7,7 @@ import { DirectWriter, type GroupWriter } from "../storage/group_writer.ts";
 import { SegmentedLog } from "../storage/segmented_log.ts";
 import { openSegmentFile, readSegmentFrames } from "../storage/segment_file.ts";
 import { SyncThread } from "../storage/sync_thread.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { BufferAccounts } from "./buffer_accounts.ts";
 import { BufferFrame } from "./buffer_frames.ts";
 import { type BufferOps, systemBufferOps } from "./buffer_ops.ts";
@@ -205,7 +206,9 @@ function tellPositions(
   }
   if (unknownCount === 0) return;
   log.warn(
-    `The journal knows nothing of where ${unknownCount} event(s) in the disk buffer of sink "${sink}" came from: their files are read again, and these lines may arrive twice`,
+    `The journal knows nothing of where ${
+      countOf(unknownCount, "event")
+    } in the disk buffer of sink "${sink}" came from: their files are read again, and these lines may arrive twice`,
     { dir },
   );
 }

@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import type { KafkaSinkConfig } from "../config/config.ts";
 import { loadTls } from "../kafka/security.ts";
+import { countOf } from "../telemetry/format.ts";
 import { type CheckPlace, type CheckResult, found, passed, placeOf } from "./check_result.ts";
 import { failureOf } from "./run_check.ts";
 import type { TlsProbe } from "./tls_probe.ts";
@@ -91,7 +92,7 @@ function judge(
     return found(status, place, "expired", `${what} has expired on ${dayOf(endOf(first))}`, hint);
   }
   const days = Math.floor(leftMs / DAY_MS);
-  const until = `is valid until ${dayOf(endOf(first))}, ${days} ${days === 1 ? "day" : "days"} from now`;
+  const until = `is valid until ${dayOf(endOf(first))}, ${countOf(days, "day")} from now`;
   if (leftMs < EXPIRY_WARNING_MS) return found("warning", place, "expires-soon", `${what} ${until}`, hint);
   return passed(place, `${what} ${until}`);
 }

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { WATCHES_MAX } from "../source/file_discovery.ts";
 import { openFilesMaxDefault } from "../source/open_files.ts";
 import type { Config } from "../config/config.ts";
+import { countOf } from "../telemetry/format.ts";
 import { type CheckResult, found, passed, placeOf } from "./check_result.ts";
 
 /** Processes whose watches are counted. */
@@ -94,7 +95,7 @@ export function checkInotify(config: Config, { folderCount }: NeededOfSystem): C
       `sysctl -w fs.inotify.${key}=${key === "max_user_instances" ? 1024 : 524_288}`,
     )];
   }
-  const folders = `${folderCount} ${folderCount === 1 ? "folder" : "folders"}`;
+  const folders = countOf(folderCount, "folder");
   return [passed(place, `inotify has room for ${folders}: this user has ${state} in use`)];
 }
 

@@ -2,6 +2,7 @@ import { checkCreatable } from "../kafka/cluster_health.ts";
 import { newPositionTopic } from "../kafka/transaction/position_topic.ts";
 import { ErrorCode, errorInfo } from "../kafka/protocol/error_codes.ts";
 import type { PartitionMetadata, TopicMetadata } from "../kafka/protocol/metadata.ts";
+import { countOf, nounOf } from "../telemetry/format.ts";
 import { type CheckPlace, type CheckResult, found, passed, placeOf } from "./check_result.ts";
 import type { ClusterView, NamedTopic } from "./cluster_view.ts";
 import { checkTemplate } from "./template_checks.ts";
@@ -39,7 +40,7 @@ async function checkTopic(
     return [found("failed", place, code, `${what} cannot be used: the cluster answers ${code}`, hint)];
   }
   const { partitions } = topic;
-  const count = `${partitions.length} ${partitions.length === 1 ? "partition" : "partitions"}`;
+  const count = countOf(partitions.length, "partition");
   const leaders = { ...place, check: "topic.leaders" };
   const leaderless = partitions.filter(({ leader }) => leader < 0);
   return [
@@ -114,7 +115,7 @@ function checkReplicas(
       "Look at the brokers that hold its replicas",
     );
   }
-  const inSync = `${fewest} ${fewest === 1 ? "replica" : "replicas"} in sync`;
+  const inSync = `${countOf(fewest, "replica")} in sync`;
   if (minimum === null) return passed(place, `Every partition of topic "${name}" has ${inSync}`);
   if (isAll && minimum > 1 && fewest === minimum) {
     return found(
@@ -134,5 +135,5 @@ function checkReplicas(
 function ids(partitions: readonly PartitionMetadata[]): string {
   const list = partitions.slice(0, IDS_MAX).map(({ id }) => id).join(", ");
   const more = partitions.length > IDS_MAX ? ` and ${partitions.length - IDS_MAX} more` : "";
-  return `${partitions.length === 1 ? "partition" : "partitions"} ${list}${more}`;
+  return `${nounOf(partitions.length, "partition")} ${list}${more}`;
 }

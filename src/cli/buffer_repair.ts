@@ -7,10 +7,10 @@ import { Journal } from "../journal/journal.ts";
 import { JOURNAL_FOLDER, readJournal } from "../journal/journal_reader.ts";
 import { type SalvagedJournal, salvageJournal } from "../journal/salvage.ts";
 import { segmentNumber } from "../storage/segment_format.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { RepairJournalArgs } from "./args.ts";
 import { type CommandContext, commandLog, withConfig } from "./command_context.ts";
 import { originOf } from "./data_dir_origin.ts";
-import { countOf } from "./text_table.ts";
 
 /** A disk that takes nothing is not waited for longer. */
 const CLOSE_MAX_MS = 10_000;

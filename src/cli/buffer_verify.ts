@@ -4,14 +4,13 @@ import { BufferPool, unpooled } from "../event/pooled_buffer.ts";
 import type { WalkedSegment } from "../buffer/buffer_walk.ts";
 import { type StorageOps, systemOps } from "../storage/storage_ops.ts";
 import { type EventBatch, releaseBatch } from "../event/event_batch.ts";
-import { formatCount } from "../telemetry/format.ts";
+import { countOf, formatCount, nounOf } from "../telemetry/format.ts";
 import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
 import type { LookAtBuffersArgs } from "./args.ts";
 import { type BufferFolder, bufferFolders, labelOf, readJournalIfGood, walkStored } from "./buffer_state.ts";
 import { type CommandContext, withConfig } from "./command_context.ts";
 import { printable } from "../telemetry/printable.ts";
-import { countOf } from "./text_table.ts";
 
 const EXIT_DAMAGED = 1;
 /** Problems that are listed, of each buffer; a disk that is broken gives one for every block. */
@@ -99,16 +98,18 @@ function text(buffer: VerifiedBuffer): string {
   const { dir, segments, groups, events, isGood, problems, unlistedProblems, missingEvents } = buffer;
   const head = `Sink "${printable(labelOf(buffer))}": ${countOf(segments, "segment")}, ${
     countOf(groups, "group")
-  }, ${formatCount(events)} event(s) in "${printable(dir)}": ${isGood ? "good" : "damaged"}\n`;
+  }, ${formatCount(events)} ${nounOf(events, "event")} in "${printable(dir)}": ${
+    isGood ? "good" : "damaged"
+  }\n`;
   if (isGood) return head;
   const lines = problems.map((problem) => `  ${describeProblem(problem)}\n`);
   if (unlistedProblems > 0) lines.push(`  and ${formatCount(unlistedProblems)} more\n`);
   lines.push(
     missingEvents === 0
       ? "  No event that is still wanted is missing\n"
-      : `  ${
-        formatCount(missingEvents)
-      } event(s) are lost: shipper counts them (buffer_damaged) when it comes to them, and goes on\n`,
+      : `  ${formatCount(missingEvents)} ${
+        nounOf(missingEvents, "event is", "events are")
+      } lost: shipper counts them (buffer_damaged) when it comes to them, and goes on\n`,
   );
   return head + lines.join("");
 }

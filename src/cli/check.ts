@@ -5,6 +5,7 @@ import type { Diagnostic } from "../config/diagnostic.ts";
 import { diagnosticReport, type JsonReport } from "../config/diagnostic_json.ts";
 import { renderDiagnostics } from "../config/diagnostic_render.ts";
 import { EXIT_CONFIG } from "../errors.ts";
+import { countOf } from "../telemetry/format.ts";
 import { checkText } from "./check_text.ts";
 import { type CommandContext, commandLog } from "./command_context.ts";
 import { needsDataDir } from "./data_dir_use.ts";
@@ -99,8 +100,4 @@ function reportOf(checks: readonly CheckResult[], diagnostics: readonly Diagnost
     checks,
     configuration: diagnosticReport(diagnostics),
   };
-}
-
-function countOf(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -1,7 +1,7 @@
 import type { CheckResult } from "../check/check_result.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { CheckReport } from "./check.ts";
 import { printable } from "../telemetry/printable.ts";
-import { countOf } from "./text_table.ts";
 
 const WORDS: Readonly<Record<CheckResult["status"], { readonly word: string; readonly color: string }>> = {
   ok: { word: "ok", color: "32" },

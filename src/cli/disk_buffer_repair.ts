@@ -6,13 +6,12 @@ import { errnoName, StartError } from "../errors.ts";
 import { DAMAGED_FOLDER } from "../storage/segment_files.ts";
 import { type StorageOps, systemOps } from "../storage/storage_ops.ts";
 import { TolerantReads } from "../storage/tolerant_reads.ts";
-import { formatCount } from "../telemetry/format.ts";
+import { countOf, formatCount, nounOf } from "../telemetry/format.ts";
 import type { RepairBufferArgs } from "./args.ts";
 import { syncPath } from "./buffer_repair.ts";
 import { type BufferFolder, bufferFolders, readJournalIfGood } from "./buffer_state.ts";
 import { describeProblem, verify } from "./buffer_verify.ts";
 import { type CommandContext, withConfig } from "./command_context.ts";
-import { countOf } from "./text_table.ts";
 
 /** A copy that is not complete. Readers of the folder pass it over. */
 const COPY_NAME = "repair.tmp";
@@ -128,7 +127,7 @@ function describe(aside: readonly string[], missingEvents: number): string {
   lines.push(
     missingEvents === 0
       ? "No event that is still wanted is lost"
-      : `${formatCount(missingEvents)} ${missingEvents === 1 ? "event is" : "events are"} lost: ` +
+      : `${formatCount(missingEvents)} ${nounOf(missingEvents, "event is", "events are")} lost: ` +
         `the next run counts them (buffer_damaged), and ends with exit code 1`,
   );
   if (aside.length > 0) {

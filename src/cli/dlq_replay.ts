@@ -7,12 +7,12 @@ import { encodeHeaders } from "../event/record_headers.ts";
 import { Cluster } from "../kafka/cluster.ts";
 import { createCompressor } from "../kafka/compression.ts";
 import { Producer } from "../kafka/producer.ts";
+import { countOf } from "../telemetry/format.ts";
 import { SinkMetrics } from "../telemetry/metrics.ts";
 import type { ReplayLettersArgs } from "./dlq_args.ts";
 import { allSecrets, type CommandContext, commandLog, withConfig } from "./command_context.ts";
 import { type LetterPlace, letterPlaces, lettersOf } from "./dlq_letters.ts";
 import { tellBad } from "./dlq_show.ts";
-import { countOf } from "./text_table.ts";
 
 /** Acknowledged letters are marked together, this often. A replay that is killed repeats what it has not marked. */
 const MARK_INTERVAL_MS = 200;

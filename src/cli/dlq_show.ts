@@ -3,12 +3,12 @@ import type { Config } from "../config/config.ts";
 import { encodeLetter } from "../dead_letter/letter_json.ts";
 import { type StoredLetter } from "../event/dead_letters.ts";
 import { StartError } from "../errors.ts";
-import { formatBytes } from "../telemetry/format.ts";
+import { countOf, formatBytes } from "../telemetry/format.ts";
 import type { ListLettersArgs, ShowLetterArgs } from "./dlq_args.ts";
 import { type CommandContext, commandLog, withConfig } from "./command_context.ts";
 import { type LetterPlace, letterPlaces, lettersOf } from "./dlq_letters.ts";
 import { printable } from "../telemetry/printable.ts";
-import { countOf, textTable } from "./text_table.ts";
+import { textTable } from "./text_table.ts";
 
 /** Letters that are listed for people; `--json` lists all. */
 const LISTED_MAX = 1_000;

@@ -1,5 +1,6 @@
 import { GAP_MARKER_SOURCE } from "../event/stream.ts";
 import type { Config } from "../config/config.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
@@ -119,7 +120,9 @@ export function describeExit(report: ExitReport, log: Log): void {
     );
   } else if (report.unopenedCount > 0 && isOnce) {
     log.error(
-      `Not everything could be read: ${report.unopenedCount} file(s) could not be opened, each was named; the exit code is 1`,
+      `Not everything could be read: ${
+        countOf(report.unopenedCount, "file")
+      } could not be opened, each was named; the exit code is 1`,
     );
   }
   if (droppedCount > 0) {

@@ -7,14 +7,13 @@ import { checksumOf } from "../buffer/stored_events.ts";
 import { errnoName, StartError } from "../errors.ts";
 import { Journal } from "../journal/journal.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
-import { formatBytes } from "../telemetry/format.ts";
+import { countOf, formatBytes } from "../telemetry/format.ts";
 import type { ForgetSinkArgs } from "./args.ts";
 import { type BufferFolder, bufferFolders, walkStored } from "./buffer_state.ts";
 import { type CommandContext, commandLog, withConfig } from "./command_context.ts";
 import { originOf } from "./data_dir_origin.ts";
 import { positionRows } from "./positions.ts";
 import { LiveBatches, readStoredState } from "./stored_state.ts";
-import { countOf } from "./text_table.ts";
 
 /** A disk that takes nothing is not waited for longer. */
 const CLOSE_MAX_MS = 10_000;

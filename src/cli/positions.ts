@@ -6,14 +6,14 @@ import { BUFFER_SOURCE } from "../event/stream.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
 import { rescueKey } from "../source/rescue_index.ts";
 import { readRescueIndexes } from "../source/rescue_store.ts";
-import { formatBytes, formatCount, formatDuration } from "../telemetry/format.ts";
+import { countOf, formatBytes, formatCount, formatDuration, nounOf } from "../telemetry/format.ts";
 import type { PositionsArgs } from "./args.ts";
 import { waitingEvents } from "./buffer_state.ts";
 import { type CommandContext, withConfig } from "./command_context.ts";
 import { FileSizes } from "./file_sizes.ts";
 import { LiveBatches, type LiveCounts, readStoredState, sortedEntries } from "./stored_state.ts";
 import { printable } from "../telemetry/printable.ts";
-import { countOf, textTable } from "./text_table.ts";
+import { textTable } from "./text_table.ts";
 import { snakeCaseKeys } from "../telemetry/json_keys.ts";
 
 /** Where one sink is in one file, as `--json` prints it. */
@@ -185,7 +185,7 @@ function table(rows: readonly PositionRow[], nowMs: number): string {
         ? "gone"
         : `${formatCount(each.sizeBytes)}${each.isRescued ? " (rescued)" : ""}`,
       each.lagEvents !== null
-        ? `${formatCount(each.lagEvents)} ${each.lagEvents === 1 ? "event" : "events"}`
+        ? `${formatCount(each.lagEvents)} ${nounOf(each.lagEvents, "event")}`
         : each.lagBytes === null
         ? "-"
         : formatBytes(each.lagBytes),

@@ -2,6 +2,7 @@ import type { ChangePlan, ComponentChanges } from "../change_plan.ts";
 import type { Diagnostic } from "../config/diagnostic.ts";
 import { renderDiagnostics } from "../config/diagnostic_render.ts";
 import type { FailedSink } from "../pipeline_change.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { Log } from "../telemetry/log.ts";
 import { DETAILS_FIELD } from "../telemetry/log_format.ts";
 import type { Failure } from "../telemetry/metrics.ts";
@@ -44,9 +45,12 @@ export function tellRefused(failure: Failure, log: Log): void {
 
 export function tellWarnings(diagnostics: readonly Diagnostic[], log: Log): void {
   if (diagnostics.length === 0) return;
-  log.warn(`The configuration has ${diagnostics.length} warning(s), the first: ${diagnostics[0]!.message}`, {
-    [DETAILS_FIELD]: renderDiagnostics(diagnostics, { color: false, consequences: CONSEQUENCES }),
-  });
+  log.warn(
+    `The configuration has ${countOf(diagnostics.length, "warning")}, the first: ${diagnostics[0]!.message}`,
+    {
+      [DETAILS_FIELD]: renderDiagnostics(diagnostics, { color: false, consequences: CONSEQUENCES }),
+    },
+  );
 }
 
 /** Each of them, and what /health says of the first; null: there is none. */

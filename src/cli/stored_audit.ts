@@ -3,6 +3,7 @@ import { bufferDir } from "../disk_buffers.ts";
 import { splitDropped } from "../event/dead_letters.ts";
 import { BUFFER_SOURCE } from "../event/stream.ts";
 import type { JournalContent } from "../journal/journal_reader.ts";
+import { countOf } from "../telemetry/format.ts";
 import { waitingEvents } from "./buffer_state.ts";
 import { LiveBatches, sortedEntries } from "./stored_state.ts";
 
@@ -76,7 +77,9 @@ export function auditStored(content: JournalContent, dataDir: string): StoredAud
 export function describeStored(
   { path, sink, read, acknowledged, inFlight, difference, ...rest }: StoredStream,
 ): string {
-  const what = difference > 0 ? `${difference} event(s) are missing` : `${-difference} event(s) are too many`;
+  const what = difference > 0
+    ? `${countOf(difference, "event is", "events are")} missing`
+    : `${countOf(-difference, "event is", "events are")} too many`;
   const parts = [
     `acknowledged ${acknowledged}`,
     `in flight ${inFlight}`,

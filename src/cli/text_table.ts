@@ -21,8 +21,3 @@ export function textTable(columns: readonly TextColumn[], rows: readonly (readon
     }).join("  ").trimEnd() + "\n"
   ).join("");
 }
-
-/** "1 file", "2 files". */
-export function countOf(count: number, noun: string, plural: string = `${noun}s`): string {
-  return `${count} ${count === 1 ? noun : plural}`;
-}

@@ -1,6 +1,7 @@
 import { diagnosticReport } from "../config/diagnostic_json.ts";
 import { renderDiagnostics } from "../config/diagnostic_render.ts";
 import { EXIT_CONFIG } from "../errors.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { CommandOutput } from "./command_context.ts";
 import { loadConfigFiles, type LoadFilesContext } from "./load_config_files.ts";
 
@@ -33,8 +34,4 @@ export async function validate(
   const names = configPaths.map((each) => each === "-" ? "<stdin>" : each).join(", ");
   output.stdout(`The configuration in ${names} is valid: ${sources}, ${sinks}\n`);
   return 0;
-}
-
-function countOf(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }

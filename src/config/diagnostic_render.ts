@@ -1,3 +1,4 @@
+import { countOf } from "../telemetry/format.ts";
 import type { Diagnostic, Snippet } from "./diagnostic.ts";
 
 /**
@@ -140,11 +141,7 @@ function summary(diagnostics: readonly Diagnostic[], { ofErrors, ofWarnings }: C
   const paths = new Set(diagnostics.map((each) => each.path));
   const where = paths.size === 1 ? diagnostics[0]!.path : `${paths.size} files`;
   const counts = [];
-  if (errors > 0) counts.push(count(errors, "error"));
-  if (warnings > 0) counts.push(count(warnings, "warning"));
+  if (errors > 0) counts.push(countOf(errors, "error"));
+  if (warnings > 0) counts.push(countOf(warnings, "warning"));
   return `Found ${counts.join(" and ")} in ${where}; ${errors > 0 ? ofErrors : ofWarnings}.`;
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -4,6 +4,7 @@ import { constants } from "node:fs";
 import type { DeadLetter, DeadLetters } from "../event/dead_letters.ts";
 import { errnoName } from "../errors.ts";
 import { pause } from "../pause.ts";
+import { countOf } from "../telemetry/format.ts";
 import { encodeLetter } from "./letter_json.ts";
 
 /** Letters are written and synced together until they have this many bytes; a larger one goes alone. */
@@ -175,7 +176,9 @@ export class DeadLetterFile implements DeadLetters {
   #tellFailure(error: unknown): void {
     const why = errnoName(error);
     this.#options.onProblem(
-      `Cannot write dead letters to "${this.#options.path}" (${why}): ${this.#waiting.length} event(s) wait, and with them what comes ` +
+      `Cannot write dead letters to "${this.#options.path}" (${why}): ${
+        countOf(this.#waiting.length, "event waits", "events wait")
+      }, and with them what comes ` +
         `behind them`,
       why === "ENOSPC" || why === "EDQUOT"
         ? "free space there, or set dead_letter.file to another disk"
@@ -186,7 +189,9 @@ export class DeadLetterFile implements DeadLetters {
   #tellFull(): void {
     const { path: name, onProblem } = this.#options;
     onProblem(
-      `The file of dead letters "${name}" is full (dead_letter.max_size = ${this.sizeBytesMax}): ${this.#waiting.length} event(s) wait, and with them ` +
+      `The file of dead letters "${name}" is full (dead_letter.max_size = ${this.sizeBytesMax}): ${
+        countOf(this.#waiting.length, "event waits", "events wait")
+      }, and with them ` +
         `what comes behind them`,
       `move it away (shipper makes a new one), or raise dead_letter.max_size`,
     );

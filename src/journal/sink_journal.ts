@@ -8,6 +8,7 @@ import type {
   RecoveredIntent,
 } from "../kafka/intent_log.ts";
 import { BUFFER_SOURCE } from "../event/stream.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { IntentSegment } from "./intent_frames.ts";
 import type { Journal } from "./journal.ts";
 import type { LiveIntent } from "./journal_reader.ts";
@@ -113,11 +114,13 @@ export class SinkJournal implements IntentLog {
 
   #describe({ intent: { segments, count } }: LiveIntent): string {
     const first = segments[0];
-    if (first === undefined) return `${count} event(s) of stdin`;
+    if (first === undefined) return `${countOf(count, "event")} of stdin`;
     const path = this.#journal.positions.entryOf(first.streamNumber)?.record.lastPath ??
       "a file that is forgotten";
-    const rest = segments.length === 1 ? "" : ` and ${segments.length - 1} more range(s)`;
-    return `${count} event(s) from "${path}", bytes ${first.info.startOffset} to ${first.info.endOffset}${rest}`;
+    const rest = segments.length === 1 ? "" : ` and ${countOf(segments.length - 1, "more range")}`;
+    return `${
+      countOf(count, "event")
+    } from "${path}", bytes ${first.info.startOffset} to ${first.info.endOffset}${rest}`;
   }
 }
 

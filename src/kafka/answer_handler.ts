@@ -1,3 +1,4 @@
+import { countOf } from "../telemetry/format.ts";
 import { backoffMs } from "./backoff.ts";
 import { sequenceAfter } from "./batch_header.ts";
 import type { KafkaError } from "./errors.ts";
@@ -253,7 +254,9 @@ export class AnswerHandler {
     const { redatedCount } = fitting;
     metrics.redatedRecordsCount += redatedCount;
     this.#options.problem(
-      `Topic "${queue.topic}" does not take the times of ${redatedCount} event(s) (${name}): their records get the time of now`,
+      `Topic "${queue.topic}" does not take the times of ${
+        countOf(redatedCount, "event")
+      } (${name}): their records get the time of now`,
       "raise message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic",
     );
     this.#replaceBy(queue, batch, [fitting], "invalid-timestamp");

@@ -1,6 +1,7 @@
 import { Accumulator, NO_PARTITION } from "../batch/accumulator.ts";
 import type { Membership } from "../batch/membership.ts";
 import type { Delivery } from "../event/delivery.ts";
+import { countOf } from "../telemetry/format.ts";
 import { recheckMs as recheckKnobMs } from "../telemetry/test_knobs.ts";
 import { AlarmClock } from "./alarm_clock.ts";
 import { ArenaPool } from "./arena_pool.ts";
@@ -372,7 +373,9 @@ export class BatchIntake {
     const { metrics, log } = this.#options;
     metrics.redatedRecordsCount += count;
     log.warn(
-      `Topic "${topic}" does not take the times of ${count} event(s): their records get the time of now`,
+      `Topic "${topic}" does not take the times of ${
+        countOf(count, "event")
+      }: their records get the time of now`,
       {
         topic,
         hint: "raise message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic",

@@ -2,6 +2,7 @@ import type { Accumulator } from "../batch/accumulator.ts";
 import type { KafkaSinkConfig } from "../config/config.ts";
 import type { HeldLines } from "../event/tracked_region.ts";
 import { crashPoint } from "../telemetry/crash_point.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { ArenaPool } from "./arena_pool.ts";
@@ -331,7 +332,9 @@ export class DoubtKeeper {
     if (intent.isWhole || restCount <= 0) return;
     metrics.loseRecovered("stdin_gone", restCount);
     log.error(
-      `Lost ${restCount} event(s) of stdin: they were being sent to topic "${intent.topic}" when the last run ended, and cannot be read again`,
+      `Lost ${
+        countOf(restCount, "event")
+      } of stdin: they were being sent to topic "${intent.topic}" when the last run ended, and cannot be read again`,
     );
   }
 

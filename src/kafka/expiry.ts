@@ -2,6 +2,7 @@ import type { Accumulator } from "../batch/accumulator.ts";
 import { Membership } from "../batch/membership.ts";
 import type { KafkaSinkConfig } from "../config/config.ts";
 import type { Delivery } from "../event/delivery.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { Log } from "../telemetry/log.ts";
 import { EventAges } from "./event_ages.ts";
 import type { PartitionSender } from "./partition_sender.ts";
@@ -125,7 +126,9 @@ export class Expiry {
   #tell(count: number, where: string): void {
     if (count === 0) return;
     this.#options.log.error(
-      `Cannot deliver ${count} event(s) to ${where} within message_timeout_ms = ${this.#timeoutMs}: dropped and counted`,
+      `Cannot deliver ${
+        countOf(count, "event")
+      } to ${where} within message_timeout_ms = ${this.#timeoutMs}: dropped and counted`,
       { reason: MESSAGE_TIMEOUT, hint: "message_timeout_ms = 0 keeps events for as long as it takes" },
     );
   }

@@ -1,3 +1,4 @@
+import { countOf } from "../telemetry/format.ts";
 import type { DoubtOptions } from "./doubt_keeper.ts";
 import type { PartitionSender } from "./partition_sender.ts";
 import type { ProduceBatch } from "./produce_batch.ts";
@@ -129,8 +130,9 @@ export class LiveDoubt {
     metrics.resolved.add("undecidable");
     const { path, source, offset } = batch.members.describe(0);
     const where = path === "" ? `source "${source}"` : `"${path}" from byte ${offset} on`;
-    const what =
-      `Cannot tell whether ${batch.count} event(s) of ${where} arrived in partition ${queue.id} of topic "${queue.topic}": ${reason}`;
+    const what = `Cannot tell whether ${
+      countOf(batch.count, "event")
+    } of ${where} arrived in partition ${queue.id} of topic "${queue.topic}": ${reason}`;
     switch (config.onUndecidable) {
       case "duplicate":
         log.warn(`${what}; sent again, as on_undecidable = "duplicate" asks, and perhaps there twice`);

@@ -1,4 +1,5 @@
 import type { Membership } from "../batch/membership.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { Log } from "../telemetry/log.ts";
 
 /** Topics that were given up and are asked for all the same, in case that somebody creates them. Of more the first ones are forgotten. */
@@ -79,7 +80,9 @@ export class MissingTopics {
     this.#givenUp.delete(topic);
     if (!isSame || doubtfulCount === 0) return;
     this.#options.log.error(
-      `Topic "${topic}" was not deleted, although the brokers said for a time that there is none: up to ${doubtfulCount} event(s) that were given ` +
+      `Topic "${topic}" was not deleted, although the brokers said for a time that there is none: up to ${
+        countOf(doubtfulCount, "event")
+      } that were given ` +
         `up meanwhile may be in it`,
       { topic, reason: TOPIC_MISSING },
     );
@@ -104,7 +107,9 @@ export class MissingTopics {
       ? ""
       : `; ${doubtfulCount} of them may have been written to it before it was deleted, and are gone with it then`;
     log.error(
-      `Cannot deliver ${count} event(s): the cluster has had no topic "${topic}" for ${timeoutMs} ms; dropped and counted${doubt}`,
+      `Cannot deliver ${
+        countOf(count, "event")
+      }: the cluster has had no topic "${topic}" for ${timeoutMs} ms; dropped and counted${doubt}`,
       { topic, reason: TOPIC_MISSING, hint: "create the topic, or set topics_autocreate = true" },
     );
   }

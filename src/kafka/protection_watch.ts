@@ -1,3 +1,4 @@
+import { countOf } from "../telemetry/format.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { Cluster } from "./cluster.ts";
@@ -88,7 +89,9 @@ export class ProtectionWatch {
     const [first] = unprotected;
     if (first !== undefined) {
       log.warn(
-        `Brokers do not recognise repeats on ${unprotected.length} partition(s), for example ${first.partition} of topic "${first.topic}": they ${
+        `Brokers do not recognise repeats on ${
+          countOf(unprotected.length, "partition")
+        }, for example ${first.partition} of topic "${first.topic}": they ${
           first.reason === "absent" ? "have forgotten this producer" : "may forget this producer at any time"
         }; a batch in doubt is looked for in the log`,
         { hint: "raise producer.id.expiration.ms, and compare the clocks of this host and the brokers" },

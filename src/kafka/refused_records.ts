@@ -4,6 +4,7 @@ import type { KafkaSinkConfig } from "../config/config.ts";
 import { deadLetterReason, type DeadLetters } from "../event/dead_letters.ts";
 import { eventOffset } from "../event/event_batch.ts";
 import { appendHeaders, HEADERS_MAX } from "../event/record_headers.ts";
+import { countOf } from "../telemetry/format.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { SinkMetrics } from "../telemetry/metrics.ts";
 import type { ArenaPool } from "./arena_pool.ts";
@@ -89,7 +90,7 @@ export class RefusedRecords {
     const { hold } = batch;
     if (hold === null || hold.waitingCount > 0) return false;
     this.#options.log.warn(
-      `${batch.count} event(s) ${placeOf(batch)} became dead letters: ${hold.why}`,
+      `${countOf(batch.count, "event")} ${placeOf(batch)} became dead letters: ${hold.why}`,
       { topic: queue.topic, reason: hold.reason },
     );
     this.#finish(queue, batch, hold.reason, true);
@@ -128,7 +129,7 @@ export class RefusedRecords {
 
   #giveUp(queue: PartitionSender, batch: ProduceBatch, reason: string, why: string): void {
     this.#options.log.error(
-      `Cannot deliver ${batch.count} event(s) ${placeOf(batch)}: ${why}; dropped and counted`,
+      `Cannot deliver ${countOf(batch.count, "event")} ${placeOf(batch)}: ${why}; dropped and counted`,
       { topic: queue.topic, reason },
     );
     this.#finish(queue, batch, reason, false);

@@ -1,4 +1,5 @@
 import { type AuditFigures, auditRun, type SinkAudit, type StreamAudit } from "./audit.ts";
+import { countOf } from "./format.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -74,12 +75,12 @@ export function describeStream(stream: StreamAudit): string {
     ? `source "${source}"`
     : `"${path}"`;
   const problem = missing > 0
-    ? `${missing} event(s) are missing`
+    ? `${countOf(missing, "event is", "events are")} missing`
     : missing < 0
-    ? `${-missing} event(s) are too many`
+    ? `${countOf(-missing, "event is", "events are")} too many`
     : unexplained > 0
-    ? `${unexplained} event(s) were given up without a reason`
-    : `${-unexplained} event(s) have a reason and were not given up`;
+    ? `${countOf(unexplained, "event was", "events were")} given up without a reason`
+    : `${countOf(-unexplained, "event has", "events have")} a reason, not given up`;
   return `The account of ${what} for sink "${sink}" does not add up: ${problem} (${describeFigures(stream)})`;
 }
 

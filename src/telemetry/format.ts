@@ -19,6 +19,16 @@ export function formatCount(count: number): string {
   return String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** What goes with a number: "event" for one, else "events". */
+export function nounOf(count: number, one: string, many: string = `${one}s`): string {
+  return count === 1 ? one : many;
+}
+
+/** "1 event", "1234 events"; with `many` "1 event waits", "2 events wait". */
+export function countOf(count: number, one: string, many?: string): string {
+  return `${count} ${nounOf(count, one, many)}`;
+}
+
 /** "0:07", "12:34", "1:02:03", "2 d 01:02:03". */
 export function formatDuration(durationMs: number): string {
   const total = Math.max(0, Math.floor(durationMs / 1000));

@@ -1,3 +1,4 @@
+import { countOf } from "./format.ts";
 import type { Failure, JournalFigures, Metrics, Reload, SinkMetrics, SourceMetrics } from "./metrics.ts";
 import { lagBytes, largestLags, splitDropKey } from "./prometheus.ts";
 
@@ -245,7 +246,7 @@ function doubtCause(
   const why = lastError === null ? "" : `: ${lastError}`;
   return {
     code: "in-doubt",
-    message: `${partitionsInDoubt} partition(s) wait for ${
+    message: `${countOf(partitionsInDoubt, "partition waits", "partitions wait")} for ${
       Math.floor(doubtMs / 1000)
     } s until it is found out what became of a batch${why}`,
     hint: null,

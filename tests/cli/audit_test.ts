@@ -99,7 +99,7 @@ test("a journal that contradicts itself is exit code 1, naming the file, the sin
   expect(await text(state, config)).toContain(
     `The account of "${
       state.dir.file("a.log")
-    }" for sink "events" does not add up: 3 event(s) are missing (read 10; acknowledged 7 + in flight 0)\n`,
+    }" for sink "events" does not add up: 3 events are missing (read 10; acknowledged 7 + in flight 0)\n`,
   );
 });
 

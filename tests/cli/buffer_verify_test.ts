@@ -38,7 +38,7 @@ describe("verify", () => {
     // Each segment starts with a group without events.
     expect(buffer.groups).toBe(9);
     expect((await verifyText(state, config)).stdout).toBe(
-      `Sink "events": 3 segments, 9 groups, 60 event(s) in "${bufferDirOf(state)}": good\n`,
+      `Sink "events": 3 segments, 9 groups, 60 events in "${bufferDirOf(state)}": good\n`,
     );
   }, 60_000);
 
@@ -57,9 +57,9 @@ describe("verify", () => {
       missing: { from: 10, to: 20, count: 10 },
     }]);
     expect((await verifyText(state, config)).stdout).toBe(
-      `Sink "events": 3 segments, 8 groups, 50 event(s) in "${bufferDirOf(state)}": damaged\n` +
+      `Sink "events": 3 segments, 8 groups, 50 events in "${bufferDirOf(state)}": damaged\n` +
         `  "${place.file}", byte ${place.groupAt}: what is written there is not what was stored: events 10 to 19 are missing\n` +
-        "  10 event(s) are lost: shipper counts them (buffer_damaged) when it comes to them, and goes on\n",
+        "  10 events are lost: shipper counts them (buffer_damaged) when it comes to them, and goes on\n",
     );
   }, 60_000);
 

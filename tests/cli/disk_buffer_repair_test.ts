@@ -75,7 +75,7 @@ describe("buffer repair --sink", () => {
     expect(existsSync(file)).toBe(false);
     const host = new FakeProcess();
     expect(await host.run(config, { once: true })).toBe(1);
-    expect(host.logged("error").map(({ message }) => message).join("\n")).toContain("Lost 10 event(s)");
+    expect(host.logged("error").map(({ message }) => message).join("\n")).toContain("Lost 10 events");
     expect(state.kafka.values()).toEqual([...linesOf(0, 30), ...linesOf(40, 50)]);
     expect(await verify(state, config)).toMatchObject({ code: 0 });
   }, 90_000);
@@ -140,7 +140,7 @@ describe("buffer repair --sink", () => {
     const host = new FakeProcess();
     expect(await host.run(config, { once: true })).toBe(1);
     expect(state.kafka.values()).toEqual([...linesOf(0, 40), "the last"]);
-    expect(host.logged("error").map(({ message }) => message).join("\n")).toContain("Lost 10 event(s)");
+    expect(host.logged("error").map(({ message }) => message).join("\n")).toContain("Lost 10 events");
   }, 90_000);
 });
 

@@ -114,7 +114,7 @@ test("errors of the system lose nothing: they are told, and the letters are writ
   await file.close();
   expect(safe).toEqual([1, 2, 3]);
   expect(problems.map((each) => /\((\w+)\)/u.exec(each)![1])).toEqual(["EACCES", "EIO", "ENOSPC"]);
-  expect(problems[2]).toContain("2 event(s) wait, and with them what comes behind them = free space there");
+  expect(problems[2]).toContain("2 events wait, and with them what comes behind them = free space there");
   // What a failed sync left may be there; what was written in part is a line of its own that is no letter.
   expect(offsetsIn(name)).toEqual([1, 2, null, 1, 2, 3]);
   expect(syncCount).toBe(3);
@@ -129,7 +129,7 @@ test("a file that is full is not written to until it was moved away", async () =
   await until(2);
   await waitUntil("it is said that the file is full", () => problems.length > 1);
   expect(safe).toEqual([1, 2]);
-  expect(problems[0]).toContain(`is full (dead_letter.max_size = ${2 * lineBytes}): 2 event(s) wait`);
+  expect(problems[0]).toContain(`is full (dead_letter.max_size = ${2 * lineBytes}): 2 events wait`);
   fs.renameSync(name, `${name}.1`);
   await until(4);
   // A letter that is larger than all fits into an empty file.
@@ -163,7 +163,7 @@ test("what is no regular file is not written to, and a missing folder is told", 
     expect(opened.safe).toEqual([]);
   }
   expect(problems[0]).toContain(
-    'Cannot write dead letters to "/dev/null" (not a regular file): 1 event(s) wait',
+    'Cannot write dead letters to "/dev/null" (not a regular file): 1 event waits',
   );
   expect(problems[1]).toContain("(ENOENT)");
 });

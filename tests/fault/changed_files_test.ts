@@ -97,7 +97,7 @@ for (const crashAt of ["after_intent_fsync", "after_ack"] as const) {
         damagedCount: 0,
       });
       expect(exit.code).toBe(isWritten ? 0 : 1);
-      if (!isWritten) expect(exit.stderr).toContain(`Lost ${STEP} event(s) from \\"${file}\\"`);
+      if (!isWritten) expect(exit.stderr).toContain(`Lost ${STEP} events from \\"${file}\\"`);
       // It is told once: the next run has nothing to say.
       after.append(file, 10);
       expect(await runShipper({ config, args: ["--once"] })).toMatchObject({ code: 0 });

@@ -86,7 +86,7 @@ test("lines of a pipe that are in memory alone hold a change up, and the change 
     status: "ok",
     configuration: { state: "rejected", last_reload: { result: "refused" } },
   });
-  expect(shipper.stderr).toContain("500 event(s) are in its memory alone");
+  expect(shipper.stderr).toContain("500 events are in its memory alone");
   proxy.heal();
   await shipper.writeStdin(writer.lines(500));
   await waitUntil(

@@ -30,7 +30,7 @@ function changedIntent(onRead: () => void): RecoveredIntent {
       return Promise.resolve({ deliveries: [delivery(["0"]).delivery], gone: [] });
     },
     heldLines: () => [],
-    describe: () => "2 event(s)",
+    describe: () => "2 events",
   };
 }
 

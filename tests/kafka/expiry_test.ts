@@ -46,7 +46,7 @@ describe("message_timeout_ms", () => {
     expect(harness.audit()).toEqual({ in: 8, delivered: 3, dropped: 5, inFlight: 0 });
     const [error, ...more] = harness.log.texts("error");
     expect(error).toContain(
-      'Cannot deliver 5 event(s) to partition 0 of topic "logs" within message_timeout_ms',
+      'Cannot deliver 5 events to partition 0 of topic "logs" within message_timeout_ms',
     );
     expect(more).toEqual([]);
   });

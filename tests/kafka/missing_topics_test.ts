@@ -58,7 +58,7 @@ test("what is dropped is told", () => {
   members.addRange(delivery(["a", "b", "c"]).delivery, 0, 3);
   missing.drop("a", members);
   expect(state.dropped).toEqual([[members, "topic_missing"]]);
-  expect(log.texts("error")[0]).toContain('3 event(s): the cluster has had no topic "a" for 1000 ms');
+  expect(log.texts("error")[0]).toContain('3 events: the cluster has had no topic "a" for 1000 ms');
 });
 
 test("what may have been written is gone with its topic when that is certain, however short the time is that is waited", () => {

@@ -27,7 +27,7 @@ async function expectLost(
   const host = new FakeProcess();
   expect(await host.run(config, { once: true })).toBe(1);
   expect(host.logged("error").map(({ message }) => message)).toContainEqual(
-    `Lost ${count} event(s) of the disk buffer of sink "events" in "${
+    `Lost ${count} events of the disk buffer of sink "events" in "${
       bufferDirOf(state)
     }": they are in none of its files, or where one is damaged`,
   );

@@ -45,7 +45,7 @@ function recoveredBatch(agoMs: number): RecoveredIntent {
     sizeBytes: 1,
     rebuild: () => Promise.resolve({ deliveries: [delivery(["0"]).delivery], gone: [] }),
     heldLines: () => [],
-    describe: () => "1 event(s)",
+    describe: () => "1 event",
   };
 }
 
@@ -117,10 +117,10 @@ test("the age of a batch in doubt counts from its first attempt", async () => {
     }
     expect(kafka.values()).toEqual(["0"]);
   });
-  expect(failure).toContain("Cannot tell whether 1 event(s)");
+  expect(failure).toContain("Cannot tell whether 1 event");
 });
 
 test("of a batch of an earlier run it counts from then", async () => {
   const failure = await run([recoveredBatch(0.6 * HALF_WINDOW_MS)], (goOn) => goOn(0.6 * HALF_WINDOW_MS));
-  expect(failure).toContain("Cannot tell whether 1 event(s)");
+  expect(failure).toContain("Cannot tell whether 1 event");
 });

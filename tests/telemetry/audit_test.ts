@@ -133,12 +133,12 @@ test("what does not add up is an error with the figures, once until it changes",
   tally.deliveredCount = sink.deliveredEventsCount = 3;
   expect([watch.check(), watch.check()]).toEqual([false, false]);
   expect(log.texts("error")).toEqual([
-    'The account of "/a.log" for sink "events" does not add up: 2 event(s) are missing (read 5; acknowledged 3 + in flight 0 + buffered 0)',
+    'The account of "/a.log" for sink "events" does not add up: 2 events are missing (read 5; acknowledged 3 + in flight 0 + buffered 0)',
   ]);
   tally.deliveredCount = 6;
   watch.check();
   expect(log.texts("error").slice(1)).toEqual([
-    'The account of "/a.log" for sink "events" does not add up: 1 event(s) are too many (read 5; acknowledged 6 + in flight 0 + buffered 0)',
+    'The account of "/a.log" for sink "events" does not add up: 1 event is too many (read 5; acknowledged 6 + in flight 0 + buffered 0)',
     'The account of sink "events" does not add up: acknowledged 6 by its files, 3 by itself',
   ]);
   tally.deliveredCount = sink.deliveredEventsCount = 5;
@@ -159,8 +159,8 @@ test("events that were given up without a reason are told", () => {
   new AuditWatch(metrics, log).check();
   const figures = "(read 0; acknowledged 0 + in flight 0 + buffered 0)";
   expect(log.texts("error")).toEqual([
-    `The account of source "app" for sink "events" does not add up: 2 event(s) were given up without a reason ${figures}`,
-    `The account of files of source "app" that are gone for sink "events" does not add up: 2 event(s) were given up without a reason ${figures}`,
+    `The account of source "app" for sink "events" does not add up: 2 events were given up without a reason ${figures}`,
+    `The account of files of source "app" that are gone for sink "events" does not add up: 2 events were given up without a reason ${figures}`,
   ]);
 });
 

@@ -146,7 +146,7 @@ test("partitions in doubt are shown at once, and a sink is not ready when they s
   expect([before.ready, before.sinks[0]!.partitionsInDoubt]).toEqual([true, 1]);
   expect(computeStatus(metrics, 1_000 + READY_WAIT_MAX_MS, facts).sinks[0]!.cause).toEqual({
     code: "in-doubt",
-    message: "1 partition(s) wait for 30 s until it is found out what became of a batch",
+    message: "1 partition waits for 30 s until it is found out what became of a batch",
     hint: null,
   });
   sink.doubtEnded();

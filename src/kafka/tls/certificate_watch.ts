@@ -1,3 +1,4 @@
+import { countOf } from "../../telemetry/format.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { CertificateFigure } from "../../telemetry/metrics.ts";
 import type { SeenCertificate } from "./seen_certificate.ts";
@@ -100,7 +101,9 @@ export class CertificateWatch {
     const what = broker === null ? NAMES[role] : `The certificate of broker "${broker}"`;
     const end = new Date(notAfterMs).toISOString();
     const days = Math.floor(Math.abs(leftMs) / DAY_MS);
-    const when = leftMs > 0 ? `ends in ${days} day(s), at ${end}` : `ended ${days} day(s) ago, at ${end}`;
+    const when = leftMs > 0
+      ? `ends in ${countOf(days, "day")}, at ${end}`
+      : `ended ${countOf(days, "day")} ago, at ${end}`;
     this.#options.log.warn(`${what} ${when} (${subject})`, { sink: this.#options.name, hint: HINTS[role] });
   }
 }

@@ -1,3 +1,4 @@
+import { countOf } from "../../telemetry/format.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Cluster } from "../cluster.ts";
 import type { TransactionPartition } from "../protocol/add_partitions_to_txn.ts";
@@ -131,7 +132,9 @@ export class UnendedPartitions {
     const { log, transactionalId } = this.#options;
     const where = partitions.map(({ topic, partition }) => `${partition} of topic "${topic}"`);
     log.info(
-      `A transaction of transactional id "${transactionalId}" is ended again (${ending}) in ${where.length} partition(s), the first ` +
+      `A transaction of transactional id "${transactionalId}" is ended again (${ending}) in ${
+        countOf(where.length, "partition")
+      }, the first ` +
         `being ${where[0]}: the brokers may have lost its end while there was no leader`,
     );
   }

@@ -49,7 +49,7 @@ test("warns 14 days ahead, once a day, until the file is renewed", async () => {
   }
   expect(warnings).toEqual(
     [14, 13, 12, 11].map((left) =>
-      `The client's certificate of tls.crt_file ends in ${left} day(s), at 2026-02-20T00:00:00.000Z (CN=client)`
+      `The client's certificate of tls.crt_file ends in ${left} days, at 2026-02-20T00:00:00.000Z (CN=client)`
     ),
   );
   onDisk = [ending("ca", 400), ending("client", 385)];
@@ -73,8 +73,8 @@ test("tells of the broker that ends first, and of one that has ended", () => {
   expect(days("broker")).toBe(200);
   watch.note([ending("client", -2)]);
   expect(warnings).toEqual([
-    'The certificate of broker "b:1" ends in 3 day(s), at 2026-02-03T00:00:00.000Z (CN=broker)',
-    "The client's certificate of tls.crt_file ended 2 day(s) ago, at 2026-01-29T00:00:00.000Z (CN=client)",
+    'The certificate of broker "b:1" ends in 3 days, at 2026-02-03T00:00:00.000Z (CN=broker)',
+    "The client's certificate of tls.crt_file ended 2 days ago, at 2026-01-29T00:00:00.000Z (CN=client)",
   ]);
   watch.close();
 });
