@@ -7,7 +7,7 @@ import { projectDir } from "./project.ts";
 import { parseJunit, type TestCase } from "./test_case.ts";
 
 /** For tests that name no time of their own. bun's 5 s are too few for a random test on a machine that does other work. */
-const TEST_TIMEOUT_MS = 60_000;
+const TEST_TIMEOUT_MS = 120_000;
 
 const TAIL_LINES = 60;
 

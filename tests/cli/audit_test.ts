@@ -247,7 +247,10 @@ test("events in a disk buffer are in a row of their own, and in no sum twice", a
   expect(cut).toMatchObject({ code: 0, addsUp: true, streams: [{ source: "app", ...all }] });
   const [row] = cut.diskBuffers;
   expect(row).toMatchObject({ read: 100, dropped: { invalid_record: 1 }, lost: {}, difference: 0 });
-  expect(row!.acknowledged).toBe(state.kafka.values().length);
+  // The answer for what has arrived may have been cut off.
+  const arrived = state.kafka.values().length;
+  expect(row!.acknowledged).toBeLessThanOrEqual(arrived);
+  expect(row!.acknowledged + row!.inFlight).toBeGreaterThanOrEqual(arrived);
   expect(row!.acknowledged + row!.inFlight + row!.buffered + 1).toBe(100);
   const shown = await text(state, config);
   expect(shown).toMatch(

@@ -10,7 +10,7 @@ import { waitUntil } from "../support/wait_until.ts";
 const BROKERS = 3;
 const PARTITIONS = 6;
 const CLUSTER_TIMEOUT_MS = 120_000;
-const HEAL_TIMEOUT_MS = 40_000;
+const HEAL_TIMEOUT_MS = 90_000;
 /** Batches of about 300 lines: at any moment some are on their way. */
 const SINK = `batch.max_bytes = 30000
 retry.max_interval_ms = 500

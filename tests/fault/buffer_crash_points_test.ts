@@ -114,9 +114,9 @@ describe("kill -9 at a named point with the buffer on disk: none lost, none twic
     const partitions = index % 2 === 0 ? [1, 6] : [6, 1];
     test.concurrent(`${nameOf(each)}: files, ${partitions[0]} partition(s)`, async () => {
       await crashFiles(each, partitions[0]!, seededRandom(`buffer, files, ${nameOf(each)}`));
-    }, 120_000);
+    }, 240_000);
     test.concurrent(`${nameOf(each)}: stdin, ${partitions[1]} partition(s)`, async () => {
       await crashStdin(each, partitions[1]!, seededRandom(`buffer, stdin, ${nameOf(each)}`));
-    }, 120_000);
+    }, 240_000);
   }
 });

@@ -207,7 +207,7 @@ test.concurrent(
       await lives.check(kafka);
     }
   },
-  60_000,
+  240_000,
 );
 
 testIf(

@@ -103,7 +103,7 @@ for (const partitions of [1, 6]) {
         seededRandom(`${point}, ${partitions} partition(s)`);
         // So many small batches that the journal comes to its next segment, and to the reuse of the one before.
         await crashThenFinish([point, point], { partitions, batchBytes: 2_000 });
-      }, 120_000);
+      }, 240_000);
     }
     test.concurrent("before_replace, then after_replace", async () => {
       seededRandom(`before_replace, ${partitions} partition(s)`);
@@ -116,7 +116,7 @@ for (const partitions of [1, 6]) {
         batchBytes: 1_000_000,
         env: { SHIPPER_TEST_RECHECK_MS: "2000" },
       });
-    }, 120_000);
+    }, 240_000);
     for (const { point, first } of POINTS) {
       const name = first === undefined ? point : `${first}, then ${point}`;
       test.concurrent(name, async () => {
@@ -126,7 +126,7 @@ for (const partitions of [1, 6]) {
           ? [passing(point, random), passing(point, random)]
           : [passing(first, random), `${point}:1` as const];
         await crashThenFinish(crashes, { partitions });
-      }, 120_000);
+      }, 240_000);
     }
   });
 }

@@ -6,6 +6,7 @@ import { type Proxy, startProxy } from "../support/proxy.ts";
 import { expectExactly, filesToKafka } from "../support/scenario.ts";
 import { seededRandom } from "../support/seed.ts";
 import { runShipper, type Shipper, startShipper } from "../support/shipper.ts";
+import { waitUntilStored } from "../support/stored_position.ts";
 import { tempDir } from "../support/temp_dir.ts";
 import { waitUntil } from "../support/wait_until.ts";
 
@@ -74,7 +75,7 @@ test(
     // This one is acknowledged, and goes with the old topic.
     new OracleWriter("recreated-live", "first.log").append(dir.file("first.log"), 1);
     await waitForCount(topic, 1);
-    await Bun.sleep(100); // its answer is there
+    await waitUntilStored(dir.file("data"), dir.file("first.log"));
     proxy.setFault({ swallow: ["response"] });
     writer.append(dir.file(writer.file), 300);
     await waitForCount(topic, 301);
@@ -102,7 +103,7 @@ test(
       // This one goes with the old topic.
       new OracleWriter("recreated-unheard", "first.log").append(dir.file("first.log"), 1);
       await waitForCount(topic, 1);
-      await Bun.sleep(1_500); // its acknowledgement is in the journal
+      await waitUntilStored(dir.file("data"), dir.file("first.log"));
       await kafka.deleteTopic(topic);
       await kafka.createTopic({ name: topic });
       writer.append(dir.file(writer.file), 300);
@@ -179,7 +180,7 @@ for (const isRestarted of [false, true]) {
       await using first = startShipper({ config });
       writer.append(dir.file(writer.file), 1);
       await waitForCount(topic, 1);
-      await Bun.sleep(100); // its answer is there
+      await waitUntilStored(dir.file("data"), dir.file(writer.file));
       proxy.setFault({ swallow: ["response"] });
       writer.append(dir.file(writer.file), 300);
       await waitForCount(topic, 301);

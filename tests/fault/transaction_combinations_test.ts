@@ -15,7 +15,7 @@ import { waitUntil } from "../support/wait_until.ts";
 // Delivery in transactions together with what else a sink can do. Everything is counted as a reader with read_committed sees it. Dead letters are in
 // dead_letters_test.ts and dead_letter_topic_test.ts, message_timeout_ms in message_timeout_test.ts.
 
-const WAIT_MS = 60_000;
+const WAIT_MS = 120_000;
 const MARKER = '{"shipper_gap":';
 const MAX_BYTES = 4_000;
 

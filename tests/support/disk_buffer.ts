@@ -178,7 +178,7 @@ export function finish(config: string, stdin?: string): Promise<ShipperExit> {
     config,
     args: ["--once"],
     testBuild: true,
-    timeoutMs: 40_000,
+    timeoutMs: 120_000,
     ...(stdin === undefined ? {} : { stdin }),
   });
 }

@@ -40,7 +40,7 @@ export async function killOften(
 }
 
 /** A run that has to deliver all that is left. */
-export async function finish(config: string, timeoutMs = 60_000): Promise<void> {
+export async function finish(config: string, timeoutMs = 120_000): Promise<void> {
   const exit = await runShipper({ config, args: ["--once"], testBuild: true, env: QUICK, timeoutMs });
   expect(exit).toMatchObject({ code: 0 });
 }

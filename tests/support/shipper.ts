@@ -99,7 +99,7 @@ export class Shipper implements AsyncDisposable {
   }
 
   /** Waits until its log (stderr) matches; gives the match. Rejects with the log when it ends or takes longer. */
-  async waitForLog(pattern: RegExp, timeoutMs = 40_000): Promise<RegExpExecArray> {
+  async waitForLog(pattern: RegExp, timeoutMs = 60_000): Promise<RegExpExecArray> {
     return await waitUntil(`the log matches ${pattern}`, () => this.#logMatch(pattern), { timeoutMs }).catch(
       (error) => {
         throw new Error(`${error.message}\n${this.#stderr.slice(-LOG_TAIL_CHARS)}`);
@@ -108,7 +108,7 @@ export class Shipper implements AsyncDisposable {
   }
 
   /** Waits for the end. Rejects, and kills it, when that takes longer. */
-  async waitForExit(timeoutMs = 60_000): Promise<ShipperExit> {
+  async waitForExit(timeoutMs = 120_000): Promise<ShipperExit> {
     const timer = Promise.withResolvers<null>();
     const timeout = setTimeout(() => timer.resolve(null), timeoutMs);
     const exit = await Promise.race([this.exit, timer.promise]);
