@@ -299,6 +299,7 @@ export class DiskBuffer implements EventBuffer {
   #isDiskShort(): boolean {
     const { log, dir, sink, metrics } = this.#options;
     const isShort = this.#room.isDiskShort;
+    if (isShort) this.#log.giveBack();
     if (isShort === this.#wasDiskShort) return isShort;
     this.#wasDiskShort = isShort;
     metrics.bufferFailure = isShort ? "the disk is full" : null;

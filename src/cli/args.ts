@@ -325,6 +325,8 @@ function collectFlags(
           ? `the command goes behind --: ${usageOf(command)}`
           : word === "--"
           ? "a command is run by shipper exec --config FILE -- COMMAND"
+          : commandFamily(word).length > 0
+          ? `the command comes first: ${usageOf(commandFamily(word)[0]!)}`
           : `a configuration is named by --config ${word}`,
       );
       continue;

@@ -126,13 +126,15 @@ export function describeExit(report: ExitReport, log: Log): void {
     );
   }
   if (droppedCount > 0) {
-    const text = `Dropped ${droppedCount} events: each was counted, with its reason`;
+    const text = `Dropped ${countOf(droppedCount, "event")}: each was counted, with its reason`;
     if (isOnce) log.error(`${text}; the exit code is 1, because --once is to deliver everything`);
     else log.warn(text);
   }
   if (report.deadLetteredCount > 0) {
     log.warn(
-      `Kept ${report.deadLetteredCount} events as dead letters: they cannot be delivered as they are`,
+      `Kept ${
+        countOf(report.deadLetteredCount, "event")
+      } as dead letters: what is one cannot be delivered as it is`,
       {
         hint: "shipper dlq ls shows them, shipper dlq replay sends them again",
       },

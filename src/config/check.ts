@@ -1,4 +1,5 @@
 import { checkValue } from "./check_value.ts";
+import { type ForeignKey, foreignKey } from "./foreign_keys.ts";
 import type { Option, OptionGroup } from "./option.ts";
 import { looksSecret, quote, type Span } from "./source_text.ts";
 import { nearest } from "./suggest.ts";
@@ -131,7 +132,12 @@ class TableChecker {
   }
 
   #reportUnknown(entry: TomlEntry, path: string): void {
-    const near = this.#nearestKeys(path, entry.key);
+    const foreign = foreignKey(path, this.#group);
+    const near = foreign === null
+      ? this.#nearestKeys(path, entry.key)
+      : foreign.option === null
+      ? []
+      : [foreign.option];
     if (looksSecret(path) || near.some(looksSecret) || this.#besideSecret(path)) maskNode(entry.node);
     else maskSecretsInside(entry);
     if (this.#isPlanned(path)) {
@@ -151,7 +157,7 @@ class TableChecker {
       code: "unknown-key",
       message: `Cannot read option ${quote(path)}: ${this.#identity.label} has no such option`,
       at: entry.keyAt,
-      hint: this.#unknownHint(path, entry.key, near),
+      hint: this.#unknownHint(path, entry.key, near, foreign),
     });
   }
 
@@ -177,7 +183,7 @@ class TableChecker {
     return this.#group.planned.some((each) => each === path || each.startsWith(`${path}.`));
   }
 
-  #unknownHint(path: string, last: string, near: readonly string[]): string {
+  #unknownHint(path: string, last: string, near: readonly string[], foreign: ForeignKey | null): string {
     if (last.includes(".") && this.#byKey.has(path)) {
       return `remove the quotes, which make the dots part of one name: ${path}`;
     }
@@ -188,6 +194,7 @@ class TableChecker {
       const place = other.table === "" ? "the top level" : `type = ${quote(other.type ?? "")}`;
       return `${quote(path)} is an option of ${place}; remove it here`;
     }
+    if (foreign !== null) return foreign.hint;
     if (near.length > 0) return `a similar option exists: ${near.map((each) => quote(each)).join(" or ")}`;
     return "remove it; docs/configuration.md lists the options that there are";
   }

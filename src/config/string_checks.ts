@@ -66,7 +66,9 @@ export function checkTopic(value: string): StringProblem | null {
   const problem = checkTemplateParts(value, (character) => {
     literalCount++;
     if (TOPIC_LITERAL.test(character)) return null;
-    const hint = "a topic name has letters, digits, dots, underscores and hyphens";
+    const hint = character === "{" || character === "}"
+      ? 'a field of the event is written with two braces: "logs-{{unit}}"'
+      : "a topic name has letters, digits, dots, underscores and hyphens";
     return bad("bad-template", `Kafka allows no ${quote(character)} in a topic name`, hint, character);
   });
   if (problem !== null) return problem;

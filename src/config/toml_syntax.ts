@@ -70,6 +70,11 @@ export function reportSyntaxError(file: SourceText, error: unknown, report: Repo
     reportSyntax(file, start, start + 1, "an option stands where a list goes on", hint, report);
     return;
   }
+  const foreign = foreignSyntax(file.text, start, rest);
+  if (foreign !== null) {
+    reportSyntax(file, start, Math.min(start + 1, file.text.length), ...foreign, report);
+    return;
+  }
   const known = SYNTAX_ERRORS[error.message];
   const word = /^[^\s=,[\]{}#"']+/u.exec(rest)?.[0];
   const bareWord = error.message === "Unexpected character" && word !== undefined && /^[A-Za-z]/u.test(word);
@@ -81,6 +86,23 @@ export function reportSyntaxError(file: SourceText, error: unknown, report: Repo
     ? "texts are written in quotes; only numbers, true and false are not"
     : known?.[1] ?? null;
   reportSyntax(file, start, end, what, hint, report);
+}
+
+/** What is there of another language, or of a text processor; null: nothing that is known. */
+function foreignSyntax(text: string, start: number, rest: string): [what: string, hint: string] | null {
+  if (rest.startsWith("{") && text.slice(0, start).trim() === "") {
+    return ["it begins as JSON does", "shipper generate --sources file --sinks kafka prints a file in TOML"];
+  }
+  if (/^:(?:\s|$)/u.test(rest)) {
+    return [
+      "a colon stands where an equals sign belongs",
+      'write key = "value"; a table begins with [sinks.events]',
+    ];
+  }
+  if (/^[\u2018-\u201f\u00ab\u00bb\u0060]/u.test(rest)) {
+    return ["a quote is none that TOML knows", 'write straight quotes: "value"'];
+  }
+  return null;
 }
 
 function reportSyntax(

@@ -131,7 +131,7 @@ export class FolderSearch {
     return { byKey, isComplete, failure };
   }
 
-  /** Adds what is there; false when there is more than is looked at. */
+  /** Adds what is there; false when there is more than is looked at. Rejects, behind the last, where one cannot be looked at for now. */
   async #lookThrough(
     folder: string,
     isWanted: (name: string) => boolean,
@@ -146,11 +146,18 @@ export class FolderSearch {
         `Looking for renamed files at ${SEARCH_ENTRIES_MAX} of ${entries.length} entries of "${folder}" only`,
       );
     }
+    let failure: unknown = null;
     for (const entry of entries.slice(0, SEARCH_ENTRIES_MAX)) {
-      const place = await this.#look(path.join(folder, entry.name));
-      if (place === null) continue;
-      for (const key of keysOf(place.stat)) byKey.set(key, place);
+      try {
+        const place = await this.#look(path.join(folder, entry.name));
+        if (place === null) continue;
+        for (const key of keysOf(place.stat)) byKey.set(key, place);
+      } catch (error) {
+        // It does not hide those behind it.
+        failure ??= error;
+      }
     }
+    if (failure !== null) throw failure;
     return entries.length <= SEARCH_ENTRIES_MAX;
   }
 
@@ -159,8 +166,8 @@ export class FolderSearch {
       const stat = await this.#options.ops.stat(candidate, false);
       return stat.kind === "file" ? { path: candidate, stat } : null;
     } catch (error) {
-      // Gone since it was listed, or not ours to look at. What cannot be looked at for now may be what is looked for.
-      if (isNotFound(error) || !isPassing(errnoName(error))) return null;
+      // Gone since it was listed, not ours to look at, or a link that leads to itself. What cannot be looked at for now may be what is looked for.
+      if (isNotFound(error) || !isPassing(errnoName(error)) || errnoName(error) === "ELOOP") return null;
       throw error;
     }
   }

@@ -81,6 +81,7 @@ export class SegmentFiles {
   #nextNumber: number;
   #nextFree = 0;
   #recycling: Promise<void> | null = null;
+  #givingBack: Promise<void> = Promise.resolve();
   #isFilling = false;
   #isClosed = false;
   #spareFromMs = 0;
@@ -192,9 +193,23 @@ export class SegmentFiles {
     void this.#fill(wantedBytes);
   }
 
+  /** Gives the disk the files that are kept for later segments, in the background. One that cannot be removed is kept. */
+  giveBack(): void {
+    if (this.#isClosed || this.#free.length === 0) return;
+    const files = this.#free.splice(0);
+    this.#givingBack = Promise.all([this.#givingBack, this.#removeFree(files)]).then(() => {});
+  }
+
+  async #removeFree(files: readonly FreeFile[]): Promise<void> {
+    for (const file of files) {
+      if (!await this.#remove(freeName(file.number))) this.#free.push(file);
+    }
+  }
+
   /** Resolves when what is to be freed is. Never rejects. */
   async idle(): Promise<void> {
     await this.#recycling;
+    await this.#givingBack;
   }
 
   /** Stops what runs in the background. */

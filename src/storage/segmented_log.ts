@@ -210,6 +210,9 @@ export class SegmentedLog {
     this.#files.release(older, this.#segment?.sizeBytes ?? 0, damaged);
   }
 
+  /** Buffer, on a full disk: removes the files that are kept for later; nothing is written to them then, and they may be all that it lacks. */
+  giveBack = (): void => this.#files.giveBack();
+
   /** Buffer: segments that are not written to any more and not recycled yet, ascending. */
   get older(): readonly RetiredSegment[] {
     return this.#files.older;

@@ -1,3 +1,4 @@
+import { bufferOpsOf } from "../../src/buffer/buffer_ops.ts";
 import type { DiskBuffer } from "../../src/buffer/disk_buffer.ts";
 import type { BufferTiming } from "../../src/buffer/open_buffer.ts";
 import type { KafkaSinkConfig } from "../../src/config/config.ts";
@@ -51,6 +52,8 @@ export interface BenchOptions {
   readonly writers?: { readonly buffer: GroupWriter; readonly journal: GroupWriter };
   readonly timing?: BufferTiming;
   readonly isExact?: boolean;
+  /** What the disk of the buffer has left, bytes; infinite when it is not given. */
+  readonly freeBytes?: () => number;
 }
 
 /** Does nothing any more when its process is gone. */
@@ -140,6 +143,7 @@ export class BufferBench {
           skipDelayMs: 1,
           writer: new MortalWriter(writers?.buffer ?? new DirectWriter(disks.buffer), life),
           ...options.timing,
+          ...(options.freeBytes === undefined ? {} : { ops: bufferOpsOf(disks.buffer, options.freeBytes) }),
         },
       },
       sink as unknown as KafkaSinkConfig,

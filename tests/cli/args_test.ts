@@ -317,9 +317,14 @@ describe("what is refused", () => {
     ["schema --config x", '"shipper schema" has no flag "--config"', 'it is a flag of "shipper run"'],
     ["audit x -c a.toml", 'Cannot use the word "x"', "a configuration is named by --config x"],
     [
+      "-c a.toml validate",
+      'Cannot use the word "validate"',
+      "the command comes first: shipper validate --config FILE [--json]",
+    ],
+    [
       "run positions -c a.toml",
       'Cannot use the word "positions"',
-      "a configuration is named by --config positions",
+      "the command comes first: shipper positions --config FILE [--json]",
     ],
   ];
   for (const [line, message, hint] of cases) {

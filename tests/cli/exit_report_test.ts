@@ -94,6 +94,14 @@ describe("exitReport", () => {
     expect(once.texts("error")[0]).toContain("Dropped 2 events");
   });
 
+  test("one event is told as one", () => {
+    const some = metrics();
+    some.sink("a").dropped.add("app\u0000buffer_full", 1);
+    const warnings = told({ ...exitReport(some, config, good), deadLetteredCount: 1 }).texts("warn");
+    expect(warnings[0]).toContain("Dropped 1 event: ");
+    expect(warnings[1]).toContain("Kept 1 event as dead letters: ");
+  });
+
   test("a run that failed is 1; positions that are not stored are no loss, and said", () => {
     expect(exitReport(metrics(), config, { ...good, hasFailed: true }).exitCode).toBe(1);
     const report = exitReport(metrics(), config, { ...good, isStored: false });

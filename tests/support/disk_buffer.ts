@@ -60,7 +60,7 @@ export function toldLosses({ code, stderr }: ShipperExit): ToldLosses {
   const count = (pattern: RegExp) => Number(pattern.exec(stderr)?.[1] ?? 0);
   return {
     code,
-    droppedCount: count(/Dropped (\d+) events: each was counted/),
+    droppedCount: count(/Dropped (\d+) events?: each was counted/),
     lostCount: count(/Lost (\d+) events? [^"]*: each case was logged/),
   };
 }
