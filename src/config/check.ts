@@ -145,7 +145,7 @@ class TableChecker {
         code: "not-supported",
         message: `Cannot read option ${quote(path)}: this version of shipper does not have it`,
         at: entry.keyAt,
-        hint: "remove it; docs/configuration.md lists the options that there are",
+        hint: "remove it; shipper generate prints the options that there are",
       });
       return;
     }
@@ -196,7 +196,7 @@ class TableChecker {
     }
     if (foreign !== null) return foreign.hint;
     if (near.length > 0) return `a similar option exists: ${near.map((each) => quote(each)).join(" or ")}`;
-    return "remove it; docs/configuration.md lists the options that there are";
+    return "remove it; shipper generate prints the options that there are";
   }
 
   /** What is misspelt stands there with a value that is not good: no rule finds it missing, and one mistake is reported once. */
