@@ -287,7 +287,7 @@ export class Ledger implements RegionOwner {
 
   /**
    * After `finishRestore`: `liveCount` lines of this region are in intents whose fate is not known. Returns the region, which is settled when
-   * they are.
+   * they are. To be called for the newest intent first: of two regions of the same place it names the one that is in the file now.
    */
   reopen(info: RegionInfo, liveCount: number): Region {
     if (info.startOffset < this.#position && info.endOffset <= this.#position) {
@@ -300,8 +300,12 @@ export class Ledger implements RegionOwner {
     const index = this.#indexAt(info.startOffset);
     const entry = this.#entries[index];
     if (entry !== undefined && !entry.isSpan && isSameRegion(entry, info)) {
-      entry.restoreSettled(entry.coveredCount - entry.settledCount + liveCount);
-      return entry;
+      const openCount = entry.coveredCount - entry.settledCount + liveCount;
+      // More than it has: it was cut off, and the same bytes are there again.
+      if (openCount <= entry.coveredCount) {
+        entry.restoreSettled(openCount);
+        return entry;
+      }
     }
     const region = new Region(this, info);
     this.#isRestoring = true;
@@ -311,7 +315,8 @@ export class Ledger implements RegionOwner {
     const isInside = entry !== undefined && entry.isSpan && entry.startOffset <= info.startOffset &&
       entry.endOffset >= info.endOffset;
     if (!isInside) {
-      // Rewound since: it stands for itself.
+      // Rewound since: it stands for itself, and no intent may name these bytes by it any more.
+      region.detach();
       return region;
     }
     const parts: Region[] = [];

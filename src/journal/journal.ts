@@ -18,6 +18,7 @@ import {
   JOURNAL_FOLDER,
   type JournalContent,
   type LiveIntent,
+  newestFirst,
   readJournal,
   takeRegions,
 } from "./journal_reader.ts";
@@ -143,11 +144,12 @@ export class Journal {
     for (const [id, { payload, sinkNumber }] of this.#live.entries()) {
       if (sinkNumber === number) open.set(id, { intent: readIntent(payload), payload, regions: [] });
     }
-    for (const [id, each] of open) {
+    const ordered = inOrder(open);
+    for (const each of newestFirst(ordered)) {
       takeRegions(this.positions, each);
-      this.#live.setHeld(id, heldLines(each));
+      this.#live.setHeld(each.intent.id, heldLines(each));
     }
-    this.#reopened.set(sink, [...inOrder(open).values()]);
+    this.#reopened.set(sink, [...ordered.values()]);
   }
 
   /**

@@ -112,10 +112,11 @@ export class JournalReader {
   /** After the last frame. */
   finish(found: LogReadResult): JournalContent {
     this.#positions.finishRestore();
-    for (const each of this.#live.values()) takeRegions(this.#positions, each);
+    const live = inOrder(this.#live);
+    for (const each of newestFirst(live)) takeRegions(this.#positions, each);
     return {
       positions: this.#positions,
-      live: inOrder(this.#live),
+      live,
       runs: this.#runs,
       checkpoint: this.#checkpoint,
       found,
@@ -186,7 +187,7 @@ export class JournalReader {
   }
 }
 
-/** Opens the lines of an intent, whose fate is not known, in their ledgers; after those were restored. */
+/** Opens the lines of an intent, whose fate is not known, in their ledgers; after those were restored, and in the order of `newestFirst`. */
 export function takeRegions(positions: PositionStore, live: LiveIntent): void {
   live.regions = live.intent.segments.map(({ streamNumber, info, lineCount }) =>
     positions.storedLedger(streamNumber, live.intent.sinkNumber)?.reopen(info, lineCount) ?? null
@@ -199,6 +200,11 @@ export function inOrder(live: ReadonlyMap<number, LiveIntent>): Map<number, Live
     one.place - other.place || a - b
   );
   return new Map(sorted);
+}
+
+/** Of `inOrder`: where a file was cut back, the newest names what is there now. */
+export function newestFirst(live: ReadonlyMap<number, LiveIntent>): LiveIntent[] {
+  return [...live.values()].reverse();
 }
 
 function asStartError(error: unknown, dir: string, at: { segment: number; offset: number }): unknown {
