@@ -186,8 +186,8 @@ export class DoubtKeeper {
           return;
         case "resend":
           for (const intent of left) {
-            if (await this.#hasChanged([intent])) await this.#decide(queue, intent, out, verdict.reason);
-            else await this.#sendAgain(queue, intent, out, "resend");
+            if (await this.#hasChanged([intent])) await this.#decide(queue, intent, out, verdict);
+            else await this.#sendAgain(queue, intent, out, "resend", verdict.topicId);
           }
           return;
         case "replace":
@@ -200,10 +200,10 @@ export class DoubtKeeper {
           left = left.slice(verdict.writtenCount);
           if (verdict.isRestUnwritten) {
             for (const intent of left) await this.#replace(queue, intent, out, verdict.reason);
-          } else for (const intent of left) await this.#decide(queue, intent, out, verdict.reason);
+          } else for (const intent of left) await this.#decide(queue, intent, out, verdict);
           return;
         case "undecidable":
-          for (const intent of left) await this.#decide(queue, intent, out, verdict.reason);
+          for (const intent of left) await this.#decide(queue, intent, out, verdict);
           return;
       }
     }
@@ -242,11 +242,8 @@ export class DoubtKeeper {
 
   /** Made once: a batch is read again and kept until it is clear what becomes of it. Null at the end of the run. */
   #rebuild(intent: RecoveredIntent): Promise<Rebuilt | null> {
-    let rebuilding = this.#rebuilt.get(intent.id);
-    if (rebuilding === undefined) {
-      rebuilding = rebuildBatch(intent, this.#options);
-      this.#rebuilt.set(intent.id, rebuilding);
-    }
+    const rebuilding = this.#rebuilt.get(intent.id) ?? rebuildBatch(intent, this.#options);
+    this.#rebuilt.set(intent.id, rebuilding);
     return rebuilding;
   }
 
@@ -269,6 +266,7 @@ export class DoubtKeeper {
     intent: RecoveredIntent,
     out: Rebuilding,
     why: "unwritten" | "resend" | "undecidable",
+    topicId?: string,
   ): Promise<void> {
     const rebuilt = await this.#rebuild(intent);
     if (rebuilt === null) return;
@@ -279,6 +277,7 @@ export class DoubtKeeper {
       return this.#sendChanged(queue, intent, rebuilt, out, "changed");
     }
     const batch = rebuilt.batch!;
+    batch.adoptTopic(topicId);
     batch.isLastTry = why === "undecidable";
     if (why === "resend") countAge(batch, this.#options);
     out.batches.push(batch);
@@ -343,7 +342,7 @@ export class DoubtKeeper {
     queue: PartitionSender,
     intent: RecoveredIntent,
     out: Rebuilding,
-    reason: string,
+    { reason, topicId }: { readonly reason: string; readonly topicId?: string },
   ): Promise<void> {
     const { config, log, metrics, onFatal } = this.#options;
     metrics.resolved.add("undecidable");
@@ -352,7 +351,7 @@ export class DoubtKeeper {
     switch (config.onUndecidable) {
       case "duplicate":
         log.warn(`${what}; sent again, as on_undecidable = "duplicate" asks, and perhaps there twice`);
-        return await this.#sendAgain(queue, intent, out, "undecidable");
+        return await this.#sendAgain(queue, intent, out, "undecidable", topicId);
       case "drop":
         log.error(`${what}; not sent again, as on_undecidable = "drop" asks, and perhaps lost`);
         return this.#giveUp(queue, intent, out, "undecidable");

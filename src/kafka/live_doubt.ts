@@ -70,6 +70,7 @@ export class LiveDoubt {
 
   #act(queue: PartitionSender, batch: ProduceBatch, verdict: Verdict, why: LiveDoubtReason): void {
     const { exactlyOnce, deliver, metrics } = this.#options;
+    if (verdict.kind === "resend" || verdict.kind === "undecidable") batch.adoptTopic(verdict.topicId);
     switch (verdict.kind) {
       case "written":
         return deliver(queue, batch);
@@ -127,6 +128,8 @@ export class LiveDoubt {
   /** The policy for a batch of which nobody can say whether it was written. */
   #decide(queue: PartitionSender, batch: ProduceBatch, reason: string, why: LiveDoubtReason): void {
     const { config, log, onFatal, exactlyOnce, accumulator, metrics } = this.#options;
+    // Every attempt was answered, with a refusal: what cannot be found out is known.
+    if (!batch.isInDoubt) return exactlyOnce.renumber(queue, [batch], "numbers-refused");
     metrics.resolved.add("undecidable");
     const { path, source, offset } = batch.members.describe(0);
     const where = path === "" ? `source "${source}"` : `"${path}" from byte ${offset} on`;

@@ -212,6 +212,13 @@ export class ProduceBatch implements OpenBatch {
     this.leaderEpoch = -1;
   }
 
+  /** It goes to the topic with this id, in place of the one of its name that it got its numbers for. Undefined: it is the same one. */
+  adoptTopic(topicId: string | undefined): void {
+    if (topicId === undefined) return;
+    this.topicId = topicId;
+    this.hintOffset = -1;
+  }
+
   /** Records `[from, to)` as a batch of its own, neither compressed nor numbered. */
   copyRecords(from: number, to: number, pool: ArenaPool): ProduceBatch {
     return new ProduceBatch(pool, this.#limits, this.#records.copyRecords(from, to));

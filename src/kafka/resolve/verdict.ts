@@ -95,8 +95,8 @@ export type Verdict =
   }
   /** None is in the log; sending them with the same numbers, oldest first, is safe. `logEndOffset` is the next hint; -1: unknown. */
   | { readonly kind: "unwritten"; readonly by: "listed" | "scanned"; readonly logEndOffset: number }
-  /** Not to be told apart from here, but the broker's own de-duplication can: send the same numbers, oldest first. */
-  | { readonly kind: "resend"; readonly reason: string }
+  /** Not to be told apart from here, but the broker's own de-duplication can: send the same numbers, oldest first. `topicId`: as in "written". */
+  | { readonly kind: "resend"; readonly reason: string; readonly topicId?: string }
   /** None is in the log, and none can be taken under these numbers: they need new ones. */
   | {
     readonly kind: "replace";
@@ -120,8 +120,8 @@ export type Verdict =
     /** The others are not: they need new numbers. false: with others left, they are undecidable. */
     readonly isRestUnwritten: boolean;
   }
-  /** `reason` completes "Cannot tell whether batches were written: ". */
-  | { readonly kind: "undecidable"; readonly reason: string };
+  /** `reason` completes "Cannot tell whether batches were written: ". `topicId`: as in "written". */
+  | { readonly kind: "undecidable"; readonly reason: string; readonly topicId?: string };
 
 /** What the clock says about whether brokers must still remember what they were sent. */
 export interface Recency {
@@ -144,7 +144,9 @@ export function judge(
 ): Verdict | "scan-needed" {
   const replaced = judgeIdentity(batches, evidence.clusterId, evidence.topicId);
   if (replaced !== null) {
-    return replaced.reason === "other-topic" ? judgeOtherTopic(batches, evidence, replaced) : replaced;
+    return replaced.reason === "other-topic"
+      ? judgeOtherTopic(batches, evidence, replaced, recency)
+      : replaced;
   }
   const { listing } = evidence;
   if (listing.kind === "listed" && !isForgotten(batches, listing)) {
@@ -182,8 +184,17 @@ export function judgeIdentity(
  * A batch that was sent before anybody here had heard that the topic was made again is in the new one, under the numbers that it got for the old
  * one: a partition where the producer is not known takes any. The leader knows the producer then.
  */
-function judgeOtherTopic(batches: readonly DoubtfulBatch[], evidence: Evidence, replaced: Replace): Verdict {
+function judgeOtherTopic(
+  batches: readonly DoubtfulBatch[],
+  evidence: Evidence,
+  replaced: Replace,
+  recency: Recency,
+): Verdict {
   const { listing, topicId } = evidence;
+  // Who may not be told can still have the new topic's brokers recognise a repeat.
+  if (listing.kind === "denied" && topicId !== null) {
+    return { ...judgeDenied(batches, recency), topicId };
+  }
   if (listing.kind !== "listed") return replaced;
   const position = positionOf(batches, listing);
   if (typeof position !== "number" || position === 0) return replaced;
@@ -296,12 +307,7 @@ function judgeUnlisted(
   recency: Recency,
 ): Verdict {
   const { listing, leaderEpoch, logEndOffset } = evidence;
-  const isRecent = isRecentEnough(batches, recency);
-  if (scan === "denied") {
-    if (isRecent) return { kind: "resend", reason: "this user has no READ right on the topic" };
-    const age = recency.hasClockJumped ? "the clock was changed" : "half of dedup_window_secs has passed";
-    return { kind: "undecidable", reason: `this user has no READ right on the topic, and ${age}` };
-  }
+  if (scan === "denied") return judgeDenied(batches, recency);
   const writtenCount = foundIn(scan);
   if (writtenCount > 0) {
     return {
@@ -320,8 +326,21 @@ function judgeUnlisted(
   }
   if (scan.isComplete) return { kind: "unwritten", by: "scanned", logEndOffset: logEndOffset ?? -1 };
   // The leader may remember what it does not tell; when it says that it does not, its de-duplication is no help.
-  if (listing.kind === "unsupported" && isRecent) return { kind: "resend", reason: scan.gap };
+  if (listing.kind === "unsupported" && isRecentEnough(batches, recency)) {
+    return { kind: "resend", reason: scan.gap };
+  }
   return { kind: "undecidable", reason: scan.gap };
+}
+
+/** Nothing can be looked at. */
+function judgeDenied(
+  batches: readonly DoubtfulBatch[],
+  recency: Recency,
+): Extract<Verdict, { kind: "resend" | "undecidable" }> {
+  const reason = "this user has no READ right on the topic";
+  if (isRecentEnough(batches, recency)) return { kind: "resend", reason };
+  const age = recency.hasClockJumped ? "the clock was changed" : "half of dedup_window_secs has passed";
+  return { kind: "undecidable", reason: `${reason}, and ${age}` };
 }
 
 /** By the newest that was found: it was sent after all before it were acknowledged. */
