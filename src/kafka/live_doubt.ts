@@ -204,6 +204,12 @@ function doubtOf(batch: ProduceBatch): DoubtfulBatch {
     hintOffset: batch.hintOffset,
     clusterId: batch.clusterId,
     topicId: batch.topicId,
-    sentMs: batch.firstSentMs === 0 || batch.hasOwnTimes ? batch.timestampMs : batch.firstSentMs,
+    sentMs: sentMsOf(batch),
   };
+}
+
+/** Brokers count from the records' time where that is an earlier one; a later one has them remember the producer for longer. */
+function sentMsOf({ firstSentMs, timestampMs, hasOwnTimes }: ProduceBatch): number {
+  if (firstSentMs === 0) return timestampMs;
+  return hasOwnTimes ? Math.min(timestampMs, firstSentMs) : firstSentMs;
 }

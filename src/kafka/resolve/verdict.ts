@@ -132,6 +132,8 @@ export interface Recency {
 }
 
 const SEQUENCES = 0x8000_0000;
+/** A clock that is set by so little says nothing of a window of half a minute at least. */
+const CLOCK_STEP_MAX_MS = 10_000;
 
 /**
  * Judges a list of batches. `scan` is null at first: "scan-needed" asks for a look into the log (the same evidence is judged again with it).
@@ -351,7 +353,9 @@ function foundIn(scan: ScanFinding): number {
 function isRecentEnough(batches: readonly DoubtfulBatch[], recency: Recency): boolean {
   const { nowMs, dedupWindowMs, hasClockJumped } = recency;
   if (hasClockJumped) return false;
-  return batches.every(({ sentMs }) => sentMs <= nowMs && nowMs - sentMs < dedupWindowMs / 2);
+  return batches.every(({ sentMs }) =>
+    sentMs - nowMs <= CLOCK_STEP_MAX_MS && nowMs - sentMs < dedupWindowMs / 2
+  );
 }
 
 function withoutKind({ epoch, lastSequence, lastTimestampMs }: ListedProducer): ListedProducer {

@@ -261,7 +261,9 @@ describe("R3 and R4: no entry", () => {
     expect(judged(two, listing, scan, { ...recent, hasClockJumped: true })).toMatchObject({
       kind: "undecidable",
     });
-    const future = { ...recent, nowMs: TIME_MS - 1 };
+    const slightlyBack = { ...recent, nowMs: TIME_MS - 10_000 };
+    expect(judged(two, listing, scan, slightlyBack)).toMatchObject({ kind: expected });
+    const future = { ...recent, nowMs: TIME_MS - 10_001 };
     expect(judged(two, listing, scan, future)).toMatchObject({ kind: "undecidable" });
     const oneOld = [{ ...two[0]!, sentMs: TIME_MS - 11 * HOUR_MS }, two[1]!];
     expect(judged(oneOld, listing, scan, recent)).toMatchObject({ kind: "undecidable" });
