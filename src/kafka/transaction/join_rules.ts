@@ -48,7 +48,11 @@ export class JoinRules {
     let isHeld = false;
     let hasSealed = false;
     for (const queue of this.#options.accumulator.active) {
-      if (!hasAny(queue)) continue;
+      if (!hasAny(queue)) {
+        // What becomes a dead letter is in no transaction, and none can be committed before it is gone.
+        isHeld ||= queue.sealed.some((batch) => batch.isCovered);
+        continue;
+      }
       hasSealed = true;
       if (this.#isUsable(queue, nowMs)) continue;
       blocked.add(this.#unit(queue));

@@ -1,4 +1,5 @@
 import type { KafkaSinkConfig } from "../../../src/config/config.ts";
+import type { DeadLetters } from "../../../src/event/dead_letters.ts";
 import type { BatchStatus } from "../../../src/event/delivery.ts";
 import type { Cluster } from "../../../src/kafka/cluster.ts";
 import { createCompressor } from "../../../src/kafka/compression.ts";
@@ -77,7 +78,12 @@ export class TransactionHarness implements AsyncDisposable {
   offeredCount = 0;
   settledCount = 0;
 
-  constructor(kafka: FakeKafka, config: Partial<KafkaSinkConfig> = {}, stallMs?: number) {
+  constructor(
+    kafka: FakeKafka,
+    config: Partial<KafkaSinkConfig> = {},
+    stallMs?: number,
+    deadLetters: DeadLetters | null = null,
+  ) {
     const whole: KafkaSinkConfig = {
       ...plainSink,
       delivery: "transactional",
@@ -105,6 +111,7 @@ export class TransactionHarness implements AsyncDisposable {
       hostname: "here",
       fixedTopic: "logs",
       positions: this.positions,
+      deadLetters,
       onStarted: () => this.isStarted = true,
       onFatal: (message) => this.failure = message,
       fenceWaitMs: 50,
