@@ -139,12 +139,12 @@ export class FileTailer {
       }
       this.#failureCount = 0;
       const wasMarkerKnown = this.#marker.isKnown;
-      if (before === this.offset && !this.file.isRescued) {
-        this.#context.onHead(this.file, owner.data.subarray(0, count));
-      }
+      const head = owner.data.subarray(0, count);
+      const isOther = this.offset === 0 && this.file.hasOtherHead(head, length);
+      if (!isOther && before === this.offset && !this.file.isRescued) this.#context.onHead(this.file, head);
       if (!wasMarkerKnown) this.#marker.set(owner.data, before);
       const isAtEnd = piece === null && count < length;
-      if (piece === null ? isAtEnd && end < this.#endOffset : count < length) {
+      if (isOther || (piece === null ? isAtEnd && end < this.#endOffset : count < length)) {
         return await this.#fallShort(wasMarkerKnown, end, signal, onDevice);
       }
       this.#wasShort = false;
@@ -385,6 +385,7 @@ export class FileTailer {
       }
     }
     onFailure(this.file, error);
+    if (this.file.rotatedMs !== null && this.file.isMissing(code)) this.file.isMisplaced = true;
     const hasLeft = this.file.rotatedMs !== null && this.#failureCount >= FAILURES_MAX;
     if (hasLeft || (isOnce && this.#failureCount >= FAILURES_MAX_ONCE)) {
       lost.unreadable(this);

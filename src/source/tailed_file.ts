@@ -1,5 +1,5 @@
 import type { Stream } from "../event/stream.ts";
-import type { Fingerprint } from "./file_identity.ts";
+import { type Fingerprint, fingerprintOf } from "./file_identity.ts";
 import type { FileTailer } from "./file_tailer.ts";
 import type { OpenFile } from "./open_files.ts";
 
@@ -28,6 +28,8 @@ export class TailedFile {
   isUnlinked = false;
   /** It was closed, and where it is now is not known yet. */
   isSought = false;
+  /** It was closed, and is not where it was found last: it has to be looked for. */
+  isMisplaced = false;
   /** Another file took a name of this one and waits until this one was read to its end. */
   isSuperseded = false;
   /** Read from the copy that an earlier run has made (`rescue_store.ts`): the file itself is gone. */
@@ -77,6 +79,13 @@ export class TailedFile {
   /** True when every outlet is done with it. */
   get hasEnded(): boolean {
     return this.tailers.every((tailer) => tailer.hasEnded);
+  }
+
+  /** Whether a read of `length` bytes from the start found another `head` than was there before: it was truncated before it was read. */
+  hasOtherHead(head: Buffer, length: number): boolean {
+    const { sizeBytes, hash } = this.fingerprint;
+    if (this.isRescued || sizeBytes === 0 || sizeBytes > length) return false;
+    return head.length < sizeBytes || fingerprintOf(head.subarray(0, sizeBytes)).hash !== hash;
   }
 
   /** True when an attempt to open it again, which failed with `code`, has shown that it is not under its name any more. */
