@@ -98,7 +98,8 @@ export class FileDiscovery {
   readonly #told: ToldOnce;
   /** What is no regular file, by path: a folder may be listed for one pattern, and be skipped as a file of another one. */
   readonly #skipped: ToldOnce;
-  readonly #knownCounts = new Map<GlobRoot, number>();
+  /** Of each root: how often it was walked, and known files that the last walk came by. Turns are its own: counted together, some would never come. */
+  readonly #walked = new Map<GlobRoot, { readonly count: number; readonly knownCount: number }>();
   #scanCount = 0;
   #isClosed = false;
 
@@ -128,10 +129,12 @@ export class FileDiscovery {
 
   /** Every regular file that `root` matches now, with its state; watches the folders on the way. */
   async walk(root: GlobRoot): Promise<Walk> {
-    const walk = new Walk(root, this.#scanCount++, this.#knownCounts.get(root) ?? 0);
+    const { count, knownCount } = this.#walked.get(root) ?? { count: 0, knownCount: 0 };
+    const walk = new Walk(root, count, knownCount);
+    this.#scanCount++;
     await this.#enter(walk, root.folder, 0);
     await this.#lookAgain();
-    this.#knownCounts.set(root, walk.knownCount);
+    this.#walked.set(root, { count: count + 1, knownCount: walk.knownCount });
     return walk;
   }
 

@@ -30,7 +30,7 @@ export class FilePaths {
   readonly #looking = new Set<string>();
   /** Stored streams whose files may be in folders that could not be looked through, by id. */
   readonly #unsearched = new Map<string, FileRecord>();
-  /** Files that were closed when they lost their names, and were not found in a folder that could not be looked through. */
+  /** Files that were closed, and lost their names then or later: they were not found in a folder that could not be looked through, or not looked for. */
   readonly #sought = new Set<TailedFile>();
   /** They are looked for again then (monotonic). */
   #searchAtMs = 0;
@@ -96,6 +96,11 @@ export class FilePaths {
     }
     await this.#chain.openPostponed();
     const { tail } = this.#catalog.options;
+    for (const file of this.#catalog.byInode.values()) {
+      if (!file.isMisplaced) continue;
+      file.isMisplaced = false;
+      this.#sought.add(file);
+    }
     if (this.#unsearched.size + this.#sought.size === 0 || tail.monotonicMs() < this.#searchAtMs) return;
     this.#searchAtMs = tail.monotonicMs() + SEARCH_AGAIN_MS;
     await this.#searchAgain();
