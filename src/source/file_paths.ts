@@ -5,7 +5,7 @@ import type { FileCatalog } from "./file_catalog.ts";
 import { inodeKey, recordInodeKey } from "./file_identity.ts";
 import type { FileStat } from "./file_ops.ts";
 import { byDevicelessKey, type Found, keysOf } from "./folder_search.ts";
-import { findRescued, registerRescued, type RescuedStream } from "./rescued_file.ts";
+import { RescuedFiles } from "./rescued_file.ts";
 import { StartOffsets } from "./start_offsets.ts";
 import type { TailedFile } from "./tailed_file.ts";
 
@@ -24,8 +24,7 @@ export class FilePaths {
   readonly #catalog: FileCatalog;
   /** For paths whose last known file is gone: when it was born. */
   readonly #sinceNs = new Map<string, bigint>();
-  /** Streams whose files are nowhere and that have a copy, by id; null: it cannot be read now. */
-  readonly #rescued = new Map<string, RescuedStream | null>();
+  readonly #rescued: RescuedFiles;
   /** Paths that are being looked at: a task that hangs is left to itself, and the next one may come by. */
   readonly #looking = new Set<string>();
   /** Stored streams whose files may be in folders that could not be looked through, by id. */
@@ -43,6 +42,7 @@ export class FilePaths {
     this.#catalog = catalog;
     this.#startOffsets = new StartOffsets(catalog);
     this.#chain = new FileChain(catalog);
+    this.#rescued = new RescuedFiles(catalog);
   }
 
   /** Takes up what was read before the last stop, then everything else that was found. Called once. */
@@ -68,7 +68,7 @@ export class FilePaths {
       if (group === undefined) groups.set(record.path, [record]);
       else group.push(record);
       if (place === null) {
-        if (await this.#rescue(record)) continue;
+        if (await this.#rescued.find(record)) continue;
         const isCertain = await search.hasLookedThrough(record);
         if (!isCertain) this.#unsearched.set(record.id, record);
         this.#missing(record, isCertain && (found.has(record.path) || await search.isDeleted(record)));
@@ -95,6 +95,7 @@ export class FilePaths {
       }
     }
     await this.#chain.openPostponed();
+    await this.#rescued.retry();
     const { tail } = this.#catalog.options;
     for (const file of this.#catalog.byInode.values()) {
       if (!file.isMisplaced) continue;
@@ -128,21 +129,6 @@ export class FilePaths {
       if (place === null && !await search.hasLookedThrough(record)) continue;
       if (place !== null && await this.#chain.follow(null, place, record.path) === "later") continue;
       this.#unsearched.delete(record.id);
-    }
-  }
-
-  /** Whether there is a copy of a file that is nowhere: it is read, unless that fails, which is told. */
-  async #rescue(record: FileRecord): Promise<boolean> {
-    const { discovery, guard } = this.#catalog.options;
-    try {
-      const found = await findRescued(guard ?? null, record);
-      if (found !== null) this.#rescued.set(record.id, found);
-      return found !== null;
-    } catch (error) {
-      if (errnoName(error) === "UNKNOWN") throw error;
-      discovery.tellFailure(record.lastPath, "read the copy in data_dir of", error);
-      this.#rescued.set(record.id, null);
-      return true;
     }
   }
 
@@ -275,11 +261,8 @@ export class FilePaths {
     for (const record of records) {
       const place = located.get(record.id);
       if (record.id === currentId) continue;
-      const rescued = this.#rescued.get(record.id);
-      if (rescued !== undefined) {
-        if (rescued !== null) {
-          predecessor = await registerRescued(this.#catalog, rescued, predecessor);
-        }
+      if (this.#rescued.has(record.id)) {
+        predecessor = await this.#rescued.register(record.id, predecessor);
         continue;
       }
       if (place === undefined) {
