@@ -4,10 +4,11 @@ import { compareBigInts, FileChain } from "./file_chain.ts";
 import type { FileCatalog } from "./file_catalog.ts";
 import { inodeKey, recordInodeKey } from "./file_identity.ts";
 import type { FileStat } from "./file_ops.ts";
-import { byDevicelessKey, type Found, keysOf } from "./folder_search.ts";
+import { byDevicelessKey, type Found, isNotFound, keysOf } from "./folder_search.ts";
 import { RescuedFiles } from "./rescued_file.ts";
 import { StartOffsets } from "./start_offsets.ts";
 import type { TailedFile } from "./tailed_file.ts";
+import { UnreadPaths } from "./unread_paths.ts";
 
 /** A folder that could not be looked through at the start is tried again this often: that may take seconds. */
 const SEARCH_AGAIN_MS = 10_000;
@@ -35,6 +36,7 @@ export class FilePaths {
   #searchAtMs = 0;
   /** Paths to which nothing leads, and whose folder could not be looked through for what came and went. */
   readonly #unsought = new Set<string>();
+  readonly #unread = new UnreadPaths();
   readonly #startOffsets: StartOffsets;
   readonly #chain: FileChain;
 
@@ -86,6 +88,7 @@ export class FilePaths {
 
   /** Tries once more to find and open what could not be found or opened. */
   async retry(): Promise<void> {
+    await this.#seekUnread();
     for (const gonePath of [...this.#unsought]) {
       this.#unsought.delete(gonePath);
       const last = this.#catalog.byPath.get(gonePath);
@@ -200,7 +203,7 @@ export class FilePaths {
       if (prior.hasEnded && prior.inode === inodeKey(stat) && catalog.options.tail.isOnce) return;
       return await this.#replace(prior, matchedPath, stat);
     }
-    const sinceNs = this.#sinceNs.get(matchedPath);
+    const sinceNs = this.#sinceNs.get(matchedPath) ?? this.#unread.sinceNs(matchedPath, stat);
     const startOffset = sinceNs === undefined ? this.#startOffsets.of(matchedPath, stat) : 0;
     if (startOffset === null) return;
     const predecessor = sinceNs === undefined || catalog.options.config.rotated === "none"
@@ -215,8 +218,18 @@ export class FilePaths {
       predecessor,
       startOffset,
     });
+    if (file === "later" && startOffset === 0) {
+      this.#unread.add(
+        matchedPath,
+        sinceNs ?? stat.birthtimeNs,
+        sinceNs === undefined ? inodeKey(stat) : null,
+      );
+    }
     // It may have lost this name before it could be opened: then others have come and gone.
-    if (file !== null && file !== "later") this.#sinceNs.delete(matchedPath);
+    if (file === null || file === "later") return;
+    this.#sinceNs.delete(matchedPath);
+    this.#unread.delete(matchedPath);
+    this.#startOffsets.started(stat);
   }
 
   async #check(changedPath: string): Promise<boolean> {
@@ -304,6 +317,19 @@ export class FilePaths {
     await this.#seekSiblings(file, matchedPath, file.sinceNs);
   }
 
+  /** What could not be opened may have lost its name: it is looked for under those that rotation gives. */
+  async #seekUnread(): Promise<void> {
+    const { config, tail } = this.#catalog.options;
+    for (const unreadPath of config.rotated === "none" ? [] : this.#unread.all()) {
+      const error = await tail.ops.stat(unreadPath, false).then(() => null, (failure: unknown) => failure);
+      const sinceNs = this.#unread.sinceNs(unreadPath, null);
+      if (error === null || !isNotFound(error) || sinceNs === undefined) continue;
+      this.#unread.delete(unreadPath);
+      this.#sinceNs.set(unreadPath, sinceNs);
+      this.#unsought.add(unreadPath);
+    }
+  }
+
   /** Reads what came and went behind the last file of a path to which nothing leads. */
   async #seekSiblings(file: TailedFile | null, gonePath: string, sinceNs: bigint): Promise<void> {
     const last = await this.#chain.followSiblings(file, gonePath, sinceNs, undefined);
@@ -318,7 +344,7 @@ export class FilePaths {
     let predecessor: TailedFile | null = prior;
     if (catalog.options.config.rotated === "auto") {
       const last = await this.#chain.followSiblings(prior, matchedPath, prior.sinceNs, stat);
-      if (last === "later") return;
+      if (last === "later") return this.#unread.add(matchedPath, prior.sinceNs, null);
       predecessor = last;
       if (predecessor !== null) catalog.byPath.set(matchedPath, predecessor);
     }
@@ -330,7 +356,11 @@ export class FilePaths {
       predecessor,
       startOffset: 0,
     });
-    if (file === null || file === "later" || !prior.hasEnded || file.stream.id === prior.stream.id) return;
+    if (file === "later") this.#unread.add(matchedPath, prior.sinceNs, null);
+    if (file === null || file === "later") return;
+    this.#sinceNs.delete(matchedPath);
+    this.#unread.delete(matchedPath);
+    if (!prior.hasEnded || file.stream.id === prior.stream.id) return;
     // It ended before this one came: nothing else lets it go.
     catalog.forget(prior);
     if (predecessor === prior) file.predecessor = null;

@@ -2,16 +2,16 @@ import type { FileCatalog } from "./file_catalog.ts";
 import { inodeKey } from "./file_identity.ts";
 import type { FileStat } from "./file_ops.ts";
 
-/** Old files that were left alone, remembered to know where they ended. */
-const IGNORED_MAX = 100_000;
+/** Files that were left alone, or could not be opened, remembered to know where they ended. */
+const SIZES_MAX = 100_000;
 
 /** Where reading starts in files that were never read. */
 export class StartOffsets {
   /** Files that are found now were there before this source. */
   isFirstLook = true;
   readonly #catalog: FileCatalog;
-  /** Size at the first look of files that were too old to be read, by inode. */
-  readonly #ignoredSizes = new Map<string, number>();
+  /** Size at the first look of files that were too old to be read, or there before this source, by inode; until they are read. */
+  readonly #firstSizes = new Map<string, number>();
 
   constructor(catalog: FileCatalog) {
     this.#catalog = catalog;
@@ -23,16 +23,24 @@ export class StartOffsets {
     const inode = inodeKey(stat);
     if (this.#catalog.recordOf(stat) !== null) return 0;
     if (config.ignoreOlderMs !== null && tail.nowMs() - stat.mtimeMs > config.ignoreOlderMs) {
-      if (this.#ignoredSizes.size < IGNORED_MAX && !this.#ignoredSizes.has(inode)) {
-        this.#ignoredSizes.set(inode, stat.sizeBytes);
-      }
+      this.#remember(inode, stat.sizeBytes);
       return null;
     }
     if (config.readFrom === "beginning") return 0;
-    const ignoredSize = this.#ignoredSizes.get(inode);
-    this.#ignoredSizes.delete(inode);
     // One that came while another source took over was not there before.
     const isOld = this.isFirstLook && wasRead?.(matchedPath) !== true;
-    return ignoredSize ?? (isOld ? stat.sizeBytes : 0);
+    if (isOld) this.#remember(inode, stat.sizeBytes);
+    return this.#firstSizes.get(inode) ?? (isOld ? stat.sizeBytes : 0);
+  }
+
+  /** The file is being read. */
+  started(stat: FileStat): void {
+    this.#firstSizes.delete(inodeKey(stat));
+  }
+
+  #remember(inode: string, sizeBytes: number): void {
+    if (this.#firstSizes.size < SIZES_MAX && !this.#firstSizes.has(inode)) {
+      this.#firstSizes.set(inode, sizeBytes);
+    }
   }
 }
