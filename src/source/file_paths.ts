@@ -333,8 +333,10 @@ export class FilePaths {
   /** Reads what came and went behind the last file of a path to which nothing leads. */
   async #seekSiblings(file: TailedFile | null, gonePath: string, sinceNs: bigint): Promise<void> {
     const last = await this.#chain.followSiblings(file, gonePath, sinceNs, undefined);
-    if (last === "later") this.#unsought.add(gonePath);
-    else if (last !== null && last !== file) this.#catalog.byPath.set(gonePath, last);
+    if (last === "later") {
+      this.#unsought.add(gonePath);
+      this.#sinceNs.set(gonePath, sinceNs); // the file may be let go meanwhile
+    } else if (last !== null && last !== file) this.#catalog.byPath.set(gonePath, last);
   }
 
   /** Another file is where `prior` was. */

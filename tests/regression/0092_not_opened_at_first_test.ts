@@ -94,3 +94,35 @@ test(
   },
   60_000,
 );
+
+test(
+  "a file that came and went behind a deleted one is read when its folder can be listed again",
+  async () => {
+    await using bench = new Bench();
+    let isFailing = false;
+    let failedCount = 0;
+    const ops: FileOps = {
+      ...systemFileOps,
+      list: (...call) => {
+        if (!isFailing) return systemFileOps.list(...call);
+        failedCount++;
+        return Promise.reject(Object.assign(new Error("The system fails"), { code: "EIO" }));
+      },
+    };
+    bench.write("a.log", "before\n");
+    const run = await bench.start({ ops, config: CONFIG });
+    await run.outlet.untilCount(1);
+    isFailing = true;
+    fs.unlinkSync(bench.path("a.log"));
+    bench.write("a.log", numbered("first", 10));
+    bench.rename("a.log", "a.log.1");
+    await until(() => run.metrics.watchedFiles === 0);
+    const before = failedCount;
+    await until(() => failedCount >= before + 4);
+    isFailing = false;
+    await run.outlet.untilCount(11);
+    await run.stop();
+    expect(run.outlet.texts).toEqual(["before", ...numbered("first", 10).trimEnd().split("\n")]);
+  },
+  60_000,
+);
