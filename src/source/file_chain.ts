@@ -9,8 +9,8 @@ import type { TailedFile } from "./tailed_file.ts";
 /** A file that is renamed while it is about to be opened is looked for again this often. */
 const RELOCATIONS_MAX = 5;
 /** At the start older files that cannot be opened are tried again for so long, all together, before newer ones are read. */
-const START_TRIES_MS = 3_000;
-const START_PAUSE_MS = 50;
+export const START_TRIES_MS = 3_000;
+export const START_PAUSE_MS = 50;
 
 /** Finds and registers files that follow one another under one path. Only one of the asynchronous methods may run at a time for one path. */
 export class FileChain {

@@ -2,6 +2,7 @@ import type { FileRecord } from "../checkpoint/position_file.ts";
 import { errnoName } from "../errors.ts";
 import { fileStream } from "../event/stream.ts";
 import type { FileCatalog } from "./file_catalog.ts";
+import { START_PAUSE_MS, START_TRIES_MS } from "./file_chain.ts";
 import { recordInodeKey } from "./file_identity.ts";
 import { knowledgeOf, MarkCheck } from "./mark_check.ts";
 import { OpenFile } from "./open_files.ts";
@@ -9,13 +10,14 @@ import type { RescueCopy, VerifiedCopy } from "./rescue_copy.ts";
 import type { RescueGuard } from "./rescue_guard.ts";
 import { TailedFile } from "./tailed_file.ts";
 
-/** The copies that a start reads in the place of files that are gone. Where one cannot be read at once, newer files of its path are read before it. */
+/** The copies that a start reads in the place of files that are gone. Where one cannot be read for long, newer files of its path are read before it. */
 export class RescuedFiles {
   readonly #catalog: FileCatalog;
   /** Streams whose files are nowhere and that have a copy, by id; null: it cannot be read now. */
   readonly #found = new Map<string, RescuedStream | null>();
   /** Those of them that are tried again with every scan. */
   readonly #unread = new Map<string, FileRecord>();
+  #startTriesMs = START_TRIES_MS;
 
   constructor(catalog: FileCatalog) {
     this.#catalog = catalog;
@@ -38,17 +40,20 @@ export class RescuedFiles {
     return this.#found.has(id);
   }
 
-  /** Reads the copy that was found behind `predecessor`. Returns the end of the chain. */
+  /**
+   * At the start: reads the copy that was found behind `predecessor`, with some patience; what cannot be read then is read later, and others before it. Returns
+   * the end of the chain.
+   */
   async register(id: string, predecessor: TailedFile | null): Promise<TailedFile | null> {
-    const found = this.#found.get(id) ?? null;
-    if (found === null) return predecessor;
-    try {
-      const file = await registerRescued(this.#catalog, found, predecessor);
-      this.#catalog.options.discovery.works(found.record.lastPath);
-      return file;
-    } catch (error) {
-      this.#failed(found.record, error);
-      return predecessor;
+    for (;;) {
+      const file = await this.#read(id, predecessor);
+      if (file !== null) return file;
+      const record = this.#unread.get(id);
+      if (record === undefined || this.#startTriesMs <= 0) return predecessor;
+      this.#startTriesMs -= START_PAUSE_MS;
+      await Bun.sleep(START_PAUSE_MS);
+      this.#unread.delete(id);
+      if (!await this.find(record)) return predecessor;
     }
   }
 
@@ -58,7 +63,21 @@ export class RescuedFiles {
       this.#unread.delete(record.id);
       // It was moved back: the next start removes the copy.
       if (this.#catalog.byInode.has(recordInodeKey(record))) continue;
-      if (await this.find(record)) await this.register(record.id, null);
+      if (await this.find(record)) await this.#read(record.id, null);
+    }
+  }
+
+  /** Null: it cannot be read now. */
+  async #read(id: string, predecessor: TailedFile | null): Promise<TailedFile | null> {
+    const found = this.#found.get(id) ?? null;
+    if (found === null) return null;
+    try {
+      const file = await registerRescued(this.#catalog, found, predecessor);
+      this.#catalog.options.discovery.works(found.record.lastPath);
+      return file;
+    } catch (error) {
+      this.#failed(found.record, error);
+      return null;
     }
   }
 

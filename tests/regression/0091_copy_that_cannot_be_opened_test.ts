@@ -11,11 +11,14 @@ import { killAfter, roomyOps, start } from "../source/rescue_bench.ts";
 
 const failure = (code: string) => Promise.reject(Object.assign(new Error("The system fails"), { code }));
 
-/** The source's, and those of copies, of which the first `failing` call for a copy fails. */
-function failingOnce(failing: "open" | "fstat" | "read" | "verify"): { ops: FileOps; rescueOps: RescueOps } {
-  let hasFailed = false;
+/** The source's, and those of copies, of which the first `failing` calls for a copy fail. */
+function failingCalls(
+  failing: "open" | "fstat" | "read" | "verify",
+  times = 1,
+): { ops: FileOps; rescueOps: RescueOps } {
+  let failedCount = 0;
   const copyFds = new Set<number>();
-  const fails = (isIt: boolean) => isIt && !hasFailed && (hasFailed = true);
+  const fails = (isIt: boolean) => isIt && failedCount < times && ++failedCount > 0;
   const ops: FileOps = {
     ...systemFileOps,
     async open(file) {
@@ -38,14 +41,22 @@ function failingOnce(failing: "open" | "fstat" | "read" | "verify"): { ops: File
   return { ops, rescueOps: { ...roomyOps, openRead } };
 }
 
-for (const failing of ["open", "fstat", "read", "verify"] as const) {
+/** More than a start waits for. */
+const MANY = 65;
+
+for (
+  const [failing, times] of [["open", 1], ["fstat", 1], ["read", 1], ["verify", 1], ["open", MANY], [
+    "verify",
+    MANY,
+  ]] as const
+) {
   test(
-    `a copy of which "${failing}" fails once at a start is read all the same, and holds up nothing`,
+    `a copy of which "${failing}" fails ${times} times at a start is read all the same, and holds up nothing`,
     async () => {
       await using bench = new Bench();
       const run = await killAfter(bench, () => fs.unlinkSync(bench.path("a.log")));
       bench.write("b.log", "old\n");
-      const again = await start(bench, { ...failingOnce(failing), config: { readFrom: "end" } });
+      const again = await start(bench, { ...failingCalls(failing, times), config: { readFrom: "end" } });
       await again.outlet.untilCount(970);
       bench.write("c.log", "new\n");
       await again.outlet.untilCount(971);
@@ -63,7 +74,7 @@ test("a run with --once that cannot read a copy says so", async () => {
   await using bench = new Bench();
   await killAfter(bench, () => fs.unlinkSync(bench.path("a.log")));
   bench.write("b.log", "other\n");
-  const once = await start(bench, { ...failingOnce("open"), once: true });
+  const once = await start(bench, { ...failingCalls("open"), once: true });
   await once.ended;
   expect(once.outlet.texts).toEqual(["other"]);
   expect(once.metrics.unopenedFilesCount).toBe(1);
