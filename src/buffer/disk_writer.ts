@@ -149,7 +149,7 @@ export class DiskWriter {
       this.#untoldSkipCount++;
       return;
     }
-    this.#skips.add(stream, startOffset, endOffset);
+    if (!this.#skips.add(stream, startOffset, endOffset)) this.#untoldSkipCount++;
     this.#skipTimer ??= setTimeout(() => {
       this.#skipTimer = null;
       this.#commitSkips();

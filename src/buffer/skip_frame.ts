@@ -46,7 +46,7 @@ export function readSkip(payload: Buffer, bufferId: Buffer): StoredSkip {
   return { nextEvent, stream, ranges };
 }
 
-/** Drops that are not written yet are joined where they follow each other. Pieces beyond are left to the journal's positions. */
+/** Drops that are not written yet are joined where they follow each other. Pieces beyond are left to the journal. */
 const RANGES_MAX = 1_000;
 /** Two varints; of a code unit; of a frame without its ranges and names. */
 const RANGE_BYTES_MAX = 16;
@@ -68,15 +68,16 @@ export class PendingSkips {
     return this.#rangeCount === 0;
   }
 
-  add(stream: Stream, startOffset: number, endOffset: number): void {
+  /** False when there are too many: then the journal has to tell it, before anything behind it is written. */
+  add(stream: Stream, startOffset: number, endOffset: number): boolean {
     const key = `${stream.source}\u0000${stream.id}`;
     let found = this.#byStream.get(key);
     const last = found?.ranges.at(-1);
     if (last !== undefined && last.endOffset === startOffset) {
       last.endOffset = endOffset;
-      return;
+      return true;
     }
-    if (this.#rangeCount >= RANGES_MAX) return;
+    if (this.#rangeCount >= RANGES_MAX) return false;
     if (found === undefined) {
       this.#byStream.set(key, found = { stream, ranges: [] });
       this.#sizeBytesMax += FRAME_BYTES_MAX + UTF8_BYTES_MAX * (key.length + stream.path.length);
@@ -84,6 +85,7 @@ export class PendingSkips {
     found.ranges.push({ startOffset, endOffset });
     this.#sizeBytesMax += RANGE_BYTES_MAX;
     this.#rangeCount++;
+    return true;
   }
 
   /** Forgets all of it. */
