@@ -6,13 +6,20 @@ import { type HarnessOptions, ProducerHarness } from "./producer_harness.ts";
 import { TransactionHarness } from "./transaction/transaction_harness.ts";
 
 const TIMEOUT_MS = 200;
+/** Long enough for a busy machine to send something first. */
+const SENT_TIMEOUT_MS = 2_000;
 const lines = (count: number, prefix = "line ") => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
 const read = () => ({ receivedMs: Date.now() });
 
 function harnessOf(kafka: FakeKafka, options: HarnessOptions = {}): ProducerHarness {
   return new ProducerHarness(kafka, {
     ...options,
-    config: { messageTimeoutMs: TIMEOUT_MS, socketTimeoutMs: 100, requestTimeoutMs: 50, ...options.config },
+    config: {
+      messageTimeoutMs: TIMEOUT_MS,
+      socketTimeoutMs: 2_000,
+      requestTimeoutMs: 1_000,
+      ...options.config,
+    },
   });
 }
 
@@ -63,7 +70,7 @@ describe("message_timeout_ms", () => {
   test("keeps a batch whose answer is missing, and drops what waits behind it", async () => {
     await using kafka = await FakeKafka.start(1, { logs: 1 });
     kafka.fault = () => ({ kind: "silence" });
-    await using harness = harnessOf(kafka);
+    await using harness = harnessOf(kafka, { config: { messageTimeoutMs: SENT_TIMEOUT_MS } });
     await harness.send(lines(5), read());
     await waitUntil("it was sent", () => kafka.attempts.length > 0);
     await harness.send(lines(4, "behind "), read());
@@ -94,7 +101,10 @@ describe("message_timeout_ms", () => {
     test(`drops what is refused with ${name} all the time; what follows is taken under the same numbers`, async () => {
       await using kafka = await FakeKafka.start(1, { logs: 1 });
       kafka.refuse = () => ({ errorCode: ErrorCode[name] });
-      await using harness = harnessOf(kafka);
+      // An answer that comes too late would leave the batch in doubt.
+      await using harness = harnessOf(kafka, {
+        config: { messageTimeoutMs: SENT_TIMEOUT_MS, socketTimeoutMs: 20_000, requestTimeoutMs: 20_000 },
+      });
       await harness.send(lines(5), read());
       await waitUntil("dropped", () => harness.settledCount === 5);
       expect(kafka.attempts.length).toBeGreaterThan(0);
@@ -167,9 +177,9 @@ describe("message_timeout_ms", () => {
   test("in transactions: keeps what belongs to one that is open, drops it when it was aborted", async () => {
     await using kafka = await FakeKafka.start(1, { logs: 1, positions: 1 });
     await using harness = new TransactionHarness(kafka, {
-      messageTimeoutMs: TIMEOUT_MS,
-      socketTimeoutMs: 150,
-      requestTimeoutMs: 50,
+      messageTimeoutMs: SENT_TIMEOUT_MS,
+      socketTimeoutMs: 1_000,
+      requestTimeoutMs: 500,
     });
     await harness.started();
     kafka.fault = () => ({ kind: "silence" });
