@@ -9,7 +9,29 @@ import { auditRun } from "../src/telemetry/audit.ts";
 import { Metrics } from "../src/telemetry/metrics.ts";
 import { openJournal } from "./checkpoint/journaled_positions.ts";
 import { KeptLog } from "./kafka/producer_harness.ts";
+import type { FakeKafka } from "./support/fake_kafka.ts";
 import type { TempDir } from "./support/temp_dir.ts";
+
+/** A configuration of the source "app", one file, and the sink "events" to the topic "logs", which tries again at once. Both take more lines. */
+export function fileToLogs(
+  file: string,
+  kafka: FakeKafka,
+  more: { readonly source?: string; readonly sink?: string } = {},
+): string {
+  return `[sources.app]
+type = "file"
+include = [${JSON.stringify(file)}]
+glob_minimum_cooldown_ms = 20
+${more.source ?? ""}
+[sinks.events]
+type = "kafka"
+inputs = ["app"]
+bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
+topic = "logs"
+retry = { interval_ms = 1, max_interval_ms = 5 }
+${more.sink ?? ""}
+`;
+}
 
 interface JournalSizes {
   readonly segmentBytes?: number;

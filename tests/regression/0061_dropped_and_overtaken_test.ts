@@ -2,7 +2,7 @@
 // once. After a kill in between the dropped ones were read again, and delivered behind later lines of their file.
 import { expect, test } from "bun:test";
 import { appendFileSync } from "node:fs";
-import { ExactShipper } from "../exact_shipper.ts";
+import { ExactShipper, fileToLogs } from "../exact_shipper.ts";
 import { until } from "../kafka/support.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
 import { tempDir } from "../support/temp_dir.ts";
@@ -12,22 +12,13 @@ test("a dropped line is not delivered behind one that came later", async () => {
   await using kafka = await FakeKafka.start(1, { logs: 1 });
   await using shipper = new ExactShipper(dir);
   const file = dir.file("app.log");
-  const toml = `[sources.app]
-type = "file"
-include = [${JSON.stringify(file)}]
-glob_minimum_cooldown_ms = 20
-decoding.codec = "json"
-[sinks.events]
-type = "kafka"
-inputs = ["app"]
-bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
-topic = "logs"
-key_field = "k"
+  const toml = fileToLogs(file, kafka, {
+    source: 'decoding.codec = "json"',
+    sink: `key_field = "k"
 batch = { max_events = 4, timeout_ms = 1 }
-retry = { interval_ms = 1, max_interval_ms = 5 }
 metadata_refresh_ms = 100
-message_timeout_ms = 1500
-`;
+message_timeout_ms = 1500`,
+  });
   const write = (from: number, to: number) => {
     for (let i = from; i < to; i++) appendFileSync(file, `{"message":"${i}","k":"k"}\n`);
   };

@@ -2,7 +2,7 @@
 // nobody had the memory to make all of them again, and each further start only added to them.
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { ExactShipper } from "../exact_shipper.ts";
+import { ExactShipper, fileToLogs } from "../exact_shipper.ts";
 import { BATCH_MEMORY_MAX_BYTES } from "../../src/kafka/batch_intake.ts";
 import { readJournal } from "../../src/journal/journal_reader.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
@@ -20,19 +20,9 @@ test("runs in an outage leave no more than one can take up", async () => {
   for (let id = 0; id < PARTITIONS; id++) kafka.moveLeader(-1, "logs", id);
   const line = (i: number) => String(i).padEnd(LINE_BYTES - 1, ".");
   writeFileSync(dir.file("app.log"), Array.from({ length: LINES }, (_, i) => `${line(i)}\n`).join(""));
-  const toml = `[sources.app]
-type = "file"
-include = [${JSON.stringify(dir.file("app.log"))}]
-glob_minimum_cooldown_ms = 20
-[sinks.events]
-type = "kafka"
-inputs = ["app"]
-bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
-topic = "logs"
-encoding.codec = "text"
-retry = { interval_ms = 1, max_interval_ms = 5 }
-metadata_refresh_ms = 100
-`;
+  const toml = fileToLogs(dir.file("app.log"), kafka, {
+    sink: `encoding.codec = "text"\nmetadata_refresh_ms = 100`,
+  });
   const liveBytes = () => {
     let lineCount = 0;
     for (const { intent } of readJournal(shipper.dataDir).live.values()) lineCount += intent.count;

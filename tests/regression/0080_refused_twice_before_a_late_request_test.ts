@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFileSync } from "node:fs";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { armTestKnobs } from "../../src/telemetry/test_knobs.ts";
-import { ExactShipper } from "../exact_shipper.ts";
+import { ExactShipper, fileToLogs } from "../exact_shipper.ts";
 import { until } from "../kafka/support.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
 import { tempDir } from "../support/temp_dir.ts";
@@ -39,18 +39,9 @@ test("a batch whose numbers are refused twice gets new ones after a second look"
     return index === 2 ? { errorCode: ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER } : undefined;
   };
   appendFileSync(dir.file("app.log"), "one\n");
-  await shipper.start(`[sources.app]
-type = "file"
-include = [${JSON.stringify(dir.file("app.log"))}]
-[sinks.events]
-type = "kafka"
-inputs = ["app"]
-bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
-topic = "logs"
-encoding.codec = "text"
-batch.timeout_ms = 1
-retry = { interval_ms = 1, max_interval_ms = 5 }
-`);
+  await shipper.start(
+    fileToLogs(dir.file("app.log"), kafka, { sink: `encoding.codec = "text"\nbatch.timeout_ms = 1` }),
+  );
   await until(() => shipper.metrics.sink("events").deliveredEventsCount === 1, "delivered");
   await Bun.sleep(LATE_MS);
   await shipper.stop();

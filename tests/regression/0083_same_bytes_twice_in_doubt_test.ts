@@ -6,7 +6,7 @@ import { appendFileSync, truncateSync } from "node:fs";
 import { readJournal } from "../../src/journal/journal_reader.ts";
 import { ErrorCode } from "../../src/kafka/protocol/error_codes.ts";
 import { armTestKnobs } from "../../src/telemetry/test_knobs.ts";
-import { ExactShipper } from "../exact_shipper.ts";
+import { ExactShipper, fileToLogs } from "../exact_shipper.ts";
 import { until } from "../kafka/support.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
 import { tempDir } from "../support/temp_dir.ts";
@@ -15,19 +15,9 @@ beforeAll(() => armTestKnobs({ SHIPPER_TEST_RECHECK_MS: "200" }));
 afterAll(() => armTestKnobs({}));
 
 function config(file: string, kafka: FakeKafka, eventsMax: number): string {
-  return `[sources.app]
-type = "file"
-include = [${JSON.stringify(file)}]
-glob_minimum_cooldown_ms = 20
-[sinks.events]
-type = "kafka"
-inputs = ["app"]
-bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
-topic = "logs"
-encoding.codec = "text"
-batch = { max_events = ${eventsMax}, timeout_ms = 1 }
-retry = { interval_ms = 1, max_interval_ms = 5 }
-`;
+  return fileToLogs(file, kafka, {
+    sink: `encoding.codec = "text"\nbatch = { max_events = ${eventsMax}, timeout_ms = 1 }`,
+  });
 }
 
 /** Up to where the journal on disk says that the only file was read. */

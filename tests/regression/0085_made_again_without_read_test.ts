@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFileSync } from "node:fs";
 import { armTestKnobs } from "../../src/telemetry/test_knobs.ts";
-import { ExactShipper } from "../exact_shipper.ts";
+import { ExactShipper, fileToLogs } from "../exact_shipper.ts";
 import { until } from "../kafka/support.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
 import { type TempDir, tempDir } from "../support/temp_dir.ts";
@@ -12,19 +12,9 @@ beforeAll(() => armTestKnobs({ SHIPPER_TEST_RECHECK_MS: "100" }));
 afterAll(() => armTestKnobs({}));
 
 function config(dir: TempDir, kafka: FakeKafka): string {
-  return `[sources.app]
-type = "file"
-include = [${JSON.stringify(dir.file("app.log"))}]
-[sinks.events]
-type = "kafka"
-inputs = ["app"]
-bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
-topic = "logs"
-encoding.codec = "text"
-batch.timeout_ms = 1
-retry = { interval_ms = 1, max_interval_ms = 5 }
-socket_timeout_ms = 200
-`;
+  return fileToLogs(dir.file("app.log"), kafka, {
+    sink: `encoding.codec = "text"\nbatch.timeout_ms = 1\nsocket_timeout_ms = 200`,
+  });
 }
 
 const KINDS = ["cut-after", "cut-before"] as const;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFileSync } from "node:fs";
 import { judge } from "../../src/kafka/resolve/verdict.ts";
 import { armTestKnobs } from "../../src/telemetry/test_knobs.ts";
-import { ExactShipper } from "../exact_shipper.ts";
+import { ExactShipper, fileToLogs } from "../exact_shipper.ts";
 import { until } from "../kafka/support.ts";
 import { FakeKafka } from "../support/fake_kafka.ts";
 import { tempDir } from "../support/temp_dir.ts";
@@ -55,21 +55,15 @@ for (const policy of ["drop", "stop"]) {
       };
       const time = new Date(Date.now() + 3_600_000).toISOString();
       appendFileSync(dir.file("app.log"), `{"message":"one","timestamp":"${time}"}\n`);
-      await shipper.start(`[sources.app]
-type = "file"
-include = [${JSON.stringify(dir.file("app.log"))}]
-decoding.codec = "json"
-[sinks.events]
-type = "kafka"
-inputs = ["app"]
-bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
-topic = "logs"
-timestamp_source = "event"
+      await shipper.start(
+        fileToLogs(dir.file("app.log"), kafka, {
+          source: 'decoding.codec = "json"',
+          sink: `timestamp_source = "event"
 on_undecidable = "${policy}"
 encoding.codec = "text"
-batch.timeout_ms = 1
-retry = { interval_ms = 1, max_interval_ms = 5 }
-`);
+batch.timeout_ms = 1`,
+        }),
+      );
       const sink = shipper.metrics.sink("events");
       await until(
         () => shipper.failure !== null || sink.lost.total() > 0 || sink.deliveredEventsCount === 1,
