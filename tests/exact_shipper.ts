@@ -12,11 +12,11 @@ import { KeptLog } from "./kafka/producer_harness.ts";
 import type { FakeKafka } from "./support/fake_kafka.ts";
 import type { TempDir } from "./support/temp_dir.ts";
 
-/** A configuration of the source "app", one file, and the sink "events" to the topic "logs", which tries again at once. Both take more lines. */
+/** A configuration of the source "app", one file, and the sink "events", which tries again at once. Both take more lines. */
 export function fileToLogs(
   file: string,
   kafka: FakeKafka,
-  more: { readonly source?: string; readonly sink?: string } = {},
+  more: { readonly source?: string; readonly sink?: string; readonly topic?: string } = {},
 ): string {
   return `[sources.app]
 type = "file"
@@ -27,8 +27,9 @@ ${more.source ?? ""}
 type = "kafka"
 inputs = ["app"]
 bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
-topic = "logs"
-retry = { interval_ms = 1, max_interval_ms = 5 }
+topic = "${more.topic ?? "logs"}"
+retry.interval_ms = 1
+retry.max_interval_ms = 5
 ${more.sink ?? ""}
 `;
 }

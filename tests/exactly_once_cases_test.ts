@@ -5,7 +5,7 @@ import { readJournal } from "../src/journal/journal_reader.ts";
 import { ApiKey } from "../src/kafka/protocol/api_keys.ts";
 import { ErrorCode } from "../src/kafka/protocol/error_codes.ts";
 import { armTestKnobs } from "../src/telemetry/test_knobs.ts";
-import { ExactShipper } from "./exact_shipper.ts";
+import { ExactShipper, fileToLogs } from "./exact_shipper.ts";
 import { until } from "./kafka/support.ts";
 import { FakeKafka } from "./support/fake_kafka.ts";
 import { type TempDir, tempDir } from "./support/temp_dir.ts";
@@ -24,25 +24,16 @@ function config(
   kafka: FakeKafka,
   { topic = "logs", hasKeys = false, more = "" }: Sink = {},
 ): string {
-  return `[sources.app]
-type = "file"
-include = [${JSON.stringify(dir.file("app.log"))}]
-rotate_wait_secs = 0.05
-glob_minimum_cooldown_ms = 20
-decoding.codec = "json"
-[sinks.events]
-type = "kafka"
-inputs = ["app"]
-bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
-topic = "${topic}"
-batch = { max_events = 4, timeout_ms = 1 }
-retry = { interval_ms = 1, max_interval_ms = 5 }
+  return fileToLogs(dir.file("app.log"), kafka, {
+    topic,
+    source: 'rotate_wait_secs = 0.05\ndecoding.codec = "json"',
+    sink: `batch = { max_events = 4, timeout_ms = 1 }
 socket_timeout_ms = 100
 buffer.max_events = 100
 encoding = { codec = "text" }
 ${hasKeys ? 'key_field = "k"' : ""}
-${more}
-`;
+${more}`,
+  });
 }
 
 function write(

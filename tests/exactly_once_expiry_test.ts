@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { appendFileSync, statSync } from "node:fs";
 import { ErrorCode } from "../src/kafka/protocol/error_codes.ts";
 import { armTestKnobs } from "../src/telemetry/test_knobs.ts";
-import { ExactShipper } from "./exact_shipper.ts";
+import { ExactShipper, fileToLogs } from "./exact_shipper.ts";
 import { until } from "./kafka/support.ts";
 import { FakeKafka } from "./support/fake_kafka.ts";
 import { type Random, seededRandom } from "./support/seed.ts";
@@ -17,23 +17,13 @@ afterAll(() => armTestKnobs({}));
 const TIMEOUT_MS = 1_500;
 
 function config(dir: TempDir, kafka: FakeKafka, more = `message_timeout_ms = ${TIMEOUT_MS}`): string {
-  return `[sources.app]
-type = "file"
-include = [${JSON.stringify(dir.file("app.log"))}]
-glob_minimum_cooldown_ms = 20
-decoding.codec = "json"
-[sinks.events]
-type = "kafka"
-inputs = ["app"]
-bootstrap_servers = ${JSON.stringify(kafka.bootstrapServers)}
-topic = "logs"
-batch = { max_events = 4, timeout_ms = 1 }
-retry.interval_ms = 1
-retry.max_interval_ms = 5
+  return fileToLogs(dir.file("app.log"), kafka, {
+    source: 'decoding.codec = "json"',
+    sink: `batch = { max_events = 4, timeout_ms = 1 }
 metadata_refresh_ms = 100
 socket_timeout_ms = 100
-${more}
-`;
+${more}`,
+  });
 }
 
 function write(dir: TempDir, from: number, to: number): void {
